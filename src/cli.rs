@@ -1,0 +1,128 @@
+//! What was typed: the flags, their environment variables and their help. Nothing is interpreted here.
+//!
+//! Values stay text, so that `config` can say in one place, and in one form, what is wrong with them.
+
+use std::ffi::OsString;
+
+use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser};
+
+/// Serves the files of a directory over HTTP/1.1, 1.0 and 0.9: one blocking thread per connection.
+///
+/// Each flag can also be given as the environment variable named in brackets; a flag that is typed counts more.
+#[derive(Debug, Parser)]
+#[command(name = "serve", version, max_term_width = 100, allow_negative_numbers = true)]
+pub struct Args {
+    /// The directory to serve [default: .]
+    #[arg(value_name = "DIR")]
+    pub dir: Option<OsString>,
+
+    /// The directory to serve, for those who like a flag for it
+    #[arg(short, long, value_name = "DIR", env = "SERVE_ROOT")]
+    pub root: Option<OsString>,
+
+    /// The port to listen on; 0 picks a free one
+    #[arg(short, long, value_name = "N", env = "SERVE_PORT", default_value = "8080")]
+    pub port: String,
+
+    /// An IP address to listen on; can be repeated [default: all, 0.0.0.0 and ::]
+    #[arg(short, long, value_name = "ADDR", env = "SERVE_BIND", value_delimiter = ',')]
+    pub bind: Vec<String>,
+
+    /// The index files of a directory, by preference, separated by commas
+    #[arg(long, value_name = "NAMES", env = "SERVE_INDEX", default_value = "index.html")]
+    pub index: String,
+
+    /// List directories that have no index file
+    #[arg(long, env = "SERVE_LIST", value_parser = BoolishValueParser::new())]
+    pub list: bool,
+
+    /// The page for what is not there, a path below the root [default: 404.html, if the root has one]
+    #[arg(long, value_name = "FILE", env = "SERVE_NOT_FOUND")]
+    pub not_found: Option<OsString>,
+
+    /// Serve names that begin with a dot; without it only /.well-known/ is
+    #[arg(long, env = "SERVE_HIDDEN", value_parser = BoolishValueParser::new())]
+    pub hidden: bool,
+
+    /// Which symbolic links are followed: those that stay inside the root, none, or all
+    #[arg(long, value_name = "inside|none|all", env = "SERVE_SYMLINKS", default_value = "inside")]
+    pub symlinks: String,
+
+    /// The charset of text files, or off
+    #[arg(long, value_name = "NAME|off", env = "SERVE_CHARSET", default_value = "utf-8")]
+    pub charset: String,
+
+    /// A field for every answer; can be repeated; in the variable, one a line
+    #[arg(long = "header", value_name = "K: V", env = "SERVE_HEADER")]
+    pub headers: Vec<String>,
+
+    /// How long a cache may keep a file without asking again; 0: it asks each time
+    #[arg(long, value_name = "SECONDS", env = "SERVE_CACHE", default_value = "0")]
+    pub cache: String,
+
+    /// How many connections there may be at once; the one that has waited longest makes room for a new one
+    #[arg(long, value_name = "N", env = "SERVE_MAX_CONNECTIONS", default_value = "1024")]
+    pub max_connections: String,
+
+    /// How long a request may take to arrive
+    #[arg(long, value_name = "SECONDS", env = "SERVE_HEADER_TIMEOUT", default_value = "60")]
+    pub header_timeout: String,
+
+    /// How long a connection may idle between requests
+    #[arg(long, value_name = "SECONDS", env = "SERVE_IDLE_TIMEOUT", default_value = "60")]
+    pub idle_timeout: String,
+
+    /// How long a client may take for each 64 KiB of an answer
+    #[arg(long, value_name = "SECONDS", env = "SERVE_WRITE_TIMEOUT", default_value = "60")]
+    pub write_timeout: String,
+
+    /// How long answers in progress may take once the server is asked to stop
+    #[arg(long, value_name = "SECONDS", env = "SERVE_GRACE", default_value = "5")]
+    pub grace: String,
+
+    /// The form of the access log, which goes to standard output
+    #[arg(long, value_name = "common|combined|json|off", env = "SERVE_LOG", default_value = "common")]
+    pub log: String,
+
+    /// Show no URLs and no access log, and only errors
+    #[arg(short, long, env = "SERVE_QUIET", value_parser = BoolishValueParser::new())]
+    pub quiet: bool,
+
+    /// Say more: -v what happens, -vv every exchange in its seven steps
+    #[arg(short, long, env = "SERVE_VERBOSE", action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Reads the command line and the environment. The error is also how clap asks for its help to be shown.
+pub fn parse() -> Result<Args, clap::Error> {
+    // A variable that is set to nothing counts as not set.
+    let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    let mut command = Args::command().mut_args(|arg| if is_empty(&arg) { arg.env(None::<&str>) } else { arg });
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let mut args = Args::from_arg_matches(&matches)?;
+    let is_from = |name, source| matches.value_source(name) == Some(source);
+    if is_from("headers", ValueSource::EnvVariable) {
+        args.headers = args.headers.iter().flat_map(|lines| lines.lines()).map(str::to_owned).collect();
+    }
+    if args.dir.is_some() && is_from("root", ValueSource::CommandLine) {
+        return Err(command.error(ErrorKind::ArgumentConflict, "the directory is given twice, once as --root"));
+    }
+    args.root = args.dir.take().or(args.root);
+    Ok(args)
+}
+
+/// Makes one line of what clap has to say about a command line, and of its advice.
+pub fn explain(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let what = lines.next().unwrap_or_default();
+    // That a flag nobody knows could be a value is no help here.
+    let tips: Vec<_> =
+        lines.filter_map(|line| line.strip_prefix("tip: ")).filter(|tip| !tip.contains("'-- ")).collect();
+    let what = what.strip_prefix("error: ").unwrap_or(what);
+    let tips = if tips.is_empty() { String::new() } else { format!("; {}", tips.join("; ")) };
+    format!("{what}{tips}; serve --help lists the flags")
+}

@@ -1,0 +1,227 @@
+//! What it means: every value parsed into its final type, or an error that names the flag and says what to type.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cli::Args;
+use crate::files::root::{Node, Root, Symlinks};
+use crate::proto::syntax::{is_field_byte, is_token};
+use crate::proto::target::RelPath;
+use crate::server::access_log::Format;
+use crate::server::{self, Times};
+use crate::site;
+use crate::site::policy::{OWN_FIELDS, Policy};
+
+/// A thread takes four memory maps, and Linux gives a process 65,530 of them unless told otherwise.
+const CONNECTIONS_MAX: u64 = 16_000;
+
+/// Everything the program is asked to do.
+#[derive(Debug)]
+pub struct Config {
+    /// The addresses to listen on.
+    pub addrs: Vec<IpAddr>,
+    /// The port to listen on; 0 for any.
+    pub port: u16,
+    /// The form of the access log, if there is one.
+    pub log: Option<Format>,
+    /// What the site layer is asked for.
+    pub site: site::Options,
+    /// What the server layer is asked for.
+    pub server: server::Options,
+}
+
+/// A value that cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    flag: &'static str,
+    what: String,
+}
+
+impl Config {
+    /// Reads the values of the arguments.
+    pub fn new(args: &Args) -> Result<Config, ConfigError> {
+        let symlinks = symlinks(&args.symlinks)?;
+        let (path, opened) = root(args.root.as_deref().unwrap_or(OsStr::new(".")), symlinks)?;
+        let headers = args.headers.iter().map(|line| header(line)).collect::<Result<Vec<_>, _>>()?;
+        let cache_secs = number("--cache", "seconds", &args.cache, 0, u64::from(u32::MAX))?;
+        let seconds = |flag, text: &str| number(flag, "seconds", text, 1, 86_400).map(Duration::from_secs);
+        let log = log_format(&args.log)?;
+        Ok(Config {
+            addrs: addrs(&args.bind)?,
+            port: number("--port", "ports", &args.port, 0, u64::from(u16::MAX))? as u16,
+            log: if args.quiet { None } else { log },
+            site: site::Options {
+                root: path,
+                symlinks,
+                index: index(&args.index)?,
+                list: args.list,
+                not_found: not_found(args.not_found.as_deref(), &opened)?,
+                hidden: args.hidden,
+                charset: charset(&args.charset)?,
+                policy: Policy::new(cache_secs, &headers),
+            },
+            server: server::Options {
+                max_connections: number("--max-connections", "connections", &args.max_connections, 1, CONNECTIONS_MAX)?
+                    as usize,
+                times: Times {
+                    header: seconds("--header-timeout", &args.header_timeout)?,
+                    idle: seconds("--idle-timeout", &args.idle_timeout)?,
+                    write: seconds("--write-timeout", &args.write_timeout)?,
+                },
+                grace: seconds("--grace", &args.grace)?,
+                show_urls: !args.quiet,
+            },
+        })
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.flag, self.what)
+    }
+}
+
+fn wrong<T>(flag: &'static str, what: String) -> Result<T, ConfigError> {
+    Err(ConfigError { flag, what })
+}
+
+fn number(flag: &'static str, unit: &str, text: &str, least: u64, most: u64) -> Result<u64, ConfigError> {
+    match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => wrong(flag, format!("{unit} are a number from {least} to {most}, not {text:?}")),
+    }
+}
+
+/// All addresses, IPv4 and IPv6, unless some are named.
+fn addrs(names: &[String]) -> Result<Vec<IpAddr>, ConfigError> {
+    if names.is_empty() {
+        return Ok(vec![IpAddr::from([0u8; 4]), IpAddr::from([0u16; 8])]);
+    }
+    let mut addrs = names
+        .iter()
+        .map(|name| match name.trim_start_matches('[').trim_end_matches(']').parse() {
+            Ok(addr) => Ok(addr),
+            Err(_) => wrong("--bind", format!("not an IP address, such as 127.0.0.1 or ::1: {name:?}")),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut seen = HashSet::new();
+    addrs.retain(|addr| seen.insert(*addr));
+    Ok(addrs)
+}
+
+/// Checks that the root is a directory that can be served on this system. The path is made absolute, so that it means
+/// the same for every connection; its links are followed anew for each.
+fn root(path: &OsStr, symlinks: Symlinks) -> Result<(PathBuf, Root), ConfigError> {
+    const FLAG: &str = "--root";
+    let shown = Path::new(path).display();
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return wrong(FLAG, format!("no such directory: {shown}")),
+        Ok(found) if !found.is_dir() => {
+            return wrong(FLAG, format!("not a directory: {shown}; to serve one file, name the directory it is in"));
+        }
+        _ => {}
+    }
+    let root = Root::resolve(Path::new(path), symlinks);
+    let root = root.or_else(|error| wrong(FLAG, format!("cannot be opened: {shown}: {error}")))?;
+    if let Err(error) = root.probe() {
+        return wrong(FLAG, format!("this system has no openat2, which Linux has since 5.6: {error}"));
+    }
+    match std::path::absolute(path) {
+        Ok(path) => Ok((path, root)),
+        Err(error) => wrong(FLAG, format!("{error}: {shown}")),
+    }
+}
+
+fn symlinks(text: &str) -> Result<Symlinks, ConfigError> {
+    match text {
+        "inside" => Ok(Symlinks::Inside),
+        "none" => Ok(Symlinks::None),
+        "all" => Ok(Symlinks::All),
+        _ => wrong("--symlinks", format!("one of inside, none and all, not {text:?}")),
+    }
+}
+
+fn index(names: &str) -> Result<Vec<RelPath>, ConfigError> {
+    let name = |name: &str| match RelPath::new(name.as_bytes()) {
+        Some(path) if !name.contains('/') => Ok(path),
+        _ => wrong("--index", format!("names of files, separated by commas, not {names:?}")),
+    };
+    names.split(',').map(str::trim).map(name).collect()
+}
+
+/// The page for what is not there. One that is named has to be there; the default need not.
+fn not_found(path: Option<&OsStr>, root: &Root) -> Result<RelPath, ConfigError> {
+    const FLAG: &str = "--not-found";
+    let name = path.unwrap_or(OsStr::new("404.html"));
+    let Some(page) = RelPath::new(name.as_bytes()) else {
+        return wrong(FLAG, format!("a path below the root, such as errors/404.html, not {name:?}"));
+    };
+    match root.open(&page) {
+        Ok(Node::File(_)) => Ok(page),
+        _ if path.is_none() => Ok(page),
+        _ => wrong(FLAG, format!("no such file in the root: {}", Path::new(name).display())),
+    }
+}
+
+fn charset(name: &str) -> Result<Option<String>, ConfigError> {
+    match name {
+        "off" => Ok(None),
+        name if is_token(name.as_bytes()) => Ok(Some(name.to_owned())),
+        _ => wrong("--charset", format!("the name of a charset, such as utf-8, or off, not {name:?}")),
+    }
+}
+
+fn header(line: &str) -> Result<(String, String), ConfigError> {
+    const FLAG: &str = "--header";
+    let Some((name, value)) = line.split_once(':') else {
+        return wrong(FLAG, format!("a name, a colon and a value, such as 'X-Frame-Options: DENY', not {line:?}"));
+    };
+    let value = value.trim_matches([' ', '\t']);
+    if !is_token(name.as_bytes()) {
+        return wrong(FLAG, format!("a name is made of letters, digits and hyphens, not {name:?}"));
+    }
+    if !value.bytes().all(is_field_byte) {
+        return wrong(FLAG, format!("a value holds no line end and no control character: {line:?}"));
+    }
+    if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+        return wrong(FLAG, format!("{name} is written by serve from what it sends"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn log_format(text: &str) -> Result<Option<Format>, ConfigError> {
+    match text {
+        "common" => Ok(Some(Format::Common)),
+        "combined" => Ok(Some(Format::Combined)),
+        "json" => Ok(Some(Format::Json)),
+        "off" => Ok(None),
+        _ => wrong("--log", format!("one of common, combined, json and off, not {text:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_a_field_that_cannot_break_an_answer() {
+        let good = header("X-Frame-Options:  DENY ").expect("a field");
+        assert_eq!(good, ("X-Frame-Options".to_owned(), "DENY".to_owned()));
+        for bad in ["", "a", ": b", "a b: c", "a: b\r\nc: d", "a: b\0", "a\n: b", "content-length: 5", "Date: x"] {
+            assert!(header(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_flag_and_says_what_fits() {
+        let error = number("--port", "ports", "99999", 0, 65535).expect_err("too large");
+        assert_eq!(error.to_string(), "--port: ports are a number from 0 to 65535, not \"99999\"");
+    }
+}

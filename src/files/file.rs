@@ -1,0 +1,182 @@
+//! An open regular file: its length and times, its bytes, and whether it is still what it was.
+//!
+//! A file can be rewritten while it is read. What is promised to a client was taken from the descriptor at one moment,
+//! so everything read later is held against that moment.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{Stat, fstat};
+
+/// A write call sets the time of change before it copies the bytes, and an old kernel's clock moves in steps of up to
+/// 10 ms. A file that was touched within this time may change without showing it, so what is read then is not believed.
+const GRAIN: Duration = Duration::from_millis(10);
+
+/// How often a file that was just touched is waited for, and how often one that changes while it is read is read again.
+const ATTEMPTS: usize = 4;
+
+/// How much of a file is read to recognise it by, where it is not read whole.
+const SAMPLE: u64 = 4096;
+
+/// A file that was touched within this time counts as being worked on.
+const YOUNG: Duration = Duration::from_secs(2);
+
+/// A regular file, open for reading.
+#[derive(Debug)]
+pub struct OpenFile {
+    file: File,
+    meta: Meta,
+    /// The first bytes, read while the file was as `meta` says.
+    start: Vec<u8>,
+}
+
+/// What the file system says of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// The length in bytes.
+    pub len: u64,
+    /// When the bytes were modified; before 1970 and after 9999 are possible.
+    pub modified: Instant,
+    /// When the bytes or anything else was changed. Nobody can set this one.
+    changed: Instant,
+}
+
+/// A point in time as the file system counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instant {
+    /// Seconds from 1970, negative before.
+    pub secs: i64,
+    /// Nanoseconds within the second.
+    pub nanos: u32,
+}
+
+impl OpenFile {
+    pub(super) fn new(fd: OwnedFd, stat: &Stat) -> OpenFile {
+        OpenFile { file: fd.into(), meta: Meta::new(stat), start: Vec::new() }
+    }
+
+    /// What the file system said of this file when it was last asked.
+    pub fn meta(&self) -> Meta {
+        self.meta
+    }
+
+    /// The descriptor, for a system call that sends from it.
+    pub fn as_file(&self) -> &File {
+        &self.file
+    }
+
+    /// Reads the file's beginning, or all of it up to so many bytes, such that what the file system says of the file
+    /// belongs to these bytes. False where the file changes all the time.
+    ///
+    /// A file that is touched all the time but only grows, as a log does, is taken at a length that it had: what it then
+    /// held was read before and after the file system was asked, and was the same.
+    pub fn snapshot(&mut self, whole_up_to: u64) -> io::Result<bool> {
+        let mut before: Option<(u64, Vec<u8>)> = None;
+        for _ in 0..ATTEMPTS {
+            let is_settled = self.settle()?;
+            let wanted = if self.meta.len <= whole_up_to { self.meta.len } else { SAMPLE };
+            let start = match self.read(0..wanted) {
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => None,
+                read => Some(read?),
+            };
+            let now = self.stat()?;
+            if let Some(start) = start {
+                if is_settled && now == self.meta {
+                    self.start = start;
+                    return Ok(true);
+                }
+                if let Some((len, start_before)) = before.take_if(|before| before.0 <= self.meta.len)
+                    && start.starts_with(&start_before)
+                {
+                    self.start = start_before;
+                    self.meta.len = len;
+                    return Ok(true);
+                }
+                before = Some((self.meta.len, start));
+            }
+            self.meta = now;
+        }
+        Ok(false)
+    }
+
+    /// The whole content, where the snapshot holds it.
+    pub fn content(&self) -> Option<&[u8]> {
+        (self.start.len() as u64 == self.meta.len).then_some(&self.start)
+    }
+
+    /// Reports whether the file is being worked on, so that bytes handed over by reference might still change.
+    pub fn is_young(&self) -> bool {
+        self.meta.changed.age() < YOUNG
+    }
+
+    /// Reads these bytes. An error of kind `UnexpectedEof` says that the file is shorter now.
+    pub fn read(&self, span: Range<u64>) -> io::Result<Vec<u8>> {
+        let len = usize::try_from(span.end - span.start).map_err(|_| ErrorKind::FileTooLarge)?;
+        let mut bytes = vec![0; len];
+        self.file.read_exact_at(&mut bytes, span.start)?;
+        Ok(bytes)
+    }
+
+    /// Reports whether the file still has the content that it had when the snapshot was taken; `last` is what was read
+    /// of it at `start`, to the end of what is wanted.
+    ///
+    /// A file that has grown is taken for one that was appended to, as a log is, and one of which only the time of
+    /// change differs for one that got another name or mode, if its beginning and its last bytes are there still.
+    pub fn still_holds(&self, start: u64, last: &[u8]) -> io::Result<bool> {
+        let now = self.stat()?;
+        if now == self.meta {
+            return Ok(true);
+        }
+        let can_be_same = now.len > self.meta.len || (now.len == self.meta.len && now.modified == self.meta.modified);
+        let holds = |at: u64, bytes: &[u8]| self.read(at..at + bytes.len() as u64).is_ok_and(|found| found == bytes);
+        Ok(can_be_same && holds(0, &self.start) && holds(start, last))
+    }
+
+    /// Waits a moment where the file was touched a moment ago, so that the write that did it is over. False where it
+    /// was touched again meanwhile.
+    fn settle(&mut self) -> io::Result<bool> {
+        let age = self.meta.changed.age();
+        if age >= GRAIN {
+            return Ok(true);
+        }
+        thread::sleep(GRAIN - age);
+        let before = self.meta;
+        self.meta = self.stat()?;
+        Ok(self.meta == before)
+    }
+
+    fn stat(&self) -> io::Result<Meta> {
+        Ok(Meta::new(&fstat(&self.file)?))
+    }
+}
+
+impl Meta {
+    pub(super) fn new(stat: &Stat) -> Meta {
+        let instant = |secs, nanos| Instant { secs, nanos };
+        Meta {
+            len: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: instant(stat.st_mtime as _, stat.st_mtime_nsec as _),
+            changed: instant(stat.st_ctime as _, stat.st_ctime_nsec as _),
+        }
+    }
+}
+
+impl Instant {
+    /// The same point as the system's clock has it; none where the clock cannot express it.
+    pub fn to_system_time(self) -> Option<SystemTime> {
+        let secs = Duration::from_secs(self.secs.unsigned_abs());
+        let whole = if self.secs < 0 { UNIX_EPOCH.checked_sub(secs) } else { UNIX_EPOCH.checked_add(secs) };
+        whole?.checked_add(Duration::from_nanos(self.nanos.into()))
+    }
+
+    /// How long ago it was. A point in the future, after the clock was set back, is long ago: waiting would not help.
+    fn age(self) -> Duration {
+        let time = self.to_system_time().unwrap_or(UNIX_EPOCH);
+        SystemTime::now().duration_since(time).unwrap_or(Duration::MAX)
+    }
+}

@@ -1,0 +1,108 @@
+//! `serve`: a static file server that shows how a web server works.
+//!
+//! The way through the code: what was typed ([`cli`]) is given its meaning ([`config`]); the server ([`server`]) accepts
+//! connections ([`net`]), reads requests ([`proto`]), has them answered ([`site`], from [`files`]) and sends the answers.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod config;
+mod files;
+mod json;
+mod net;
+mod proto;
+mod server;
+mod site;
+
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use cli::Args;
+use config::Config;
+use env_logger::Target;
+use net::descriptors::raise_limit;
+use net::listener::{BindError, bind_all};
+use proto::date::{HttpDate, Rfc3339};
+use server::Server;
+use server::access_log::AccessLog;
+use server::lines::Lines;
+use server::seats::Seats;
+
+/// What was typed cannot be used.
+const USAGE: u8 = 2;
+
+/// What was asked for cannot be started.
+const START: u8 = 1;
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, what)) => {
+            // Whoever closed standard error does not want to know.
+            let _ = writeln!(io::stderr(), "serve: {what}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Starts the server and returns once it has stopped. The error is an exit code and a line for the person who started it.
+fn start() -> Result<(), (u8, String)> {
+    let args = match cli::parse() {
+        Err(shown) if !shown.use_stderr() => {
+            // A reader of the help that went away has seen enough of it.
+            let _ = shown.print();
+            return Ok(());
+        }
+        args => args.map_err(|error| (USAGE, cli::explain(&error)))?,
+    };
+    let config = Config::new(&args).map_err(|error| (USAGE, error.to_string()))?;
+    let diagnostics = Lines::to_stderr().map_err(no_thread)?;
+    init_log(&args, diagnostics.clone());
+    let listeners = bind_all(&config.addrs, config.port).map_err(|error| (START, explain(&error)))?;
+    let access_log = AccessLog::open(config.log).map_err(no_thread)?;
+    let seats = Seats::new(config.server.max_connections.min(raise_limit()));
+    server::run(Server { options: config.server, site: config.site, seats, access_log, diagnostics }, listeners);
+    Ok(())
+}
+
+/// Sets up the diagnostics on standard error: as `-q` and `-v` say, or else as RUST_LOG does.
+fn init_log(args: &Args, output: Lines) {
+    let level = match (args.quiet, args.verbose) {
+        (true, _) => Some("error"),
+        (false, 0) => None,
+        (false, 1) => Some("debug"),
+        (false, _) => Some("trace"),
+    };
+    let filter = level.map_or_else(|| std::env::var("RUST_LOG").unwrap_or("warn".to_owned()), str::to_owned);
+    let mut builder = env_logger::Builder::new();
+    builder.parse_filters(&filter);
+    builder.format(|out, record| {
+        let now = Rfc3339(HttpDate::clamped(SystemTime::now()));
+        writeln!(out, "{now} {} {}", record.level(), record.args())
+    });
+    builder.target(Target::Pipe(Box::new(output)));
+    builder.init();
+}
+
+fn no_thread(error: io::Error) -> (u8, String) {
+    (START, format!("no thread can be started: {error}"))
+}
+
+/// Says why an address cannot be listened on, and what to type instead.
+fn explain(bind: &BindError) -> String {
+    let (addr, port) = (bind.addr, bind.addr.port());
+    match bind.error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "--port: {addr} is in use; stop the program that uses it, or try --port {}, or --port 0 for a free one",
+            port.checked_add(1).unwrap_or(8080),
+        ),
+        ErrorKind::PermissionDenied => format!(
+            "--port: {port} may not be listened on without the right to; run as root, or try --port {}",
+            u32::from(port) + 8000,
+        ),
+        ErrorKind::AddrNotAvailable => {
+            format!("--bind: {} is no address of this machine; leave --bind out to listen on all", addr.ip())
+        }
+        _ => format!("--bind: cannot listen on {addr}: {}", bind.error),
+    }
+}

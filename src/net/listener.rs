@@ -1,0 +1,204 @@
+//! Listening sockets: bound, accepted from, and woken when it is time to stop. The only user of if_addrs.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, bind, listen, shutdown, socket_with, sockopt};
+
+/// How many connections wait in the system until they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// How often a free port is looked for that all addresses have.
+const ATTEMPTS: usize = 32;
+
+/// The shortest and the longest pause after an accept that failed for want of resources.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Where accepted connections go.
+pub trait House: Sync {
+    /// Takes a connection over.
+    fn admit(&self, stream: TcpStream, peer: SocketAddr);
+
+    /// Ends a connection that can be spared, because the system has no descriptor left for another.
+    fn make_room(&self);
+
+    /// Reports whether no more connections are wanted.
+    fn is_stopping(&self) -> bool;
+}
+
+/// A bound and listening TCP socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+/// An address that cannot be listened on, and why.
+#[derive(Debug)]
+pub struct BindError {
+    /// The address.
+    pub addr: SocketAddr,
+    /// Why.
+    pub error: io::Error,
+}
+
+/// Listens on all these addresses at one port; port 0 picks one that is free on all of them.
+///
+/// An address of all interfaces (`0.0.0.0`, `::`) is left out where the system does not speak its version of IP, as
+/// long as another is left.
+pub fn bind_all(addrs: &[IpAddr], port: u16) -> Result<Vec<Listener>, BindError> {
+    let mut bound = bind_each(addrs, port);
+    for _ in 1..ATTEMPTS {
+        match &bound {
+            // The port that was free on the first address was taken on another.
+            Err(taken) if port == 0 && taken.error.kind() == ErrorKind::AddrInUse => bound = bind_each(addrs, port),
+            _ => break,
+        }
+    }
+    bound
+}
+
+fn bind_each(addrs: &[IpAddr], mut port: u16) -> Result<Vec<Listener>, BindError> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    for (at, &ip) in addrs.iter().enumerate() {
+        let addr = SocketAddr::new(ip, port);
+        match Listener::bind(addr) {
+            Ok(listener) => {
+                port = listener.addr.port();
+                listeners.push(listener);
+            }
+            Err(error) => {
+                let others = listeners.len() + (addrs.len() - at - 1);
+                if !ip.is_unspecified() || !is_unsupported(&error) || others == 0 {
+                    return Err(BindError { addr, error });
+                }
+                log::info!("not listening on {ip}: {error}");
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+impl Listener {
+    fn bind(addr: SocketAddr) -> io::Result<Listener> {
+        let family = if addr.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        if addr.is_ipv6() {
+            // IPv4 has a socket of its own, so that every address is shown and logged as what it is.
+            sockopt::set_ipv6_v6only(&socket, true)?;
+        }
+        // The sockets that are accepted inherit it. Without it, an answer in two segments waits for the client's
+        // delayed acknowledgement, some 40 ms.
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        bind(&socket, &addr)?;
+        listen(&socket, BACKLOG)?;
+        let socket = TcpListener::from(socket);
+        Ok(Listener { addr: socket.local_addr()?, socket })
+    }
+
+    /// Hands every connection to the house, until that is stopping and those that wait already, a backlog at most, have
+    /// been handed over too; then nobody can connect any more. Whatever goes wrong with one accept, the next is tried.
+    pub fn accept_all(&self, house: &impl House) {
+        self.accept_until_stopped(house);
+        let _ = shutdown(&self.socket, Shutdown::Both);
+    }
+
+    fn accept_until_stopped(&self, house: &impl House) {
+        let mut pause = PAUSE_MIN;
+        let mut last_ones = BACKLOG;
+        while last_ones > 0 {
+            match self.socket.accept() {
+                Ok((stream, peer)) => {
+                    pause = PAUSE_MIN;
+                    house.admit(stream, peer);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock || house.is_stopping() => return,
+                Err(error) if is_exhaustion(&error) => {
+                    log::warn!("cannot accept on {}: {error}; trying again in {pause:?}", self.addr);
+                    house.make_room();
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                Err(error) => log::debug!("a connection to {} failed before it began: {error}", self.addr),
+            }
+            if house.is_stopping() {
+                last_ones -= 1;
+                if self.socket.set_nonblocking(true).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Makes a blocked accept return, by a connection of our own; where that fails, by ending the socket.
+    pub fn wake(&self) {
+        let ip = match self.addr.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let addr = SocketAddr::new(ip, self.addr.port());
+        if TcpStream::connect_timeout(&addr, Duration::from_millis(500)).is_err() {
+            let _ = shutdown(&self.socket, Shutdown::Both);
+        }
+    }
+}
+
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
+/// The URLs under which a person on this machine or near it reaches a server at these addresses.
+pub fn urls(addrs: &[SocketAddr]) -> Vec<String> {
+    let mut urls = Vec::new();
+    let mut add = |host: String, port: u16| {
+        let url = if port == 80 { format!("http://{host}/") } else { format!("http://{host}:{port}/") };
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    };
+    for addr in addrs {
+        if !addr.ip().is_unspecified() {
+            add(host(addr.ip()), addr.port());
+            continue;
+        }
+        add("localhost".to_owned(), addr.port());
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        let others = interfaces.iter().filter(|interface| !interface.is_loopback() && !interface.is_link_local());
+        for interface in others.filter(|interface| interface.ip().is_ipv4() == addr.is_ipv4()) {
+            add(host(interface.ip()), addr.port());
+        }
+    }
+    urls
+}
+
+fn host(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_what_a_person_would_type() {
+        let urls_of = |addr: &str| urls(&[addr.parse().expect("an address")]);
+        assert_eq!(urls_of("127.0.0.1:8080"), ["http://127.0.0.1:8080/"]);
+        assert_eq!(urls_of("127.0.0.1:80"), ["http://127.0.0.1/"]);
+        assert_eq!(urls_of("[::1]:8080"), ["http://[::1]:8080/"]);
+        assert_eq!(urls_of("0.0.0.0:8080")[0], "http://localhost:8080/");
+    }
+}

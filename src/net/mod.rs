@@ -1,0 +1,42 @@
+//! Byte streams with deadlines. No HTTP here, and no log but for the listener's.
+
+pub mod descriptors;
+pub mod listener;
+pub mod tcp;
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// A connection to a client, as a stream of bytes in each direction.
+///
+/// Every call ends: reading at a deadline, sending when the client is too slow. Then the error is of kind `TimedOut`.
+pub trait Transport: Send {
+    /// Sets until when reads may wait.
+    fn set_read_deadline(&mut self, at: Instant);
+
+    /// Sets how long the client may take for each 64 KiB that are sent, or for what is left when that is less.
+    fn set_send_pace(&mut self, pace: Duration);
+
+    /// Reads what has arrived, waiting for one byte at least; 0 at the end of the stream.
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize>;
+
+    /// Sends all the bytes.
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Sends all the bytes, holding back a last incomplete segment because more follows at once.
+    fn send_more(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Sends a part of a file; the span shrinks by what is sent. Some kinds of error are about the file:
+    /// `UnexpectedEof`, it is shorter than that now; `InvalidData`, it cannot be read; `InvalidInput`, it cannot be sent
+    /// in this way.
+    fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()>;
+
+    /// Ends our side and reads on for a while, so that what the client still sends does not make the system throw
+    /// away an answer that the client has not read yet (RFC 9112 §9.6).
+    fn linger(&mut self);
+
+    /// Ends the connection so that the client cannot take what it got for a whole answer.
+    fn abort(&mut self);
+}

@@ -1,0 +1,173 @@
+//! A connection over plain TCP, blocking.
+//!
+//! The deadlines are socket options, and setting one is a system call; a fresh deadline of the same length as the last
+//! one costs none. Reading and sending call the kernel directly, past the C library's cancellation points.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::net::{Shutdown, TcpStream};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::fs::sendfile;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send, sockopt};
+
+use super::Transport;
+
+/// What the client has to take within each period of its pace.
+const PACE_BYTES: u64 = 64 * 1024;
+
+/// The most that one system call is asked to send of a file.
+const SENDFILE_MAX: u64 = 256 * 1024;
+
+/// How many times within its period a client that takes nothing is looked at. A system call that sends a file can wait
+/// once for each 64 KiB, so it comes back within a period.
+const LOOKS: u32 = 4;
+
+/// The steps in which read timeouts are set, so that nearly equal ones are equal.
+const STEP: Duration = Duration::from_millis(100);
+
+/// How long we go on reading after our last answer, and how much.
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+
+/// A TCP connection. Others may hold the stream too, to end it from outside.
+pub struct Tcp {
+    stream: Arc<TcpStream>,
+    read_deadline: Instant,
+    /// What the socket's options are set to.
+    read_timeout: Duration,
+    pace: Duration,
+    /// Since when and how much the client has taken in this period, once it did not take everything at once.
+    stalled: Option<(Instant, u64)>,
+}
+
+impl Tcp {
+    /// Takes a connection over.
+    pub fn new(stream: Arc<TcpStream>) -> Tcp {
+        let (read_timeout, pace) = (Duration::ZERO, Duration::ZERO);
+        Tcp { stream, read_deadline: Instant::now(), read_timeout, pace, stalled: None }
+    }
+
+    /// Makes the next read end at the deadline.
+    fn arm_read(&mut self) -> io::Result<()> {
+        let left = self.read_deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        let steps = left.as_nanos().div_ceil(STEP.as_nanos());
+        let timeout = STEP * u32::try_from(steps).unwrap_or(u32::MAX);
+        if timeout != self.read_timeout {
+            self.stream.set_read_timeout(Some(timeout))?;
+            self.read_timeout = timeout;
+        }
+        Ok(())
+    }
+
+    fn send_flagged(&mut self, mut bytes: &[u8], flags: SendFlags) -> io::Result<()> {
+        self.stalled = None;
+        while !bytes.is_empty() {
+            let sent = send(&self.stream, bytes, flags | SendFlags::NOSIGNAL);
+            let sent = self.progress(sent, bytes.len())?;
+            bytes = &bytes[sent..];
+        }
+        Ok(())
+    }
+
+    /// Judges a call that sent something: the error, or the number of bytes where the client is fast enough.
+    fn progress(&mut self, sent: Result<usize, Errno>, wanted: usize) -> io::Result<usize> {
+        let sent = match sent {
+            Ok(sent) => sent,
+            // The socket's own timeout has passed without any progress; or a signal came.
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            // Sockets know no such error: it is the file's.
+            Err(error @ Errno::IO) => return Err(io::Error::new(ErrorKind::InvalidData, io::Error::from(error))),
+            Err(error) => return Err(error.into()),
+        };
+        if sent < wanted || self.stalled.is_some() {
+            self.check_pace(sent as u64)?;
+        }
+        Ok(sent)
+    }
+
+    /// Counts what the client takes in a period that begins when it first does not take everything at once.
+    fn check_pace(&mut self, sent: u64) -> io::Result<()> {
+        let now = Instant::now();
+        let (since, taken) = self.stalled.unwrap_or((now, 0));
+        let taken = taken + sent;
+        if taken >= PACE_BYTES {
+            self.stalled = Some((now, 0));
+        } else if now - since >= self.pace {
+            return Err(ErrorKind::TimedOut.into());
+        } else {
+            self.stalled = Some((since, taken));
+        }
+        Ok(())
+    }
+}
+
+impl Transport for Tcp {
+    fn set_read_deadline(&mut self, at: Instant) {
+        self.read_deadline = at;
+    }
+
+    fn set_send_pace(&mut self, pace: Duration) {
+        if pace != self.pace && self.stream.set_write_timeout(Some(pace / LOOKS)).is_ok() {
+            self.pace = pace;
+        }
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.arm_read()?;
+            match rustix::io::read(&self.stream, &mut *into) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                read => return Ok(read?),
+            }
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.send_flagged(bytes, SendFlags::empty())
+    }
+
+    fn send_more(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.send_flagged(bytes, SendFlags::MORE)
+    }
+
+    fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()> {
+        self.stalled = None;
+        while span.start < span.end {
+            let wanted = (span.end - span.start).min(SENDFILE_MAX) as usize;
+            let sent = sendfile(&self.stream, file, Some(&mut span.start), wanted);
+            if sent == Ok(0) {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            self.progress(sent, wanted)?;
+        }
+        Ok(())
+    }
+
+    fn linger(&mut self) {
+        if self.stream.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        self.set_read_deadline(Instant::now() + LINGER);
+        let mut unwanted = [0; 16 * 1024];
+        let mut total = 0;
+        while let Ok(count @ 1..) = self.read(&mut unwanted) {
+            total += count;
+            if total > LINGER_BYTES {
+                break;
+            }
+        }
+    }
+
+    fn abort(&mut self) {
+        // Closing then sends a reset, not an orderly end, which to HTTP/0.9 would mean that the answer is whole.
+        let _ = sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
+        let _ = self.stream.shutdown(Shutdown::Read);
+    }
+}

@@ -1,0 +1,100 @@
+//! Dates on the wire and in logs (RFC 9110 §5.6.7). The only user of httpdate.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The first second that no HTTP date can express: the year 10000.
+const YEAR_10000: u64 = 253_402_300_800;
+
+/// A point in time that an HTTP date can express: whole seconds from 1970 to the end of 9999.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HttpDate {
+    secs: u64,
+}
+
+/// A date as a date of RFC 3339 in UTC: `1994-11-06T08:49:37Z`.
+pub struct Rfc3339(pub HttpDate);
+
+/// A date as the Common Log Format writes it: `06/Nov/1994:08:49:37 +0000`.
+pub struct CommonLog(pub HttpDate);
+
+impl HttpDate {
+    /// Returns the second in which `time` lies; none before 1970 and after 9999, where httpdate would panic.
+    pub fn new(time: SystemTime) -> Option<HttpDate> {
+        let secs = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
+        (secs < YEAR_10000).then_some(HttpDate { secs })
+    }
+
+    /// Returns the second in which `time` lies, or the nearest one that a date can express.
+    pub fn clamped(time: SystemTime) -> HttpDate {
+        let secs = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        HttpDate { secs: secs.min(YEAR_10000 - 1) }
+    }
+
+    /// Reads a date in any of the three forms that a recipient has to accept.
+    pub fn parse(value: &[u8]) -> Option<HttpDate> {
+        let time = httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()?;
+        HttpDate::new(time)
+    }
+
+    /// The form that a sender writes, 29 bytes: `Sun, 06 Nov 1994 08:49:37 GMT`.
+    fn fixdate(self) -> String {
+        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.secs))
+    }
+}
+
+impl fmt::Display for HttpDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.fixdate())
+    }
+}
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let date = self.0.fixdate();
+        let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let month = names.iter().position(|name| *name == &date[8..11]).map_or(0, |at| at + 1);
+        write!(f, "{}-{month:02}-{}T{}Z", &date[12..16], &date[5..7], &date[17..25])
+    }
+}
+
+impl fmt::Display for CommonLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let date = self.0.fixdate();
+        write!(f, "{}/{}/{}:{} +0000", &date[5..7], &date[8..11], &date[12..16], &date[17..25])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: HttpDate = HttpDate { secs: 784_111_777 };
+
+    #[test]
+    fn the_three_forms_of_rfc_9110_5_6_7_are_read() {
+        for text in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            assert_eq!(HttpDate::parse(text.as_bytes()), Some(EXAMPLE), "{text}");
+        }
+        for text in ["", "0", "Sun, 06 Nov 1994", "1994-11-06T08:49:37Z", "Sun, 06 Nov 1994 08:49:37 CET", "\u{e9}"] {
+            assert_eq!(HttpDate::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_form_that_is_written_is_as_its_rule_says() {
+        assert_eq!(EXAMPLE.to_string(), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(Rfc3339(EXAMPLE).to_string(), "1994-11-06T08:49:37Z");
+        assert_eq!(CommonLog(EXAMPLE).to_string(), "06/Nov/1994:08:49:37 +0000");
+    }
+
+    #[test]
+    fn no_time_is_too_far_away() {
+        let year_10000 = UNIX_EPOCH + Duration::from_secs(YEAR_10000);
+        let year_1969 = UNIX_EPOCH - Duration::from_nanos(1);
+        assert_eq!(HttpDate::new(year_10000), None);
+        assert_eq!(HttpDate::new(year_1969), None);
+        assert_eq!(HttpDate::clamped(year_10000).to_string(), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(HttpDate::clamped(year_1969).to_string(), "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+}

@@ -1,0 +1,198 @@
+//! How long a request's content is, and whether the connection goes on after it (RFC 9112 §6, §9.3).
+//!
+//! This is where request smuggling is decided: a head whose framing can be read in two ways is refused, never guessed.
+
+use super::request::{Head, Method, Version};
+use super::syntax::{decimal, list};
+use super::why::{Reject, Why};
+
+/// The most content that is read and thrown away, in bytes.
+pub const CONTENT_MAX: u64 = 1024 * 1024;
+
+/// How the end of the content is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// By counting; 0 is no content.
+    Exactly(u64),
+    /// By the chunk of size 0.
+    Chunked,
+}
+
+/// Whether the connection goes on after the answer, and by which rule (RFC 9112 §9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// HTTP/1.1 goes on.
+    Persists,
+    /// HTTP/1.0 that asked for it goes on, and is told so.
+    PersistsOnRequest,
+    /// The client asked to close.
+    ClosesOnRequest,
+    /// What follows a CONNECT is meant for the tunnel, which is refused here.
+    ClosesAfterConnect,
+    /// HTTP/1.0 closes.
+    ClosesByVersion,
+    /// HTTP/0.9 closes, because its answers have no other end.
+    ClosesToEnd,
+}
+
+impl Persistence {
+    /// Reports whether the connection goes on.
+    pub fn persists(self) -> bool {
+        matches!(self, Persistence::Persists | Persistence::PersistsOnRequest)
+    }
+}
+
+/// Returns how long the content is, by the rules of RFC 9112 §6.3 that concern requests.
+pub fn body_length<'b>(head: &Head<'b>) -> Result<BodyLength, Reject<'b>> {
+    let coding = head.fields.all("Transfer-Encoding").next();
+    let mut lengths = head.fields.all("Content-Length");
+    match (coding, lengths.next(), lengths.next()) {
+        // Rule 3: both may be an attempt at smuggling.
+        (Some(coding), Some(_), _) => Err(Why::LengthAndEncoding.because(coding)),
+        (Some(coding), None, _) if head.version < Version::Http11 => Err(Why::EncodingInOldVersion.because(coding)),
+        // Rule 4.
+        (Some(_), None, _) => chunked(head),
+        // Rule 5: a list of equal values may be accepted; here it is not.
+        (None, Some(length), None) => content_length(length),
+        (None, Some(_), Some(second)) => Err(Why::ContentLengthRepeated.because(second)),
+        // Rule 7.
+        (None, None, _) => Ok(BodyLength::Exactly(0)),
+    }
+}
+
+/// Returns whether the connection goes on after the answer (RFC 9112 §9.3).
+pub fn persistence(head: &Head<'_>) -> Persistence {
+    let asks =
+        |option: &[u8]| head.fields.all("Connection").flat_map(list).any(|asked| asked.eq_ignore_ascii_case(option));
+    match head.version {
+        Version::Http09 => Persistence::ClosesToEnd,
+        _ if asks(b"close") => Persistence::ClosesOnRequest,
+        _ if head.method == Method::Connect => Persistence::ClosesAfterConnect,
+        Version::Http11 => Persistence::Persists,
+        Version::Http10 if asks(b"keep-alive") => Persistence::PersistsOnRequest,
+        Version::Http10 => Persistence::ClosesByVersion,
+    }
+}
+
+/// Reports whether the client waits for a go-ahead before it sends its content (RFC 9110 §10.1.1).
+pub fn expects_continue<'b>(head: &Head<'b>) -> Result<bool, Reject<'b>> {
+    if head.version < Version::Http11 {
+        return Ok(false);
+    }
+    let mut expected = head.fields.all("Expect").flat_map(list).peekable();
+    let any = expected.peek().is_some();
+    match expected.find(|expectation| !expectation.eq_ignore_ascii_case(b"100-continue")) {
+        Some(unknown) => Err(Why::ExpectationUnknown.because(unknown)),
+        None => Ok(any),
+    }
+}
+
+/// Accepts `chunked`, once and alone (RFC 9112 §6.1).
+fn chunked<'b>(head: &Head<'b>) -> Result<BodyLength, Reject<'b>> {
+    let codings = || head.fields.all("Transfer-Encoding").flat_map(list);
+    let is_chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let last = codings().last().unwrap_or_default();
+    match (codings().filter(is_chunked).count(), codings().find(|coding| !is_chunked(coding))) {
+        (1, None) => Ok(BodyLength::Chunked),
+        (1, Some(unknown)) if is_chunked(&last) => Err(Why::TransferCodingUnknown.because(unknown)),
+        (0, Some(unknown)) => Err(Why::TransferCodingUnknown.because(unknown)),
+        _ => Err(Why::TransferCodingOrder.because(last)),
+    }
+}
+
+fn content_length(value: &[u8]) -> Result<BodyLength, Reject<'_>> {
+    if value.contains(&b',') {
+        return Err(Why::ContentLengthRepeated.because(value));
+    }
+    match decimal(value) {
+        None => Err(Why::ContentLengthSyntax.because(value)),
+        Some(length) if length > CONTENT_MAX => Err(Why::ContentTooLarge.because(value)),
+        Some(length) => Ok(BodyLength::Exactly(length)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head<T>(version: &str, fields: &str, ask: impl Fn(&Head<'_>) -> T) -> T {
+        let bytes = format!("GET / {version}\r\n{fields}\r\n\r\n");
+        ask(&Head::parse(bytes.as_bytes()).expect("valid"))
+    }
+
+    #[test]
+    fn the_length_of_content_is_never_guessed() {
+        use BodyLength::{Chunked, Exactly};
+        for (fields, expected) in [
+            ("", Ok(Exactly(0))),
+            ("Content-Length: 5", Ok(Exactly(5))),
+            ("Content-Length: 0005", Ok(Exactly(5))),
+            ("Content-Length: 1048576", Ok(Exactly(CONTENT_MAX))),
+            ("Content-Length: 1048577", Err(Why::ContentTooLarge)),
+            ("Content-Length:", Err(Why::ContentLengthSyntax)),
+            ("Content-Length: +5", Err(Why::ContentLengthSyntax)),
+            ("Content-Length: -5", Err(Why::ContentLengthSyntax)),
+            ("Content-Length: 0x5", Err(Why::ContentLengthSyntax)),
+            ("Content-Length: 5 5", Err(Why::ContentLengthSyntax)),
+            ("Content-Length: 5.", Err(Why::ContentLengthSyntax)),
+            ("Content-Length: 18446744073709551616", Err(Why::ContentLengthSyntax)),
+            ("Content-Length: 5, 5", Err(Why::ContentLengthRepeated)),
+            ("Content-Length: 5\r\nContent-Length: 5", Err(Why::ContentLengthRepeated)),
+            ("Transfer-Encoding: chunked", Ok(Chunked)),
+            ("Transfer-Encoding: , CHUNKED ,", Ok(Chunked)),
+            ("Transfer-Encoding: chunked, chunked", Err(Why::TransferCodingOrder)),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", Err(Why::TransferCodingOrder)),
+            ("Transfer-Encoding:", Err(Why::TransferCodingOrder)),
+            ("Transfer-Encoding: gzip, chunked", Err(Why::TransferCodingUnknown)),
+            ("Transfer-Encoding: chunked, identity", Err(Why::TransferCodingOrder)),
+            ("Transfer-Encoding: xchunked", Err(Why::TransferCodingUnknown)),
+            ("Transfer-Encoding: \"chunked\"", Err(Why::TransferCodingUnknown)),
+            ("Transfer-Encoding: chunked;q=1", Err(Why::TransferCodingUnknown)),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 5", Err(Why::LengthAndEncoding)),
+            ("Content-Length: 5\r\nTransfer-Encoding: x", Err(Why::LengthAndEncoding)),
+        ] {
+            let found = head("HTTP/1.1", fields, |head| body_length(head).map_err(|reject| reject.why));
+            assert_eq!(found, expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn an_old_version_has_no_transfer_encoding() {
+        let found = head("HTTP/1.0", "Transfer-Encoding: chunked", |head| body_length(head).map_err(|r| r.why));
+        assert_eq!(found, Err(Why::EncodingInOldVersion));
+    }
+
+    #[test]
+    fn the_connection_goes_on_by_the_rule_of_its_version() {
+        use Persistence::{ClosesByVersion, ClosesOnRequest, Persists, PersistsOnRequest};
+        for (version, fields, expected) in [
+            ("HTTP/1.1", "", Persists),
+            ("HTTP/1.1", "Connection: Keep-Alive", Persists),
+            ("HTTP/1.1", "Connection: TE , CLOSE", ClosesOnRequest),
+            ("HTTP/1.1", "Connection: te\r\nconnection: close", ClosesOnRequest),
+            ("HTTP/1.1", "Connection: closed", Persists),
+            ("HTTP/1.1", "X: close", Persists),
+            ("HTTP/1.0", "", ClosesByVersion),
+            ("HTTP/1.0", "Connection: KEEP-ALIVE", PersistsOnRequest),
+            ("HTTP/1.0", "Connection: keep-alive, close", ClosesOnRequest),
+        ] {
+            assert_eq!(head(version, fields, persistence), expected, "{version} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn only_100_continue_can_be_expected_and_only_from_1_1() {
+        for (version, fields, expected) in [
+            ("HTTP/1.1", "", Ok(false)),
+            ("HTTP/1.1", "Expect:", Ok(false)),
+            ("HTTP/1.1", "Expect: 100-Continue", Ok(true)),
+            ("HTTP/1.1", "Expect: 100-continue, x", Err(Why::ExpectationUnknown)),
+            ("HTTP/1.1", "Expect: 200-ok", Err(Why::ExpectationUnknown)),
+            ("HTTP/1.0", "Expect: 100-continue", Ok(false)),
+            ("HTTP/1.0", "Expect: x", Ok(false)),
+        ] {
+            let found = head(version, fields, |head| expects_continue(head).map_err(|reject| reject.why));
+            assert_eq!(found, expected, "{version} {fields:?}");
+        }
+    }
+}

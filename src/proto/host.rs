@@ -1,0 +1,149 @@
+//! The Host field and the authority of a URL (RFC 9110 §7.2, RFC 9112 §3.2, RFC 3986 §3.2).
+//!
+//! This server serves one site, so the host's name decides nothing; that it is there, once, and valid is what keeps
+//! other programs on the way from reading the request differently.
+
+use std::net::Ipv6Addr;
+
+use super::request::{Head, Version};
+use super::syntax::hex_pair;
+use super::why::{Reject, Why};
+
+/// Checks that the request has the Host field that its version asks for.
+pub fn check<'b>(head: &Head<'b>) -> Result<(), Reject<'b>> {
+    let mut hosts = head.fields.all("Host");
+    match (hosts.next(), hosts.next()) {
+        (None, _) if head.version < Version::Http11 => Ok(()),
+        (None, _) => Err(Why::HostMissing.because(head.target)),
+        (Some(_), Some(second)) => Err(Why::HostRepeated.because(second)),
+        // An empty value is what a client sends whose URL has no authority (RFC 9112 §3.2).
+        (Some(host), None) if host.is_empty() || is_host_port(host) => Ok(()),
+        (Some(host), None) => Err(Why::HostInvalid.because(host)),
+    }
+}
+
+/// Reports whether the bytes are a host that is not empty, with a port or without: `uri-host [ ":" port ]`.
+pub fn is_host_port(bytes: &[u8]) -> bool {
+    let (host, port) = match bytes {
+        [b'[', rest @ ..] => match rest.iter().position(|&byte| byte == b']') {
+            Some(end) => (&bytes[..end + 2], &bytes[end + 2..]),
+            None => return false,
+        },
+        _ => bytes.split_at(bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len())),
+    };
+    is_host(host) && (port.is_empty() || port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit))
+}
+
+fn is_host(host: &[u8]) -> bool {
+    match host {
+        [] => false,
+        [b'[', literal @ .., b']'] => is_ip_literal(literal),
+        _ => is_reg_name(host),
+    }
+}
+
+/// `IPv6address / IPvFuture` (RFC 3986 §3.2.2).
+fn is_ip_literal(literal: &[u8]) -> bool {
+    let future = |rest: &[u8]| {
+        let mut parts = rest.splitn(2, |&byte| byte == b'.');
+        let (version, address) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let is_hex = !version.is_empty() && version.iter().all(u8::is_ascii_hexdigit);
+        is_hex && !address.is_empty() && address.iter().all(|&byte| is_name_byte(byte) || byte == b':')
+    };
+    match literal {
+        [b'v' | b'V', rest @ ..] => future(rest),
+        _ => str::from_utf8(literal).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
+    }
+}
+
+/// `*( unreserved / pct-encoded / sub-delims )` (RFC 3986 §3.2.2); an IPv4 address is one too.
+fn is_reg_name(mut name: &[u8]) -> bool {
+    loop {
+        name = match name {
+            [] => return true,
+            [b'%', high, low, rest @ ..] if hex_pair(*high, *low).is_some() => rest,
+            [byte, rest @ ..] if is_name_byte(*byte) => rest,
+            _ => return false,
+        };
+    }
+}
+
+/// `unreserved / sub-delims` (RFC 3986 §2.2, §2.3).
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_maybe_a_port() {
+        for good in [
+            "localhost",
+            "a",
+            "example.com:80",
+            "example.com:",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:8080",
+            "[fe80::1:2]:",
+            "[::ffff:1.2.3.4]",
+            "[v1.a:b]",
+            "ex%41mple",
+            "a_b",
+            "xn--bcher-kva.example",
+            "a,b",
+            "1.2.3",
+        ] {
+            assert!(is_host_port(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "",
+            ":80",
+            "a:b",
+            "a:80:80",
+            "a b",
+            "user@host",
+            "http://a",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a%4",
+            "a%zz",
+            "[::1",
+            "::1",
+            "[::1]80",
+            "[]",
+            "[:::1]",
+            "[::1%25eth0]",
+            "[v.a]",
+            "[1.2.3.4]",
+            "é",
+            "a\\b",
+            "a<b>",
+            "a:+80",
+        ] {
+            assert!(!is_host_port(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_one_valid_host_where_its_version_asks_for_it() {
+        for (bytes, expected) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", None),
+            ("GET / HTTP/1.1\r\nHost:\r\n\r\n", None),
+            ("GET / HTTP/1.1\r\n\r\n", Some(Why::HostMissing)),
+            ("GET http://a/ HTTP/1.1\r\n\r\n", Some(Why::HostMissing)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", Some(Why::HostRepeated)),
+            ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", Some(Why::HostInvalid)),
+            ("GET / HTTP/1.0\r\n\r\n", None),
+            ("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", Some(Why::HostRepeated)),
+            ("GET / HTTP/1.0\r\nHost: a/b\r\n\r\n", Some(Why::HostInvalid)),
+            ("GET /\r\n", None),
+        ] {
+            let head = Head::parse(bytes.as_bytes()).expect("valid");
+            assert_eq!(check(&head).err().map(|reject| reject.why), expected, "{bytes:?}");
+        }
+    }
+}

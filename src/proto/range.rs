@@ -1,0 +1,168 @@
+//! Byte ranges: which bytes of a representation a Range field asks for (RFC 9110 §14.1, §14.2).
+
+use std::ops::Range;
+
+use super::syntax::{decimal_saturating, list};
+
+/// The most ranges that one request is answered with.
+const SPANS_MAX: usize = 16;
+
+/// What a Range field selects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Everything: the field is ignored, as RFC 9110 §14.2 asks for an unknown unit and allows for all else.
+    Whole,
+    /// These bytes: one span or more, none empty, none touching another, in the order they were asked for.
+    Spans(Vec<Range<u64>>),
+    /// Nothing: no range has a byte in the representation.
+    Unsatisfiable,
+}
+
+/// Returns what the value of a Range field selects of `len` bytes.
+pub fn select(value: &[u8], len: u64) -> Selection {
+    let Some(set) = range_set(value) else {
+        return Selection::Whole;
+    };
+    let mut spans = Vec::new();
+    let mut asked = 0u64;
+    let mut count = 0;
+    for spec in list(set) {
+        let Some(span) = span(spec, len) else {
+            return Selection::Whole;
+        };
+        count += 1;
+        if count > SPANS_MAX {
+            return Selection::Whole;
+        }
+        asked = asked.saturating_add(span.end - span.start);
+        if !span.is_empty() {
+            add(&mut spans, span);
+        } else if len == 0 && spec.starts_with(b"-") && spec != b"-0" {
+            // The last bytes of nothing: satisfiable (§14.1.2), but no Content-Range could say so.
+            return Selection::Whole;
+        }
+    }
+    match spans.len() {
+        _ if count == 0 || asked > len => Selection::Whole,
+        0 => Selection::Unsatisfiable,
+        _ => Selection::Spans(spans),
+    }
+}
+
+/// Returns what follows `bytes=`, the only unit there is; a unit is compared without regard to case.
+fn range_set(value: &[u8]) -> Option<&[u8]> {
+    let (unit, set) = value.split_at_checked(6)?;
+    unit.eq_ignore_ascii_case(b"bytes=").then_some(set)
+}
+
+/// Reads `first-last`, `first-` or `-suffix` and clamps it to the representation; empty where it lies outside, none
+/// where it is malformed (RFC 9110 §14.1.1).
+fn span(spec: &[u8], len: u64) -> Option<Range<u64>> {
+    let dash = spec.iter().position(|&byte| byte == b'-')?;
+    let (first, last) = (&spec[..dash], &spec[dash + 1..]);
+    match (first, last) {
+        (b"", suffix) => Some(len.saturating_sub(decimal_saturating(suffix)?)..len),
+        (first, b"") => Some(decimal_saturating(first)?.min(len)..len),
+        (first, last) => {
+            let (first, last) = (decimal_saturating(first)?, decimal_saturating(last)?);
+            (first <= last).then(|| first.min(len)..last.saturating_add(1).min(len))
+        }
+    }
+}
+
+/// Adds a span, made one with those that it overlaps or touches.
+fn add(spans: &mut Vec<Range<u64>>, mut span: Range<u64>) {
+    let mut at = spans.len();
+    while let Some(found) = spans.iter().position(|other| other.start <= span.end && span.start <= other.end) {
+        let other = spans.remove(found);
+        span = span.start.min(other.start)..span.end.max(other.end);
+        at = at.min(found);
+    }
+    spans.insert(at.min(spans.len()), span);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spans(spans: &[(u64, u64)]) -> Selection {
+        Selection::Spans(spans.iter().map(|&(start, end)| start..end).collect())
+    }
+
+    #[test]
+    fn the_examples_of_rfc_9110_14_1_2_select_what_is_said_there() {
+        for (value, first, last) in [
+            ("bytes=0-499", 0, 499),
+            ("bytes=500-999", 500, 999),
+            ("bytes=-500", 9500, 9999),
+            ("bytes=9500-", 9500, 9999),
+            ("bytes=500-600,601-999", 500, 999),
+            ("bytes=500-700,601-999", 500, 999),
+        ] {
+            assert_eq!(select(value.as_bytes(), 10000), spans(&[(first, last + 1)]), "{value}");
+        }
+        assert_eq!(select(b"bytes= 0-0, -1", 10000), spans(&[(0, 1), (9999, 10000)]));
+    }
+
+    #[test]
+    fn a_range_is_clamped_and_a_malformed_one_ignored() {
+        use Selection::{Unsatisfiable, Whole};
+        for (value, expected) in [
+            ("bytes=0-", spans(&[(0, 10)])),
+            ("bytes=9-", spans(&[(9, 10)])),
+            ("bytes=5-99", spans(&[(5, 10)])),
+            ("bytes=-99", spans(&[(0, 10)])),
+            ("BYTES=0-0", spans(&[(0, 1)])),
+            ("bytes=0-99999999999999999999999", spans(&[(0, 10)])),
+            ("bytes=-99999999999999999999999", spans(&[(0, 10)])),
+            ("bytes=0-18446744073709551615", spans(&[(0, 10)])),
+            ("bytes=7-8,0-1,4-4", spans(&[(7, 9), (0, 2), (4, 5)])),
+            ("bytes=0-1,99-", spans(&[(0, 2)])),
+            ("bytes=,0-1,,", spans(&[(0, 2)])),
+            ("bytes=10-", Unsatisfiable),
+            ("bytes=10-20,99-", Unsatisfiable),
+            ("bytes=-0", Unsatisfiable),
+            ("bytes=99999999999999999999999-", Unsatisfiable),
+            ("bytes=", Whole),
+            ("bytes=,", Whole),
+            ("bytes", Whole),
+            ("bytes=-", Whole),
+            ("bytes=a-b", Whole),
+            ("bytes=1", Whole),
+            ("bytes=5-4", Whole),
+            ("bytes=0-1,5-4", Whole),
+            ("bytes=0-1,x", Whole),
+            ("bytes=+0-1", Whole),
+            ("bytes=0 - 1", Whole),
+            ("bytes =0-1", Whole),
+            ("bytes=--1", Whole),
+            ("bytes=0-1-2", Whole),
+            ("lines=0-1", Whole),
+            ("", Whole),
+        ] {
+            assert_eq!(select(value.as_bytes(), 10), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_can_be_asked_of_an_empty_representation() {
+        assert_eq!(select(b"bytes=0-", 0), Selection::Unsatisfiable);
+        assert_eq!(select(b"bytes=0-0", 0), Selection::Unsatisfiable);
+        assert_eq!(select(b"bytes=-0", 0), Selection::Unsatisfiable);
+        assert_eq!(select(b"bytes=-5", 0), Selection::Whole);
+    }
+
+    #[test]
+    fn never_more_is_sent_than_there_is() {
+        assert_eq!(select(b"bytes=0-,0-", 10), Selection::Whole);
+        assert_eq!(select(b"bytes=0-6,3-9", 10), Selection::Whole);
+        assert_eq!(select(b"bytes=0-3,2-5", 10), spans(&[(0, 6)]));
+        assert_eq!(select(b"bytes=8-8,0-2,4-5,2-4", 10), spans(&[(8, 9), (0, 6)]));
+        let many = |count: u64| {
+            let specs: Vec<_> = (0..count).map(|at| format!("{0}-{0}", at * 2)).collect();
+            select(format!("bytes={}", specs.join(",")).as_bytes(), 1000)
+        };
+        assert!(matches!(many(16), Selection::Spans(spans) if spans.len() == 16));
+        assert_eq!(many(17), Selection::Whole);
+    }
+}

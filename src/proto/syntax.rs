@@ -1,0 +1,101 @@
+//! The byte classes and small grammars that several parsers share (RFC 9110 §5.6).
+//!
+//! What belongs to one field alone is parsed in that field's module.
+
+/// Reports whether the byte may stand in a token, such as a method or a field name (RFC 9110 §5.6.2).
+pub fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Reports whether the bytes are a token: one tchar or more (RFC 9110 §5.6.2).
+pub fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().copied().all(is_tchar)
+}
+
+/// Reports whether the byte may stand in a field value: visible, space, tab, or beyond ASCII (RFC 9110 §5.5).
+pub fn is_field_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// Returns the bytes without optional whitespace, spaces and tabs, at either end (RFC 9110 §5.6.3).
+pub fn trim_ows(bytes: &[u8]) -> &[u8] {
+    let mut bytes = trim_ows_start(bytes);
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// Returns the bytes without optional whitespace at their beginning.
+pub fn trim_ows_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// Splits a list of tokens at its commas; empty elements are skipped (RFC 9110 §5.6.1.2).
+///
+/// A comma inside a quoted string splits too, so this serves only fields whose elements cannot be quoted.
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&b| b == b',').map(trim_ows).filter(|element| !element.is_empty())
+}
+
+/// Reads a decimal number of digits alone: no sign, no space. A number past `u64` is no number.
+pub fn decimal(bytes: &[u8]) -> Option<u64> {
+    digits(bytes)?.iter().try_fold(0u64, |n, b| n.checked_mul(10)?.checked_add(u64::from(b - b'0')))
+}
+
+/// Reads a decimal number of digits alone; a number past `u64` is the largest `u64`.
+pub fn decimal_saturating(bytes: &[u8]) -> Option<u64> {
+    digits(bytes).map(|digits| decimal(digits).unwrap_or(u64::MAX))
+}
+
+fn digits(bytes: &[u8]) -> Option<&[u8]> {
+    (!bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit)).then_some(bytes)
+}
+
+/// Reads the two hexadecimal digits of a percent-encoded byte (RFC 3986 §2.1).
+pub fn hex_pair(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let value = digit(high)? * 16 + digit(low)?;
+    u8::try_from(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_made_of_tchars_alone() {
+        for good in ["GET", "a", "!#$%&'*+-.^_`|~09azAZ"] {
+            assert!(is_token(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "a b", "a:", "\"a\"", "a(b)", "a,b", "a/b", "a\t", "é", "a\0"] {
+            assert!(!is_token(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn optional_whitespace_is_trimmed_at_both_ends_and_nowhere_else() {
+        assert_eq!(trim_ows(b" \t a b \t"), b"a b");
+        assert_eq!(trim_ows(b" \t "), b"");
+        assert_eq!(trim_ows(b"\ra\n"), b"\ra\n");
+    }
+
+    #[test]
+    fn a_list_skips_empty_elements() {
+        let elements: Vec<_> = list(b", close ,,\tTE , ").collect();
+        assert_eq!(elements, [b"close".as_slice(), b"TE"]);
+    }
+
+    #[test]
+    fn a_decimal_is_digits_alone_and_fits() {
+        assert_eq!(decimal(b"0"), Some(0));
+        assert_eq!(decimal(b"0018446744073709551615"), Some(u64::MAX));
+        assert_eq!(decimal_saturating(b"18446744073709551616"), Some(u64::MAX));
+        for bad in ["", "+1", "-1", " 1", "1 ", "0x1", "1_0", "18446744073709551616"] {
+            assert_eq!(decimal(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The target of a request as a path below the root (RFC 9112 §3.2, RFC 3986 §3.3, §5.2.4).
+//!
+//! This is the one place where percent-encoding is undone and where `.`, `..`, empty segments and encoded slashes are
+//! decided. What comes out is a [`RelPath`], the only thing that files can be opened with.
+
+use super::host::is_host_port;
+use super::syntax::hex_pair;
+use super::why::{Reject, Why};
+
+/// A target taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target<'b> {
+    /// The path below the root, decoded.
+    pub path: RelPath,
+    /// Whether the path ends in a slash, as a directory's address does.
+    pub ends_in_slash: bool,
+    /// What follows the first question mark, as it came.
+    pub query: Option<&'b [u8]>,
+}
+
+/// A path below the root: names joined by single slashes, none of them empty, `.` or `..`, none with a zero byte.
+///
+/// Its bytes are those of the file system, not necessarily UTF-8. The root itself is the empty path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RelPath {
+    bytes: Vec<u8>,
+}
+
+impl<'b> Target<'b> {
+    /// Takes a target apart that names a file: the origin-form `/path?query` or the absolute-form
+    /// `http://host/path?query`. The other forms are refused.
+    pub fn parse(raw: &'b [u8]) -> Result<Target<'b>, Reject<'b>> {
+        if raw.contains(&b'#') {
+            return Err(Why::TargetByte.because(raw));
+        }
+        let local = if raw.starts_with(b"/") { raw } else { after_authority(raw)? };
+        let mark = local.iter().position(|&byte| byte == b'?').unwrap_or(local.len());
+        let (path, ends_in_slash) = resolve(&local[..mark]).map_err(|why| why.because(raw))?;
+        Ok(Target { path, ends_in_slash, query: local.get(mark + 1..) })
+    }
+}
+
+impl RelPath {
+    /// Takes a path as a person writes it in an option, such as `errors/404.html`; none where it is not plainly below
+    /// the root.
+    pub fn new(path: &[u8]) -> Option<RelPath> {
+        let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
+        path.split(|&byte| byte == b'/').all(is_name).then(|| RelPath { bytes: path.to_vec() })
+    }
+
+    /// Returns the path of `name` in this directory.
+    pub fn join(&self, name: &RelPath) -> RelPath {
+        let slash: &[u8] = if self.bytes.is_empty() { b"" } else { b"/" };
+        RelPath { bytes: [&self.bytes, slash, &name.bytes].concat() }
+    }
+
+    /// The path's bytes; empty for the root.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Reports whether a name in the path begins with a dot, other than `.well-known` at the root (RFC 8615 §3).
+    pub fn is_hidden(&self) -> bool {
+        let mut names = self.bytes.split(|&byte| byte == b'/').enumerate();
+        names.any(|(depth, name)| name.starts_with(b".") && !(depth == 0 && name == b".well-known"))
+    }
+
+    fn push(&mut self, name: &[u8]) {
+        if !self.bytes.is_empty() {
+            self.bytes.push(b'/');
+        }
+        self.bytes.extend_from_slice(name);
+    }
+
+    /// Goes up one level; false at the root.
+    fn pop(&mut self) -> bool {
+        let end = self.bytes.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        let was_root = self.bytes.is_empty();
+        self.bytes.truncate(end);
+        !was_root
+    }
+}
+
+/// Returns path and query of an absolute-form target (RFC 9112 §3.2.2).
+fn after_authority(raw: &[u8]) -> Result<&[u8], Reject<'_>> {
+    let is_scheme_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let scheme_len = raw.iter().position(|byte| !is_scheme_byte(byte)).unwrap_or(raw.len());
+    let (scheme, rest) = raw.split_at(scheme_len);
+    let Some(rest) = rest.strip_prefix(b"://") else {
+        return Err(Why::TargetForm.because(raw));
+    };
+    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
+        return Err(Why::TargetScheme.because(raw));
+    }
+    let end = rest.iter().position(|byte| b"/?".contains(byte)).unwrap_or(rest.len());
+    let (authority, local) = rest.split_at(end);
+    if is_host_port(authority) { Ok(local) } else { Err(Why::TargetAuthority.because(raw)) }
+}
+
+/// Decodes a path once and removes its dot segments (RFC 3986 §5.2.4); encoded dots are dots (RFC 3986 §6.2.2.2).
+///
+/// Empty segments name nothing in a file system and are left out before `..` can go up from one, as in the servers that
+/// often stand in front of this one, so that both read the same path.
+fn resolve(path: &[u8]) -> Result<(RelPath, bool), Why> {
+    let mut resolved = RelPath::default();
+    let mut names_directory = true;
+    let mut name = Vec::new();
+    for segment in path.split(|&byte| byte == b'/') {
+        name.clear();
+        decode(segment, &mut name)?;
+        names_directory = matches!(&name[..], b"" | b"." | b"..");
+        match &name[..] {
+            b"" | b"." => {}
+            b".." if resolved.pop() => {}
+            b".." => return Err(Why::AboveRoot),
+            name => resolved.push(name),
+        }
+    }
+    Ok((resolved, names_directory))
+}
+
+fn decode(mut segment: &[u8], name: &mut Vec<u8>) -> Result<(), Why> {
+    loop {
+        let (byte, rest) = match segment {
+            [] => return Ok(()),
+            [b'%', high, low, rest @ ..] => (hex_pair(*high, *low).ok_or(Why::PercentEncoding)?, rest),
+            [b'%', ..] => return Err(Why::PercentEncoding),
+            [byte, rest @ ..] => (*byte, rest),
+        };
+        match byte {
+            0 => return Err(Why::NulInPath),
+            b'/' => return Err(Why::EncodedSlash),
+            _ => name.push(byte),
+        }
+        segment = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(raw: &str) -> Result<(String, bool, Option<&str>), Why> {
+        let target = Target::parse(raw.as_bytes()).map_err(|reject| reject.why)?;
+        let path = target.path.as_bytes().escape_ascii().to_string();
+        Ok((path, target.ends_in_slash, target.query.map(|query| str::from_utf8(query).expect("text"))))
+    }
+
+    #[test]
+    fn a_path_is_decoded_once_and_its_dot_segments_are_gone() {
+        for (raw, path, slash, query) in [
+            ("/", "", true, None),
+            ("/a", "a", false, None),
+            ("/a/", "a", true, None),
+            ("/a?", "a", false, Some("")),
+            ("/a?b?c/../d", "a", false, Some("b?c/../d")),
+            ("//a///b", "a/b", false, None),
+            ("/a/./b/../c", "a/c", false, None),
+            ("/a//../b", "b", false, None),
+            ("/a/.", "a", true, None),
+            ("/a/b/..", "a", true, None),
+            ("/a/%2e%2E/b", "b", false, None),
+            ("/a%20b%25%3F%23", "a b%?#", false, None),
+            ("/%2525", "%25", false, None),
+            ("/a%5Cb\\c", r"a\\b\\c", false, None),
+            ("/%c0%ae%c0%ae/a", r"\xc0\xae\xc0\xae/a", false, None),
+            ("/\u{e9}", r"\xc3\xa9", false, None),
+            ("/...", "...", false, None),
+            ("/a:b;c=d", "a:b;c=d", false, None),
+            ("http://localhost/a?b", "a", false, Some("b")),
+            ("HTTPS://[::1]:8080", "", true, None),
+            ("http://a?b", "", true, Some("b")),
+            ("http://a//b", "b", false, None),
+        ] {
+            assert_eq!(parse(raw), Ok((path.to_owned(), slash, query)), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_is_no_path_is_refused() {
+        for (raw, why) in [
+            ("*", Why::TargetForm),
+            ("a", Why::TargetForm),
+            ("localhost:80", Why::TargetForm),
+            ("?a", Why::TargetForm),
+            ("http:/a", Why::TargetForm),
+            ("ftp://a/", Why::TargetScheme),
+            ("://a/", Why::TargetScheme),
+            ("http:///a", Why::TargetAuthority),
+            ("http://user@a/", Why::TargetAuthority),
+            ("http://a b/", Why::TargetAuthority),
+            ("/a#b", Why::TargetByte),
+            ("/%", Why::PercentEncoding),
+            ("/%4", Why::PercentEncoding),
+            ("/%zz", Why::PercentEncoding),
+            ("/%%41", Why::PercentEncoding),
+            ("/a%00b", Why::NulInPath),
+            ("/a%2Fb", Why::EncodedSlash),
+            ("/..%2f..%2fetc", Why::EncodedSlash),
+            ("/..", Why::AboveRoot),
+            ("/a/../../b", Why::AboveRoot),
+            ("/%2e%2e/", Why::AboveRoot),
+            ("//..", Why::AboveRoot),
+        ] {
+            assert_eq!(parse(raw), Err(why), "{raw}");
+        }
+    }
+
+    #[test]
+    fn the_examples_of_rfc_3986_5_2_4_come_out_as_there() {
+        assert_eq!(parse("/a/b/c/./../../g"), Ok(("a/g".to_owned(), false, None)));
+        assert_eq!(parse("/mid/content=5/../6"), Ok(("mid/6".to_owned(), false, None)));
+    }
+
+    #[test]
+    fn a_name_with_a_dot_in_front_is_hidden_but_for_well_known() {
+        for (path, hidden) in [
+            ("a/b.c", false),
+            (".well-known/acme", false),
+            (".well-known/.x", true),
+            ("a/.well-known", true),
+            (".git/config", true),
+            ("a/.b/c", true),
+            ("...", true),
+        ] {
+            assert_eq!(RelPath::new(path.as_bytes()).expect("plain").is_hidden(), hidden, "{path}");
+        }
+        assert!(!RelPath::default().is_hidden());
+    }
+
+    #[test]
+    fn only_a_plain_path_is_made_of_an_option() {
+        for bad in ["", "/a", "a/", "a//b", "../a", "a/./b", "a\0"] {
+            assert_eq!(RelPath::new(bad.as_bytes()), None, "{bad:?}");
+        }
+        let index = RelPath::new(b"index.html").expect("plain");
+        assert_eq!(RelPath::default().join(&index).as_bytes(), b"index.html");
+        assert_eq!(RelPath::new(b"a/b").expect("plain").join(&index).as_bytes(), b"a/b/index.html");
+    }
+}

@@ -1,0 +1,43 @@
+//! Bytes that have arrived and have not been used yet.
+
+use crate::net::Transport;
+use std::io;
+
+/// The room for one read. A browser's head fits in.
+const ROOM: usize = 4096;
+
+/// Bytes from a client, in order. It holds no more than a head and one read.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Inbox {
+    /// The bytes that have not been used.
+    pub fn pending(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Reads more bytes, waiting for one at least; 0 when the client sends no more.
+    pub fn fill(&mut self, transport: &mut dyn Transport) -> io::Result<usize> {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.buffer.len() == self.end {
+            self.buffer.resize(self.end + ROOM, 0);
+        }
+        let count = transport.read(&mut self.buffer[self.end..])?;
+        self.end += count;
+        Ok(count)
+    }
+
+    /// Uses up so many bytes.
+    pub fn consume(&mut self, count: usize) {
+        self.start += count;
+        debug_assert!(self.start <= self.end, "only what is pending can be used");
+    }
+}

@@ -1,0 +1,134 @@
+//! Lines of text on their way to standard output or standard error.
+//!
+//! Whoever has something to say only adds lines to a buffer; a thread of its own writes them. So an output that takes no
+//! more, such as a pipe that nobody reads, holds nobody up: lines are dropped then, and counted.
+
+use std::io::{self, IsTerminal, Write};
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// The most bytes of lines that wait to be written.
+const WAITING_MAX: usize = 4 * 1024 * 1024;
+
+/// From so many bytes on, lines are written without waiting for more.
+const ENOUGH: usize = 32 * 1024;
+
+/// How long a line waits for others. On a terminal it does not, and an error does not.
+const DELAY: Duration = Duration::from_millis(200);
+
+/// How long the end of the program waits for the last lines to be written.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// An output that never blocks who writes to it. Clones are the same output.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// From so many waiting bytes on, the writer is woken.
+    enough: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<u8>,
+    lost: u64,
+    is_closing: bool,
+    is_done: bool,
+}
+
+impl Lines {
+    /// Opens standard output.
+    pub fn to_stdout() -> io::Result<Lines> {
+        let enough = if io::stdout().is_terminal() { 1 } else { ENOUGH };
+        Lines::open(enough, io::stdout)
+    }
+
+    /// Opens standard error.
+    pub fn to_stderr() -> io::Result<Lines> {
+        Lines::open(1, io::stderr)
+    }
+
+    fn open<W: Write + 'static>(enough: usize, target: fn() -> W) -> io::Result<Lines> {
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), enough });
+        let writer = Arc::clone(&shared);
+        thread::Builder::new().name("lines".to_owned()).spawn(move || writer.write_all(target()))?;
+        Ok(Lines { shared })
+    }
+
+    /// Adds a line, which brings its line end.
+    pub fn add(&self, line: &[u8]) {
+        let mut state = self.shared.lock();
+        if state.waiting.len() + line.len() > WAITING_MAX {
+            state.lost += 1;
+            return;
+        }
+        let before = state.waiting.len();
+        state.waiting.extend_from_slice(line);
+        if before == 0 || (before < self.shared.enough && state.waiting.len() >= self.shared.enough) {
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Writes what waits, at the end of the program; an output that takes no more is not waited for for long.
+    pub fn finish(&self) {
+        let mut state = self.shared.lock();
+        state.is_closing = true;
+        self.shared.changed.notify_all();
+        drop(self.shared.changed.wait_timeout_while(state, LAST_WAIT, |state| !state.is_done));
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.add(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Writes lines until the end, each time as many as there are. An output that is broken takes them all and loses
+    /// them: nobody is left to be told.
+    fn write_all(&self, mut target: impl Write) {
+        let mut lines = Vec::new();
+        loop {
+            let mut state = self.wait_for_lines();
+            if state.waiting.is_empty() {
+                state.is_done = true;
+                self.changed.notify_all();
+                return;
+            }
+            mem::swap(&mut lines, &mut state.waiting);
+            let lost = mem::take(&mut state.lost);
+            drop(state);
+            let _ = target.write_all(&lines).and_then(|()| target.flush());
+            if lost > 0 {
+                log::warn!("{lost} lines are lost, because an output takes them too slowly");
+            }
+            lines.clear();
+        }
+    }
+
+    /// Waits for a first line, then a moment for more.
+    fn wait_for_lines(&self) -> MutexGuard<'_, State> {
+        let is_quiet = |state: &mut State| state.waiting.is_empty() && !state.is_closing;
+        let state = self.changed.wait_while(self.lock(), is_quiet).unwrap_or_else(PoisonError::into_inner);
+        let is_little = |state: &mut State| state.waiting.len() < self.enough && !state.is_closing;
+        let state = self.changed.wait_timeout_while(state, DELAY, is_little);
+        state.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,176 @@
+//! From an answer as a value to bytes on a connection.
+//!
+//! Nothing is decided here but how the bytes travel. An answer in memory waits in the outbox until the next request has
+//! to be waited for, so that the answers to pipelined requests leave together. What comes from a file leaves at once,
+//! and its last bytes only after a look at whether the file still is the one that was promised.
+
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::time::SystemTime;
+
+use super::close::Close;
+use super::seats::Seat;
+use super::trace;
+use crate::files::file::OpenFile;
+use crate::net::Transport;
+use crate::proto::date::HttpDate;
+use crate::proto::framing::Persistence;
+use crate::proto::request::{Head, Version};
+use crate::site::response::{Body, Response};
+
+/// Up to so many bytes of answers wait to leave together.
+const TOGETHER: usize = 64 * 1024;
+
+/// An outbox larger than this gives its memory back once it is empty.
+const KEPT: usize = 8 * 1024;
+
+/// How much of a file is held back until the file has been looked at again.
+const LAST: u64 = 16 * 1024;
+
+/// How much of a file is copied at once where it is not sent by reference.
+const PIECE: u64 = 64 * 1024;
+
+/// To whom an answer goes, and how.
+pub struct Reply<'r> {
+    /// The connection.
+    pub seat: &'r Seat,
+    /// The head of the request, where there is one, and whether by its rules the connection goes on.
+    pub head: Option<(&'r Head<'r>, Persistence)>,
+    /// Whether the method is HEAD, whose answers have no content (RFC 9110 §9.3.2).
+    pub is_to_head: bool,
+    /// Whether the connection goes on.
+    pub keep: bool,
+    /// The time for the Date field.
+    pub now: SystemTime,
+}
+
+/// What became of an answer.
+pub struct Sent {
+    /// The bytes of content that were handed over.
+    pub bytes: u64,
+    /// The reason to end the connection, if sending gave one.
+    pub outcome: Result<(), Close>,
+}
+
+/// Bytes that have been said but not sent.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+}
+
+impl Outbox {
+    /// Sends an answer, or keeps it for [`Outbox::flush`].
+    pub fn send(&mut self, transport: &mut dyn Transport, response: &Response, reply: &Reply<'_>) -> Sent {
+        let start = self.bytes.len();
+        if reply.head.is_none_or(|(head, _)| head.version > Version::Http09) {
+            self.encode_head(response, reply);
+        }
+        trace::answer(reply.seat, &self.bytes[start..]);
+        let mut bytes = 0;
+        let outcome = if reply.is_to_head { Ok(()) } else { self.send_body(transport, &response.body, &mut bytes) };
+        Sent { bytes, outcome }
+    }
+
+    /// Sends what has been kept.
+    pub fn flush(&mut self, transport: &mut dyn Transport) -> Result<(), Close> {
+        if !self.bytes.is_empty() {
+            transport.send(&self.bytes)?;
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT);
+        }
+        Ok(())
+    }
+
+    /// Writes the status line, the fields, and the empty line (RFC 9112 §2.1).
+    fn encode_head(&mut self, response: &Response, reply: &Reply<'_>) {
+        let connection = match reply.head {
+            _ if !reply.keep => "Connection: close\r\n",
+            Some((_, Persistence::PersistsOnRequest)) => "Connection: keep-alive\r\n",
+            _ => "",
+        };
+        let length = match &response.body {
+            _ if response.head.status.is_bodiless() => String::new(),
+            body => format!("Content-Length: {}\r\n", body.len()),
+        };
+        let date = HttpDate::clamped(reply.now);
+        let (status_line, fields) = (response.head.status_line(), response.head.lines());
+        let head = format!("{status_line}Date: {date}\r\n{fields}{connection}{length}\r\n");
+        self.bytes.extend_from_slice(head.as_bytes());
+    }
+
+    /// Sends the content and counts its bytes.
+    fn send_body(&mut self, transport: &mut dyn Transport, body: &Body, sent: &mut u64) -> Result<(), Close> {
+        match body {
+            Body::Empty => {}
+            Body::Bytes(bytes) if bytes.len() > TOGETHER => {
+                transport.send_more(&self.bytes)?;
+                self.bytes.clear();
+                transport.send(bytes)?;
+                *sent += bytes.len() as u64;
+            }
+            Body::Bytes(bytes) => self.add(bytes, sent),
+            Body::Span(file, span) => self.send_span(transport, file, span.clone(), sent)?,
+            Body::Parts(file, multipart) => {
+                for (head, span) in &multipart.parts {
+                    self.add(head, sent);
+                    self.send_span(transport, file, span.clone(), sent)?;
+                }
+                self.add(&multipart.end, sent);
+            }
+        }
+        if self.bytes.len() > TOGETHER { self.flush(transport) } else { Ok(()) }
+    }
+
+    /// Sends some bytes of a file, the last of them only if the file still is what it was.
+    ///
+    /// Most bytes are handed over by reference: if the file is rewritten in place within the moment until they leave
+    /// the machine, they leave rewritten. So a file that is being worked on is copied.
+    fn send_span(
+        &mut self,
+        transport: &mut dyn Transport,
+        file: &OpenFile,
+        mut span: Range<u64>,
+        sent: &mut u64,
+    ) -> Result<(), Close> {
+        let last = span.start.max(span.end.saturating_sub(LAST))..span.end;
+        transport.send_more(&self.bytes)?;
+        self.bytes.clear();
+
+        span.end = last.start;
+        let start = span.start;
+        let outcome = if file.is_young() { Ok(()) } else { transport.send_file(file.as_file(), &mut span) };
+        let outcome = match outcome {
+            // Not every file system can hand over its bytes by reference.
+            Err(error) if error.kind() != ErrorKind::InvalidInput => Err(error.into()),
+            _ => copy(transport, file, &mut span),
+        };
+        *sent += span.start - start;
+        outcome?;
+
+        let tail = file.read(last.clone()).map_err(file_error)?;
+        if !file.still_holds(last.start, &tail).map_err(file_error)? {
+            return Err(Close::FileChanged);
+        }
+        self.add(&tail, sent);
+        Ok(())
+    }
+
+    fn add(&mut self, bytes: &[u8], sent: &mut u64) {
+        self.bytes.extend_from_slice(bytes);
+        *sent += bytes.len() as u64;
+    }
+}
+
+/// Sends what is left of the span by reading it; the span shrinks by what is sent.
+fn copy(transport: &mut dyn Transport, file: &OpenFile, span: &mut Range<u64>) -> Result<(), Close> {
+    while span.start < span.end {
+        let end = span.end.min(span.start + PIECE);
+        transport.send_more(&file.read(span.start..end).map_err(file_error)?)?;
+        span.start = end;
+    }
+    Ok(())
+}
+
+fn file_error(error: std::io::Error) -> Close {
+    if error.kind() == ErrorKind::UnexpectedEof { Close::FileChanged } else { Close::File(error) }
+}

@@ -1,0 +1,244 @@
+//! The request loop over a connection in memory: every reason to refuse is reached by what a client sends, or by what
+//! the file system does, and is explained.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use super::*;
+use crate::files::Denied;
+use crate::files::root::Symlinks;
+use crate::proto::request::FIELDS_MAX;
+use crate::proto::scan::{HEAD_MAX, REQUEST_LINE_MAX};
+use crate::proto::target::RelPath;
+use crate::proto::why::Why;
+use crate::site::errors::{Form, Refusal};
+use crate::site::policy::Policy;
+
+/// A client that says this and then waits, or ends.
+struct Script {
+    says: VecDeque<io::Result<Vec<u8>>>,
+    hears: Vec<u8>,
+}
+
+impl Transport for Script {
+    fn set_read_deadline(&mut self, _: Instant) {}
+
+    fn set_send_pace(&mut self, _: Duration) {}
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Some(piece) = self.says.pop_front() else { return Ok(0) };
+        let mut piece = piece?;
+        let count = piece.len().min(into.len());
+        let rest = piece.split_off(count);
+        into[..count].copy_from_slice(&piece);
+        if !rest.is_empty() {
+            self.says.push_front(Ok(rest));
+        }
+        Ok(count)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hears.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn send_more(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.send(bytes)
+    }
+
+    fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()> {
+        let mut bytes = vec![0; (span.end - span.start) as usize];
+        file.read_exact_at(&mut bytes, span.start)?;
+        span.start = span.end;
+        self.send(&bytes)
+    }
+
+    fn linger(&mut self) {}
+
+    fn abort(&mut self) {}
+}
+
+/// A server on a directory of its own, which is removed with it.
+struct House {
+    server: Server,
+    root: PathBuf,
+}
+
+impl House {
+    fn new(name: &str) -> House {
+        let root = std::env::temp_dir().join(format!("serve-unit-{}-{name}", std::process::id()));
+        fs::create_dir_all(root.join("dir")).expect("the directory can be made");
+        fs::write(root.join("a.txt"), "hello").expect("the file can be written");
+        let site = site::Options {
+            root: root.clone(),
+            symlinks: Symlinks::Inside,
+            index: Vec::new(),
+            list: false,
+            not_found: RelPath::new(b"404.html").expect("plain"),
+            hidden: false,
+            charset: None,
+            policy: Policy::new(0, &[]),
+        };
+        let long = Duration::from_secs(60);
+        let times = Times { header: long, idle: long, write: long };
+        let options = Options { max_connections: 10, times, grace: long, show_urls: false };
+        let access_log = AccessLog::open(None).expect("there is none");
+        let diagnostics = Lines::to_stderr().expect("a thread can be started");
+        House { server: Server { options, site, seats: Seats::new(10), access_log, diagnostics }, root }
+    }
+
+    /// What a client hears that says these pieces; an error stands for time that passes in silence.
+    fn hears(&self, says: Vec<io::Result<Vec<u8>>>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let peer = listener.local_addr().expect("bound");
+        let stream = TcpStream::connect(peer).expect("listening");
+        let seat = self.server.seats.take(stream, peer).expect("the house is open");
+        let mut script = Script { says: says.into(), hears: Vec::new() };
+        let site = Site::new(&self.server.site);
+        Connection::new(&mut script, &self.server, &site, &seat).run();
+        String::from_utf8(script.hears).expect("the answers are text")
+    }
+
+    fn hears_after(&self, bytes: impl AsRef<[u8]>) -> String {
+        self.hears(vec![Ok(bytes.as_ref().to_vec())])
+    }
+
+    fn path(&self) -> &Path {
+        &self.root
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+fn request(line: &str, fields: &str) -> String {
+    format!("{line}\r\nHost: localhost\r\n{fields}\r\n")
+}
+
+/// The answer for each reason. A reason that is added has to be reached here before this compiles.
+fn answer_for(why: Why, house: &House) -> String {
+    let get = |fields: &str| house.hears_after(request("GET /a.txt HTTP/1.1", fields));
+    let line = |line: &str| house.hears_after(request(line, ""));
+    let raw = |bytes: &str| house.hears_after(bytes);
+    let silence = |bytes: &str| house.hears(vec![Ok(bytes.into()), Err(ErrorKind::TimedOut.into())]);
+    match why {
+        Why::NotHttp => house.hears_after(b"\x16\x03\x01\x02\x00"),
+        Why::RequestLine => line("GET  / HTTP/1.1"),
+        Why::VersionSyntax => line("GET / HTTP/1,1"),
+        Why::VersionNotSupported => line("GET / HTTP/3.0"),
+        Why::RequestLineTooLong => line(&format!("GET /{} HTTP/1.1", "a".repeat(REQUEST_LINE_MAX))),
+        Why::BareCr => get("A: b\rc\r\n"),
+        Why::MissingColon => get("A b\r\n"),
+        Why::SpaceBeforeColon => get("A : b\r\n"),
+        Why::FieldName => get("A(b): c\r\n"),
+        Why::FieldValue => get("A: b\x01\r\n"),
+        Why::LineFolding => get("A: b\r\n c\r\n"),
+        Why::HeadTooLarge => get(&format!("A: {}\r\n", "b".repeat(HEAD_MAX))),
+        Why::TooManyFields => get(&"A: b\r\n".repeat(FIELDS_MAX)),
+        Why::HeadIncomplete => raw("GET / HTTP/1.1\r\n"),
+        Why::HeadTimeout => silence("GET / HTTP/1.1\r\nHost: loc"),
+        Why::ContentLengthSyntax => get("Content-Length: five\r\n"),
+        Why::ContentLengthRepeated => get("Content-Length: 5\r\nContent-Length: 5\r\n"),
+        Why::LengthAndEncoding => get("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+        Why::EncodingInOldVersion => raw("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        Why::TransferCodingUnknown => get("Transfer-Encoding: gzip\r\n"),
+        Why::TransferCodingOrder => get("Transfer-Encoding: chunked, chunked\r\n"),
+        Why::ChunkSyntax => raw(&(request("GET / HTTP/1.1", "Transfer-Encoding: chunked\r\n") + "x\r\n")),
+        Why::ContentTooLarge => get("Content-Length: 9999999\r\n"),
+        Why::ContentIncomplete => get("Content-Length: 5\r\n"),
+        Why::ContentTimeout => silence(&request("GET / HTTP/1.1", "Content-Length: 5\r\n")),
+        Why::ExpectationUnknown => get("Expect: a-miracle\r\n"),
+        Why::HostMissing => raw("GET / HTTP/1.1\r\n\r\n"),
+        Why::HostRepeated => get("Host: localhost\r\n"),
+        Why::HostInvalid => raw("GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
+        Why::MethodUnknown => line("BREW / HTTP/1.1"),
+        Why::MethodNotAllowed => line("DELETE / HTTP/1.1"),
+        Why::TargetForm => line("GET a.txt HTTP/1.1"),
+        Why::TargetScheme => line("GET ftp://localhost/ HTTP/1.1"),
+        Why::TargetAuthority => line("GET http://user@localhost/ HTTP/1.1"),
+        Why::TargetByte => line("GET /a#b HTTP/1.1"),
+        Why::PercentEncoding => line("GET /%4 HTTP/1.1"),
+        Why::NulInPath => line("GET /%00 HTTP/1.1"),
+        Why::AboveRoot => line("GET /../etc/passwd HTTP/1.1"),
+        Why::EncodedSlash => line("GET /a%2Fb HTTP/1.1"),
+        Why::NotFound => line("GET /nothing HTTP/1.1"),
+        Why::ListingOff => line("GET /dir/ HTTP/1.1"),
+        Why::DirectoryWithoutSlash => line("GET /dir HTTP/1.1"),
+        Why::PreconditionFailed => get("If-Match: \"x\"\r\n"),
+        Why::RangeUnsatisfiable => get("Range: bytes=99-\r\n"),
+        Why::KeepsChanging => answer_while_rewritten(house),
+        Why::FileSystem => answer_without_root(house),
+        // These two only the system can say. The real binary is brought there by the tests
+        // `a_file_that_may_not_be_read_is_forbidden_without_a_reason_of_the_system` and
+        // `without_a_free_descriptor_a_file_is_refused_and_the_connection_goes_on`.
+        Why::Unreadable => explained(house, Denied::Unreadable(ErrorKind::PermissionDenied.into())),
+        Why::OutOfResources => explained(house, Denied::OutOfResources(ErrorKind::OutOfMemory.into())),
+    }
+}
+
+/// The answer of a file that is rewritten without a pause.
+fn answer_while_rewritten(house: &House) -> String {
+    let is_over = AtomicBool::new(false);
+    let path = house.path().join("b.txt");
+    fs::write(&path, "0").expect("the file can be written");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = File::options().write(true).open(path).expect("the file is there");
+            for at in (0..u64::MAX).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                file.write_all_at(at.to_string().as_bytes(), 0).expect("the file can be written");
+            }
+        });
+        let ask = || house.hears_after(request("GET /b.txt HTTP/1.1", ""));
+        let answer = (0..100).map(|_| ask()).find(|answer| answer.contains(" 503 "));
+        is_over.store(true, Ordering::Relaxed);
+        answer.expect("a file that never comes to rest is refused in the end")
+    })
+}
+
+/// The answer when the root is gone.
+fn answer_without_root(house: &House) -> String {
+    let elsewhere = house.path().with_extension("moved");
+    fs::rename(house.path(), &elsewhere).expect("the root can be moved");
+    let answer = house.hears_after(request("GET / HTTP/1.1", ""));
+    fs::rename(elsewhere, house.path()).expect("the root can be moved back");
+    answer
+}
+
+fn explained(house: &House, denied: Denied) -> String {
+    let response = Site::new(&house.server.site).page(Refusal::from(denied), Form::Text);
+    let crate::site::response::Body::Bytes(page) = response.body else { panic!("a page is in memory") };
+    response.head.status_line() + str::from_utf8(&page).expect("text")
+}
+
+#[test]
+fn every_reason_is_reached_and_explained() {
+    let house = House::new("reasons");
+    for &why in Why::ALL {
+        let answer = answer_for(why, &house);
+        let said = why.explanation();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {} ", why.status().code())), "{why:?}\n{answer}");
+        for part in [said.what, said.rule, said.instead] {
+            assert!(answer.contains(part), "{why:?} does not say {part:?}\n{answer}");
+        }
+        assert!(!answer.contains(house.path().to_str().expect("text")), "{why:?} tells a path\n{answer}");
+    }
+}
+
+#[test]
+fn the_limits_that_are_told_are_those_that_hold() {
+    for (why, limit) in
+        [(Why::RequestLineTooLong, REQUEST_LINE_MAX), (Why::HeadTooLarge, HEAD_MAX), (Why::TooManyFields, FIELDS_MAX)]
+    {
+        assert!(why.explanation().instead.contains(&format!(" {limit} ")), "{why:?}");
+    }
+}

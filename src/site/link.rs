@@ -1,0 +1,69 @@
+//! Names of files as links (RFC 3986 §2.1, §4.2). The only user of percent_encoding.
+
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode};
+
+use crate::proto::target::Target;
+
+/// All but the unreserved characters (RFC 3986 §2.3). The colon is encoded too, so that no name is taken for a scheme.
+const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The same, but for the slashes between names.
+const PATH: &AsciiSet = &NAME.remove(b'/');
+
+/// What a query may not hold as it is (RFC 3986 §3.4); what is encoded in it already stays so.
+const NOT_IN_QUERY: &AsciiSet = &CONTROLS
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// Writes a name as a relative link.
+pub fn to_name(name: &[u8]) -> String {
+    percent_encode(name, NAME).to_string()
+}
+
+/// Writes the address of a directory, with its slash and the query, as a link from the root.
+///
+/// The path has no empty segment, so the link never begins with two slashes, which would lead to another host.
+pub fn to_directory(target: &Target<'_>) -> String {
+    let path = percent_encode(target.path.as_bytes(), PATH);
+    let slash = if target.path.as_bytes().is_empty() { "" } else { "/" };
+    let query = target.query.map(|query| format!("?{}", percent_encode(query, NOT_IN_QUERY)));
+    format!("/{path}{slash}{}", query.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_leads_back_to_its_name() {
+        assert_eq!(to_name(b"a b&c?d#e%f:g\"<h>\\\n\xff-._~1"), "a%20b%26c%3Fd%23e%25f%3Ag%22%3Ch%3E%5C%0A%FF-._~1");
+    }
+
+    #[test]
+    fn the_address_of_a_directory_stays_on_this_host() {
+        for (raw, expected) in [
+            ("/a", "/a/"),
+            ("/", "/"),
+            ("//evil.example", "/evil.example/"),
+            ("/%5Cevil.example", "/%5Cevil.example/"),
+            ("/\\evil.example", "/%5Cevil.example/"),
+            ("/a%20b/c?d=e&f#", ""),
+            ("/a%20b/c?d=/e?&%20f\u{e9}", "/a%20b/c/?d=/e?&%20f%C3%A9"),
+            ("/a?", "/a/?"),
+            ("/a?<b>\"|", "/a/?%3Cb%3E%22%7C"),
+            ("http://host/a/../b", "/b/"),
+        ] {
+            let link = Target::parse(raw.as_bytes()).map(|target| to_directory(&target)).unwrap_or_default();
+            assert_eq!(link, expected, "{raw}");
+        }
+    }
+}

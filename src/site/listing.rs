@@ -1,0 +1,221 @@
+//! A directory as a list: which entries, in which order, for people or for programs.
+//!
+//! The list is read, then sorted, then written: three steps over one value.
+
+use std::cmp::Ordering;
+
+use super::errors::Refusal;
+use super::policy::Caching;
+use super::response::{Body, Response};
+use super::{Request, Site, link, page};
+use crate::files::dir::{Entry, Kind, OpenDir};
+use crate::files::file::Meta;
+use crate::files::root::Node;
+use crate::json;
+use crate::proto::accept::media_weight;
+use crate::proto::date::{HttpDate, Rfc3339};
+use crate::proto::status::Status;
+use crate::proto::target::{RelPath, Target};
+
+/// A directory to be shown.
+#[derive(Debug)]
+pub struct Listing {
+    /// The directory's path, with slashes at both ends, as text.
+    pub path: String,
+    /// Whether it is the root, above which nothing is.
+    pub is_root: bool,
+    /// What is shown, sorted.
+    pub rows: Vec<Row>,
+    /// How many entries there are, which can be more than are shown.
+    pub count: usize,
+    /// How it is sorted.
+    pub sort: Sort,
+}
+
+/// An entry of a listing.
+#[derive(Debug)]
+pub struct Row {
+    /// The name as text; what is not UTF-8 is replaced.
+    pub name: String,
+    /// The link to it, which is exact; a directory's ends in a slash.
+    pub href: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// The length in bytes; of no meaning for a directory.
+    pub len: u64,
+    /// When it was modified; none where no date can express it.
+    pub modified: Option<HttpDate>,
+}
+
+/// An order of rows. Directories always come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sort {
+    /// What is compared.
+    pub key: Key,
+    /// Whether the order is turned around.
+    pub descending: bool,
+}
+
+/// What rows are compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// The name, capital and small letters alike.
+    Name,
+    /// The length.
+    Size,
+    /// The time of modification.
+    Date,
+}
+
+impl Site<'_> {
+    /// Answers with the listing of a directory, as JSON where the client would rather have that.
+    pub fn list(&self, request: &Request<'_>, target: &Target<'_>, dir: OpenDir) -> Result<Response, Refusal> {
+        let listing = self.read(target, &dir)?;
+        let weight = |media_type| media_weight(&request.head.fields, media_type);
+        let (media_type, page) = if weight("application/json") > weight("text/html") {
+            ("application/json; charset=utf-8", to_json(&listing))
+        } else {
+            ("text/html; charset=utf-8", page::listing_html(&listing))
+        };
+        let head = self.options.policy.cached_head(Status::Ok, Caching::Revalidate);
+        let head = head.field("Content-Type", media_type).field("Vary", "Accept");
+        Ok(Response::new(head, Body::Bytes(page.into_bytes())))
+    }
+
+    fn read(&self, target: &Target<'_>, dir: &OpenDir) -> Result<Listing, Refusal> {
+        let is_shown = |name: &[u8]| {
+            self.options.hidden || RelPath::new(name).is_some_and(|name| !target.path.join(&name).is_hidden())
+        };
+        let entries = dir.entries(is_shown)?;
+        let left_out = entries.kept.len();
+        let mut rows: Vec<Row> = entries.kept.into_iter().filter_map(|entry| self.row(&target.path, entry)).collect();
+        let count = entries.count - (left_out - rows.len());
+        let sort = Sort::parse(target.query.unwrap_or_default());
+        sort.sort(&mut rows);
+        let path = String::from_utf8_lossy(target.path.as_bytes()).into_owned();
+        let is_root = path.is_empty();
+        let path = if is_root { "/".to_owned() } else { format!("/{path}/") };
+        Ok(Listing { path, is_root, rows, count, sort })
+    }
+
+    /// Makes a row of an entry. A link is shown as what it leads to, and not at all where it may not be followed.
+    fn row(&self, parent: &RelPath, entry: Entry) -> Option<Row> {
+        let row = |is_dir: bool, meta: Meta| {
+            let slash = if is_dir { "/" } else { "" };
+            Row {
+                name: String::from_utf8_lossy(&entry.name).into_owned(),
+                href: format!("{}{slash}", link::to_name(&entry.name)),
+                is_dir,
+                len: if is_dir { 0 } else { meta.len },
+                modified: meta.modified.to_system_time().and_then(HttpDate::new),
+            }
+        };
+        match entry.kind {
+            Kind::Dir => Some(row(true, entry.meta)),
+            Kind::File => Some(row(false, entry.meta)),
+            Kind::Link => {
+                let path = parent.join(&RelPath::new(&entry.name)?);
+                match self.root().ok()?.open(&path).ok()? {
+                    Node::Dir(dir) => Some(row(true, dir.meta())),
+                    Node::File(file) => Some(row(false, file.meta())),
+                }
+            }
+        }
+    }
+}
+
+impl Sort {
+    /// Reads `sort=name|size|date` and `order=asc|desc` from a query; what else is in it does not matter.
+    fn parse(query: &[u8]) -> Sort {
+        let mut sort = Sort { key: Key::Name, descending: false };
+        for pair in query.split(|&byte| byte == b'&') {
+            match pair {
+                b"sort=name" => sort.key = Key::Name,
+                b"sort=size" => sort.key = Key::Size,
+                b"sort=date" => sort.key = Key::Date,
+                b"order=asc" => sort.descending = false,
+                b"order=desc" => sort.descending = true,
+                _ => {}
+            }
+        }
+        sort
+    }
+
+    fn sort(self, rows: &mut [Row]) {
+        rows.sort_by_cached_key(|row| (row.name.to_lowercase(), row.href.clone()));
+        let compare = |a: &Row, b: &Row| match self.key {
+            Key::Name => Ordering::Equal,
+            Key::Size => a.len.cmp(&b.len),
+            Key::Date => a.modified.cmp(&b.modified),
+        };
+        rows.sort_by(compare);
+        if self.descending {
+            rows.reverse();
+        }
+        rows.sort_by_key(|row| !row.is_dir);
+    }
+}
+
+impl Key {
+    /// Its name in a query.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Key::Name => "name",
+            Key::Size => "size",
+            Key::Date => "date",
+        }
+    }
+}
+
+fn to_json(listing: &Listing) -> String {
+    let rows = listing.rows.iter().map(|row| {
+        json::object(&[
+            ("name", json::text(&row.name)),
+            ("href", json::text(&row.href)),
+            ("type", json::text(if row.is_dir { "directory" } else { "file" })),
+            ("size", json::number(row.len)),
+            ("modified", row.modified.map_or(json::null(), |date| json::text(&Rfc3339(date).to_string()))),
+        ])
+    });
+    let members = [
+        ("path", json::text(&listing.path)),
+        ("count", json::number(listing.count as u64)),
+        ("shown", json::number(listing.rows.len() as u64)),
+        ("entries", json::array(rows)),
+    ];
+    format!("{}\n", json::object(&members))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, is_dir: bool, len: u64, secs: u64) -> Row {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(secs);
+        Row { name: name.to_owned(), href: link::to_name(name.as_bytes()), is_dir, len, modified: HttpDate::new(time) }
+    }
+
+    #[test]
+    fn rows_are_sorted_as_the_query_asks_with_directories_first() {
+        for (query, expected) in [
+            ("", ["y", "Z", "a", "B", "c"]),
+            ("order=desc", ["Z", "y", "c", "B", "a"]),
+            ("sort=size", ["y", "Z", "c", "a", "B"]),
+            ("sort=size&order=desc", ["Z", "y", "B", "a", "c"]),
+            ("x=y&sort=date", ["y", "Z", "B", "c", "a"]),
+            ("sort=unheard-of&order=x", ["y", "Z", "a", "B", "c"]),
+        ] {
+            let mut rows = [
+                row("B", false, 9, 1),
+                row("Z", true, 0, 9),
+                row("a", false, 5, 3),
+                row("y", true, 0, 8),
+                row("c", false, 1, 2),
+            ];
+            let sort = Sort::parse(query.as_bytes());
+            sort.sort(&mut rows);
+            let names: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
+            assert_eq!(names, expected, "{query}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! From a target to what is there: a file, a directory to list, or a better address.
+
+use super::Site;
+use super::errors::Refusal;
+use crate::files::Denied;
+use crate::files::dir::OpenDir;
+use crate::files::file::OpenFile;
+use crate::files::root::{Node, Root};
+use crate::proto::target::{RelPath, Target};
+use crate::proto::why::Why;
+
+/// What a target leads to.
+pub enum Found {
+    /// A file, and its own path, which for a directory's index file is not the target's.
+    File(RelPath, OpenFile),
+    /// A directory without an index file, where listings are wanted.
+    Listing(OpenDir),
+    /// A directory that was asked for without the slash at its end.
+    Redirect,
+}
+
+impl Site<'_> {
+    /// Finds what the target leads to.
+    pub fn lookup(&self, target: &Target<'_>) -> Result<Found, Refusal> {
+        if target.path.is_hidden() && !self.options.hidden {
+            return Err(Why::NotFound.into());
+        }
+        let root = self.root()?;
+        if target.ends_in_slash {
+            return self.lookup_directory(root, target);
+        }
+        match root.open(&target.path)? {
+            Node::File(file) => Ok(Found::File(target.path.clone(), file)),
+            Node::Dir(_) => Ok(Found::Redirect),
+        }
+    }
+
+    fn lookup_directory(&self, root: &Root, target: &Target<'_>) -> Result<Found, Refusal> {
+        for name in &self.options.index {
+            let path = target.path.join(name);
+            match root.open(&path) {
+                Ok(Node::File(file)) => return Ok(Found::File(path, file)),
+                Ok(Node::Dir(_)) | Err(Denied::NotFound) => {}
+                Err(denied) => return Err(denied.into()),
+            }
+        }
+        match root.open(&target.path)? {
+            Node::Dir(dir) if self.options.list => Ok(Found::Listing(dir)),
+            Node::Dir(_) => Err(Why::ListingOff.into()),
+            // A file is no directory, whatever slash is put behind its name.
+            Node::File(_) => Err(Why::NotFound.into()),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! From a file's name to its media type. The only user of mime_guess.
+//!
+//! The table is compiled in: what a file is called decides, not what the system that serves it has installed.
+
+use crate::proto::target::RelPath;
+
+/// What is not known: bytes (RFC 9110 §8.3).
+const UNKNOWN: &str = "application/octet-stream";
+
+/// Extensions that the table has differently from what a browser needs, or not at all.
+const OURS: [(&str, &str); 2] = [("mjs", "text/javascript"), ("map", "application/json")];
+
+/// Returns the media type of a file; of a text, with the charset.
+pub fn of(path: &RelPath, charset: Option<&str>) -> String {
+    let media_type = extension(path.as_bytes()).map_or(UNKNOWN, known);
+    match charset {
+        Some(charset) if is_text(media_type) => format!("{media_type}; charset={charset}"),
+        _ => media_type.to_owned(),
+    }
+}
+
+fn known(extension: &str) -> &'static str {
+    let ours = OURS.iter().find(|(name, _)| extension.eq_ignore_ascii_case(name));
+    ours.map_or_else(|| mime_guess::from_ext(extension).first_raw().unwrap_or(UNKNOWN), |(_, ours)| ours)
+}
+
+/// What follows the last dot of the name, unless the name begins with that dot.
+fn extension(path: &[u8]) -> Option<&str> {
+    let name = path.rsplit(|&byte| byte == b'/').next()?;
+    let dot = name.iter().rposition(|&byte| byte == b'.')?;
+    if dot == 0 { None } else { str::from_utf8(&name[dot + 1..]).ok() }
+}
+
+/// Types whose bytes are characters, so that a charset tells how to read them.
+fn is_text(media_type: &str) -> bool {
+    media_type.starts_with("text/")
+        || media_type.ends_with("+xml")
+        || media_type.ends_with("+json")
+        || matches!(media_type, "application/json" | "application/javascript" | "application/xml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_is_told_what_it_needs() {
+        for (name, expected) in [
+            ("index.html", "text/html; charset=utf-8"),
+            ("a.HTM", "text/html; charset=utf-8"),
+            ("style.css", "text/css; charset=utf-8"),
+            ("a.js", "text/javascript; charset=utf-8"),
+            ("a.mjs", "text/javascript; charset=utf-8"),
+            ("a.json", "application/json; charset=utf-8"),
+            ("a.map", "application/json; charset=utf-8"),
+            ("a.webmanifest", "application/manifest+json; charset=utf-8"),
+            ("a.svg", "image/svg+xml; charset=utf-8"),
+            ("a.xml", "text/xml; charset=utf-8"),
+            ("a.txt", "text/plain; charset=utf-8"),
+            ("a.md", "text/markdown; charset=utf-8"),
+            ("a.csv", "text/csv; charset=utf-8"),
+            ("a.wasm", "application/wasm"),
+            ("a.png", "image/png"),
+            ("a.jpg", "image/jpeg"),
+            ("a.webp", "image/webp"),
+            ("a.avif", "image/avif"),
+            ("a.ico", "image/x-icon"),
+            ("a.woff2", "font/woff2"),
+            ("a.mp4", "video/mp4"),
+            ("a.webm", "video/webm"),
+            ("a.pdf", "application/pdf"),
+            ("a.tar.gz", "application/gzip"),
+            ("a.b/README", UNKNOWN),
+            ("a.unheard-of", UNKNOWN),
+            (".profile", UNKNOWN),
+            ("a.", UNKNOWN),
+        ] {
+            let path = RelPath::new(name.as_bytes()).expect("plain");
+            assert_eq!(of(&path, Some("utf-8")), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_charset_can_be_another_or_none() {
+        let path = RelPath::new(b"a.txt").expect("plain");
+        assert_eq!(of(&path, Some("iso-8859-1")), "text/plain; charset=iso-8859-1");
+        assert_eq!(of(&path, None), "text/plain");
+    }
+}

@@ -1,0 +1,118 @@
+//! Policy: what is answered to a request. The page to read first is [`Site::respond`] and [`Site::plan`] below it.
+//!
+//! The answer is a value: nothing is sent here, nothing is logged, and nothing can fail, because an error is an answer
+//! too. Files are opened only through the `files` layer.
+
+pub mod errors;
+pub mod link;
+pub mod listing;
+pub mod lookup;
+pub mod media_type;
+pub mod page;
+pub mod policy;
+pub mod represent;
+pub mod response;
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::files::root::{Root, Symlinks};
+use crate::proto::host;
+use crate::proto::request::{Head, Method};
+use crate::proto::status::Status;
+use crate::proto::target::{RelPath, Target};
+use crate::proto::why::{Reject, Why};
+use errors::{Form, Refusal};
+use lookup::Found;
+use policy::Policy;
+use response::{Body, Response};
+
+/// What the operator asked for.
+#[derive(Debug)]
+pub struct Options {
+    /// The document root.
+    pub root: PathBuf,
+    /// Which symbolic links are followed.
+    pub symlinks: Symlinks,
+    /// The names of index files, the first one found is sent.
+    pub index: Vec<RelPath>,
+    /// Whether directories without an index file are listed.
+    pub list: bool,
+    /// The page that is sent where there is nothing, if the root has it.
+    pub not_found: RelPath,
+    /// Whether names that begin with a dot are served.
+    pub hidden: bool,
+    /// The charset parameter of text types, if any.
+    pub charset: Option<String>,
+    /// The fields that answers carry by policy.
+    pub policy: Policy,
+}
+
+/// A request to be answered.
+#[derive(Clone, Copy)]
+pub struct Request<'r> {
+    /// Its head.
+    pub head: &'r Head<'r>,
+    /// When it arrived.
+    pub now: SystemTime,
+}
+
+/// The site as one connection sees it: the root is resolved once, so that a page and what belongs to it come from one
+/// release where a deploy swaps the root's link.
+pub struct Site<'o> {
+    root: OnceCell<Root>,
+    options: &'o Options,
+}
+
+impl<'o> Site<'o> {
+    /// Begins a connection's view.
+    pub fn new(options: &'o Options) -> Site<'o> {
+        Site { root: OnceCell::new(), options }
+    }
+
+    /// The root as it was at the connection's first request. Where it could not be opened, the next request tries
+    /// again.
+    fn root(&self) -> Result<&Root, Refusal> {
+        if let Some(root) = self.root.get() {
+            return Ok(root);
+        }
+        let root = Root::resolve(&self.options.root, self.options.symlinks).map_err(Refusal::from_root)?;
+        Ok(self.root.get_or_init(|| root))
+    }
+
+    /// Answers a request.
+    pub fn respond(&self, request: &Request<'_>) -> Response {
+        self.plan(request).unwrap_or_else(|refusal| self.explain(request, refusal))
+    }
+
+    /// Answers what is no request, or none whose end can be found.
+    pub fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
+        self.page(Refusal::from(reject), form)
+    }
+
+    fn plan(&self, request: &Request<'_>) -> Result<Response, Refusal> {
+        host::check(request.head)?;
+        match request.head.method {
+            Method::Get | Method::Head => {}
+            Method::Options => return self.options(request.head),
+            Method::Connect | Method::Unserved => return Err(self.not_allowed(request.head)),
+            Method::Unknown => return Err(Why::MethodUnknown.because(request.head.line).into()),
+        }
+        let target = Target::parse(request.head.target)?;
+        match self.lookup(&target)? {
+            Found::File(path, file) => self.represent(request, &path, file),
+            Found::Listing(dir) => self.list(request, &target, dir),
+            Found::Redirect => Err(self.redirect(&target)),
+        }
+    }
+
+    /// Answers OPTIONS (RFC 9110 §9.3.7), for the server as a whole or for a path, whether or not a file is there.
+    fn options(&self, head: &Head<'_>) -> Result<Response, Refusal> {
+        if head.target != b"*" {
+            Target::parse(head.target)?;
+        }
+        let head = self.options.policy.head(Status::NoContent).field("Allow", errors::ALLOW);
+        Ok(Response::new(head, Body::Empty))
+    }
+}
