@@ -1,0 +1,150 @@
+//! A large file that changes while a slow reader is still getting it: cut off, or wholly one version, never torn.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::time::UNIX_EPOCH;
+
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+
+use crate::changing::{CELL, Raw, overwrite, version, version_of};
+use crate::support::{Client, Folder, serve};
+
+/// So many cells that no socket holds them: the server is still sending when the file changes.
+const CELLS: usize = 4_000_000;
+
+/// What a slow reader gets of version 1 when the file changes after the first bytes have come.
+fn slow(request: &str, change: impl FnOnce(&Folder)) -> Raw {
+    let folder = Folder::new().file("file.txt", version(1, CELLS)).file("small.txt", "small");
+    let server = serve(&folder).start();
+    let mut client = server.connect();
+    set_socket_recv_buffer_size(client.stream(), 65_536).expect("the option can be set");
+    client.send(request);
+    let mut bytes = beginning(&client);
+    change(&folder);
+    bytes.extend(client.rest());
+    server.get("/small.txt").status(200).body("small");
+    Raw::parse(&bytes).expect("the head came before the change")
+}
+
+const GET: &str = "GET /file.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// Reads the head and a little of the content.
+fn beginning(client: &Client) -> Vec<u8> {
+    let mut bytes = vec![0; 2000];
+    let mut stream = client.stream();
+    stream.read_exact(&mut bytes).expect("the answer begins");
+    bytes
+}
+
+/// Asserts that the answer is cut off.
+#[track_caller]
+fn cut(answer: &Raw) {
+    assert!(!answer.is_complete(), "a complete answer of {} bytes from a file that was changed", answer.length);
+}
+
+#[test]
+fn a_file_replaced_by_rename_is_sent_to_its_end() {
+    let answer = slow(GET, |folder| folder.replace("file.txt", version(2, CELLS)));
+    assert!(answer.is_complete(), "a rename harms no answer: {} of {}", answer.body.len(), answer.length);
+    assert_eq!(version_of(&answer.body), Some(1));
+}
+
+#[test]
+fn a_file_removed_is_sent_to_its_end() {
+    let answer = slow(GET, |folder| fs::remove_file(folder.at("file.txt")).expect("the file can be removed"));
+    assert!(answer.is_complete(), "a removal harms no answer: {} of {}", answer.body.len(), answer.length);
+    assert_eq!(version_of(&answer.body), Some(1));
+}
+
+#[test]
+fn a_file_appended_to_gives_what_was_announced() {
+    let answer = slow(GET, |folder| {
+        let file = File::options().append(true).open(folder.at("file.txt"));
+        file.and_then(|mut file| file.write_all(&version(2, 1000))).expect("the file can be written");
+    });
+    assert!(answer.is_complete(), "an append harms no answer: {} of {}", answer.body.len(), answer.length);
+    assert_eq!(answer.length, CELLS * CELL);
+    assert_eq!(version_of(&answer.body), Some(1));
+}
+
+#[test]
+fn a_file_cut_short_ends_in_a_cut_and_never_in_padding() {
+    let full = (CELLS * CELL) as u64;
+    for length in [0, 1, full / 2, full - 1] {
+        let answer = slow(GET, |folder| resize(folder, &[length]));
+        cut(&answer);
+        assert_eq!(version_of(&answer.body[..answer.body.len() / CELL * CELL]), Some(1), "cut to {length}");
+    }
+}
+
+#[test]
+fn a_file_cut_short_and_stretched_again_is_cut_off() {
+    let full = (CELLS * CELL) as u64;
+    cut(&slow(GET, |folder| resize(folder, &[0, full])));
+    cut(&slow(GET, |folder| resize(folder, &[full / 2, full])));
+}
+
+#[test]
+fn a_file_rewritten_at_its_size_is_cut_off() {
+    cut(&slow(GET, |folder| overwrite(folder, &version(2, CELLS), 65_536)));
+    cut(&slow(GET, |folder| folder.write("file.txt", version(2, CELLS))));
+}
+
+#[test]
+fn a_file_rewritten_at_its_size_with_its_old_time_put_back_is_cut_off() {
+    let answer = slow(GET, |folder| {
+        let old = fs::metadata(folder.at("file.txt")).and_then(|data| data.modified()).unwrap_or(UNIX_EPOCH);
+        overwrite(folder, &version(2, CELLS), 65_536);
+        let file = File::open(folder.at("file.txt"));
+        file.and_then(|file| file.set_modified(old)).expect("the time can be set");
+    });
+    cut(&answer);
+}
+
+#[test]
+fn a_file_rewritten_longer_is_not_taken_for_an_append() {
+    for rewrite in [
+        |folder: &Folder| overwrite(folder, &version(2, CELLS + 1000), 65_536),
+        |folder: &Folder| {
+            folder.write("file.txt", version(2, CELLS + 1000));
+        },
+    ] {
+        let answer = slow(GET, rewrite);
+        if answer.is_complete() {
+            assert_eq!(version_of(&answer.body), Some(1));
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_rewritten_file_are_cut_off() {
+    let last = CELLS * CELL - 1;
+    for ranges in [format!("0-{last}"), "9-".to_owned(), format!("-{last}"), "0-8,90-".to_owned()] {
+        let request = GET.replace("\r\n\r\n", &format!("\r\nRange: bytes={ranges}\r\n\r\n"));
+        let answer = slow(&request, |folder| overwrite(folder, &version(2, CELLS), 65_536));
+        assert_eq!(answer.status, 206, "{ranges}");
+        cut(&answer);
+    }
+}
+
+#[test]
+fn a_cut_answer_is_never_followed_by_another() {
+    let pipelined =
+        "GET /file.txt HTTP/1.1\r\nHost: localhost\r\n\r\nGET /small.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let answer = slow(pipelined, |folder| resize(folder, &[1000]));
+    cut(&answer);
+    assert!(!answer.body.windows(8).any(|window| window == b"HTTP/1.1"), "the client would take this for content");
+}
+
+#[test]
+fn an_http_1_0_client_sees_the_cut_too() {
+    cut(&slow("GET /file.txt HTTP/1.0\r\n\r\n", |folder| resize(folder, &[1000])));
+}
+
+/// Sets the file's length to these values, one after the other.
+fn resize(folder: &Folder, lengths: &[u64]) {
+    let file = File::options().write(true).open(folder.at("file.txt")).expect("the file can be opened");
+    for length in lengths {
+        file.set_len(*length).expect("the length can be set");
+    }
+}

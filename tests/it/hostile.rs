@@ -1,0 +1,121 @@
+//! What has brought this server down or astray once, and does not any more.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::process::{BINARY, Process, binary, without_settings};
+use crate::support::{Client, Folder, serve};
+
+/// More than the buffers of a connection on loopback take.
+const LARGE: usize = 32 << 20;
+
+#[test]
+fn diagnostics_that_nobody_reads_stall_no_answer_and_no_end() {
+    let folder = Folder::new().file("a.txt", "a");
+    let mut command = binary();
+    command.args(["-vv", "--log", "off", "--port", "0", "--bind", "127.0.0.1", "--root"]).arg(folder.path());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    // The first line is read byte by byte, and nothing after it.
+    let mut stderr = child.stderr.take().expect("the output is a pipe");
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        let mut byte = [0];
+        stderr.read_exact(&mut byte).expect("there is a first line");
+        line.extend(byte);
+    }
+    let line = String::from_utf8(line).expect("text");
+    let addr = line.trim_end().strip_prefix("listening on http://").expect("it listens").parse().expect("an address");
+    let mut client = Client::connect(addr);
+    let batch = "GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
+    for _ in 0..20 {
+        client.send(&batch);
+        (0..100).for_each(|_| drop(client.answer().status(200)));
+    }
+    let status = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().expect("kill runs");
+    assert!(status.success());
+    client.closed();
+    let since = Instant::now();
+    while child.try_wait().expect("the process is ours").is_none() {
+        if since.elapsed() > Duration::from_secs(20) {
+            child.kill().expect("the process is ours");
+            panic!("the server does not end");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_dropped_when_its_time_is_up() {
+    let folder = Folder::new().file("large.bin", vec![b'x'; LARGE]);
+    folder.touch("large.bin", 3600);
+    let server = serve(&folder).args(&["--write-timeout", "1", "--log", "json"]).start();
+    let mut client = server.connect();
+    client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let since = Instant::now();
+    let line = server.logged(|line| line.contains("large.bin"));
+    let took = since.elapsed();
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(4), "it took {took:?}");
+    assert!(line.contains("too slowly"), "{line}");
+    assert!(!line.contains("\"bytes\":0,"), "what was sent counts: {line}");
+}
+
+#[test]
+fn a_client_that_says_more_after_its_last_request_still_reads_the_whole_answer() {
+    let folder = Folder::new().file("large.bin", vec![b'x'; LARGE]);
+    let server = serve(&folder).start();
+    for request in
+        ["GET /large.bin HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "GET /large.bin HTTP/1.0\r\n\r\n"]
+    {
+        let mut stream = TcpStream::connect(server.addr).expect("the server accepts the connection");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("the option can be set");
+        stream.write_all(request.as_bytes()).expect("the request is taken");
+        let mut total = 0;
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            let count = stream.read(&mut piece).expect("the connection is not reset");
+            if count == 0 {
+                break;
+            }
+            total += count;
+            let _ = stream.write_all(b"\r\n");
+        }
+        assert!(total > LARGE, "only {total} bytes came");
+    }
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_ends_although_clients_keep_coming() {
+    let folder = Folder::new().file("a.txt", "a");
+    let mut server = serve(&folder).args(&["--grace", "2", "-q"]).start();
+    let addr = server.addr;
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = TcpStream::connect(addr);
+                }
+            });
+        }
+        Client::connect(addr).send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200);
+        server.signal("TERM");
+        let status = server.ended();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(status.code(), Some(0));
+    });
+}
+
+#[test]
+#[ignore = "needs prlimit"]
+fn a_server_that_may_start_no_thread_says_so_and_ends() {
+    let mut command = without_settings(Command::new("setpriv"));
+    command.args(["--reuid", "65533", "--clear-groups", "prlimit", "--nproc=1", BINARY, "--port", "0", "--root", "/"]);
+    let (status, lines) = Process::start(&mut command, Stdio::null()).ended();
+    assert_eq!((status.code(), lines.len()), (Some(1), 1), "{lines:?}");
+    assert!(lines[0].starts_with("serve: no thread can be started"), "{lines:?}");
+}

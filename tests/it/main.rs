@@ -1,0 +1,36 @@
+//! Behaviour of the real binary, over real sockets and with real clients.
+
+mod access_log;
+mod browser;
+mod changing;
+mod changing_large;
+mod clients;
+mod command_limits;
+mod command_line;
+mod connections;
+mod directories;
+mod files;
+mod framing;
+mod hostile;
+mod hosts;
+mod limits;
+mod listening;
+mod listings;
+mod methods;
+mod multiparts;
+mod names;
+mod operation;
+mod packages;
+mod pages;
+mod permissions;
+mod process;
+mod ranges;
+mod refused_start;
+mod requests;
+mod support;
+mod symlinks;
+mod targets;
+mod telnet;
+mod terminal;
+mod trace;
+mod validators;

@@ -1,0 +1,169 @@
+//! Which methods are served, and what the others are told.
+
+use super::support::{Answer, Folder, serve};
+
+const ALLOW: &str = "GET, HEAD, OPTIONS";
+
+fn site() -> Folder {
+    Folder::new().file("page.txt", "a page\n").file("empty.txt", "").file("dir/index.html", "a directory\n")
+}
+
+/// The status line and every field but the clock's, in order of name.
+fn head_of(answer: &Answer) -> (String, Vec<(String, String)>) {
+    let mut fields: Vec<_> = answer.fields.iter().filter(|(name, _)| name != "Date").cloned().collect();
+    fields.sort();
+    (answer.status_line.clone(), fields)
+}
+
+#[test]
+fn a_head_is_answered_as_a_get_without_the_body() {
+    let folder = site();
+    let server = serve(&folder).start();
+    for target in
+        ["/page.txt", "/empty.txt", "/dir", "/dir/", "/missing", "/", "/%00", "/a%zz", "/../x", "*", "page.txt"]
+    {
+        let get = server.get(target);
+        let mut client = server.connect();
+        client.send(format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+        let head = client.answer_to_head();
+        client.closed();
+        assert_eq!(head_of(&head), head_of(&get), "{}\n{}", get.exchange, head.exchange);
+    }
+}
+
+#[test]
+fn a_head_is_answered_as_a_get_under_a_condition_too() {
+    let folder = site();
+    let server = serve(&folder).start();
+    for fields in
+        ["If-None-Match: *\r\n", "If-Match: \"other\"\r\n", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n"]
+    {
+        let get = server.get_with("/page.txt", fields);
+        let mut client = server.connect();
+        client.send(format!("HEAD /page.txt HTTP/1.1\r\nHost: localhost\r\n{fields}Connection: close\r\n\r\n"));
+        let head = client.answer_to_head();
+        client.closed();
+        assert_eq!(head_of(&head), head_of(&get), "{}\n{}", get.exchange, head.exchange);
+    }
+}
+
+#[test]
+fn the_request_after_a_head_is_answered() {
+    let folder = site();
+    let server = serve(&folder).start();
+    let mut client = server.connect();
+    for target in ["/page.txt", "/missing", "/dir"] {
+        client.send(format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    }
+    client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.answer_to_head().status(200).has("Content-Length", "7");
+    client.answer_to_head().status(404);
+    client.answer_to_head().status(301);
+    client.answer().status(200).body("a page\n");
+}
+
+#[test]
+fn a_head_without_host_gets_a_head_alone() {
+    let folder = site();
+    let server = serve(&folder).start();
+    let mut client = server.connect();
+    client.send("HEAD / HTTP/1.1\r\n\r\n");
+    client.answer_to_head().status(400);
+    client.still_open();
+}
+
+#[test]
+fn options_says_which_methods_there_are() {
+    let folder = site();
+    let server = serve(&folder).start();
+    for target in ["*", "/", "/page.txt", "/missing", "/dir", "http://localhost", "http://localhost/page.txt"] {
+        let mut client = server.connect();
+        client.send(format!("OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        client.answer().status(204).has("Allow", ALLOW).lacks("Content-Length").lacks("Transfer-Encoding");
+        client.still_open();
+    }
+}
+
+#[test]
+fn a_known_method_that_is_not_served_is_not_allowed() {
+    let folder = site();
+    let server = serve(&folder).start();
+    for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE"] {
+        for target in ["/page.txt", "/missing", "*", "page.txt"] {
+            let mut client = server.connect();
+            client.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+            client.answer().status(405).has("Allow", ALLOW).says(method);
+            client.still_open();
+        }
+    }
+}
+
+#[test]
+fn the_body_of_a_method_that_is_not_served_is_skipped() {
+    let folder = site();
+    let server = serve(&folder).start();
+    for (method, body) in [
+        ("POST", "Content-Length: 11\r\n\r\nname=value\n"),
+        ("PUT", "Content-Length: 0\r\n\r\n"),
+        ("PATCH", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+        ("DELETE", "Content-Length: 27\r\n\r\nGET /missing HTTP/1.1\r\n\r\n\r\n"),
+    ] {
+        let mut client = server.connect();
+        client.send(format!("{method} / HTTP/1.1\r\nHost: localhost\r\n{body}"));
+        client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.answer().status(405).has("Allow", ALLOW);
+        client.answer().status(200).body("a page\n");
+    }
+}
+
+#[test]
+fn connect_is_not_allowed_and_ends_the_connection() {
+    let folder = site();
+    let server = serve(&folder).start();
+    for target in ["localhost:80", "example.org:443", "/page.txt", "*"] {
+        let mut client = server.connect();
+        client.send(format!("CONNECT {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.answer().status(405).has("Allow", ALLOW).has("Connection", "close");
+        client.closed();
+    }
+}
+
+#[test]
+fn a_method_nobody_knows_is_not_implemented() {
+    let folder = site();
+    let server = serve(&folder).start();
+    for method in ["BREW", "GETT", "GE", "G", "HEADER", "PROPFIND", "M-SEARCH", "!#$%&'*+-.^_`|~09", "PRI"] {
+        server.ask(format!("{method} /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n")).status(501).never_says("a page");
+    }
+}
+
+#[test]
+fn a_method_in_lower_case_is_told_about_capitals() {
+    let folder = site();
+    let server = serve(&folder).start();
+    for method in ["get", "Get", "head", "options", "post"] {
+        server.ask(format!("{method} /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n")).status(501).says("capitals");
+    }
+}
+
+#[test]
+fn the_method_is_judged_before_the_target_and_after_the_host() {
+    let folder = site();
+    let server = serve(&folder).start();
+    for (request, status) in [
+        ("BREW /%00 HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+        ("POST /../x HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+        ("BREW / HTTP/1.1\r\n\r\n", 400),
+        ("POST / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+    ] {
+        server.ask(request).status(status);
+    }
+}
+
+#[test]
+fn a_trace_never_reflects_a_secret() {
+    let folder = site();
+    let server = serve(&folder).start();
+    server.ask("TRACE / HTTP/1.1\r\nHost: localhost\r\nCookie: a-secret\r\n\r\n").status(405).never_says("a-secret");
+}

@@ -1,0 +1,309 @@
+//! A server's life: signals, clients that vanish, threads, and outputs that nobody reads.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use crate::process::{Process, binary, free_port};
+use crate::support::{Client, Folder, Server, serve};
+
+/// More than the buffers of a connection on loopback take.
+const LARGE: usize = 64 << 20;
+
+const GET_LARGE: &str = "GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[test]
+fn a_signal_closes_idle_connections_and_ends_the_server_at_once() {
+    for signal in ["TERM", "INT"] {
+        let folder = Folder::new();
+        let mut server = serve(&folder).args(&["--grace", "60"]).start();
+        let (mut used, mut fresh) = (server.connect(), server.connect());
+        used.still_open();
+        server.connect().still_open();
+        server.signal(signal);
+        used.closed();
+        fresh.closed();
+        assert_eq!(server.ended().code(), Some(0), "SIG{signal}");
+    }
+}
+
+#[test]
+fn an_answer_in_progress_is_finished_before_the_server_ends() {
+    for signal in ["TERM", "INT"] {
+        let folder = large();
+        let mut server = serve(&folder).args(&["--grace", "25"]).start();
+        let mut idle = server.connect();
+        idle.still_open();
+        let mut client = busy(&server);
+        server.signal(signal);
+        idle.closed();
+        let answer = client.answer().status(200);
+        assert_eq!(answer.body.len(), LARGE, "SIG{signal}");
+        assert!(answer.body.iter().enumerate().all(|(at, byte)| *byte == pattern(at)), "other bytes came");
+        client.closed();
+        assert_eq!(server.ended().code(), Some(0), "SIG{signal}");
+    }
+}
+
+#[test]
+fn a_stopping_server_takes_no_new_connection() {
+    let folder = large();
+    let server = serve(&folder).args(&["--grace", "60"]).start();
+    let mut idle = server.connect();
+    idle.still_open();
+    let _busy = busy(&server);
+    server.signal("TERM");
+    idle.closed();
+    // One that comes in the same moment as the signal may still be answered; soon there is nobody to answer.
+    let since = Instant::now();
+    let connect = || TcpStream::connect_timeout(&server.addr, Duration::from_secs(1)).map_err(|e| e.kind());
+    while !matches!(connect(), Err(io::ErrorKind::ConnectionRefused)) {
+        assert!(since.elapsed() < Duration::from_secs(10), "connections are still taken, though nobody will answer");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn after_the_grace_the_server_ends_although_a_client_still_reads() {
+    let folder = Folder::new().file("large.bin", "");
+    let file = File::options().write(true).open(folder.at("large.bin")).expect("the file can be opened");
+    file.set_len(8 << 30).expect("the file can be made long");
+    let mut server = serve(&folder).args(&["--grace", "1"]).start();
+    let mut stream = TcpStream::connect(server.addr).expect("the server accepts the connection");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("the option can be set");
+    stream.write_all(GET_LARGE.as_bytes()).expect("the request is taken");
+    stream.peek(&mut [0]).expect("the answer begins");
+    // The client takes at most some ten megabytes a second, so the file would last for many minutes.
+    let reader = thread::spawn(move || {
+        let mut piece = [0; 16 << 10];
+        while matches!(stream.read(&mut piece), Ok(1..)) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    server.signal("TERM");
+    assert!(server.ended().code().is_some(), "it was killed");
+    reader.join().expect("the reader sees the end");
+}
+
+#[test]
+fn a_second_signal_ends_the_server_now() {
+    for (first, second) in [("TERM", "TERM"), ("INT", "INT"), ("INT", "TERM")] {
+        let folder = large();
+        let mut server = serve(&folder).args(&["--grace", "60"]).start();
+        let mut idle = server.connect();
+        idle.still_open();
+        let _busy = busy(&server);
+        server.signal(first);
+        idle.closed();
+        server.signal(second);
+        server.ended();
+    }
+}
+
+#[test]
+fn a_client_that_vanishes_in_the_middle_ends_its_own_connection_only() {
+    let folder = large().file("a.txt", "a");
+    let server = serve(&folder).start();
+    let mut other = server.connect();
+    other.still_open();
+    for _ in 0..20 {
+        // Unread bytes make the kernel answer with a reset when this is dropped.
+        drop(busy(&server));
+    }
+    other.still_open();
+    server.get("/a.txt").status(200).body("a");
+}
+
+#[test]
+fn a_client_that_vanishes_is_logged_with_the_bytes_that_left() {
+    let folder = large();
+    let server = serve(&folder).start();
+    drop(busy(&server));
+    let line = server.logged(|line| line.contains("/large.bin"));
+    let bytes: usize = line.rsplit(' ').next().and_then(|b| b.parse().ok()).unwrap_or_else(|| panic!("{line}"));
+    assert!(bytes < LARGE, "{line}");
+}
+
+#[test]
+fn a_finished_connections_thread_serves_the_next() {
+    let folder = Folder::new().file("a.txt", "a");
+    let server = serve(&folder).start();
+    let tasks = format!("/proc/{}/task", server.pid());
+    let mut seen = HashSet::new();
+    for _ in 0..200 {
+        let mut client = server.connect();
+        client.still_open();
+        let threads = fs::read_dir(&tasks).expect("the process has threads");
+        seen.extend(threads.map(|thread| thread.expect("the list can be read").file_name()));
+    }
+    assert!(seen.len() < 40, "200 connections, one after another, met {} threads", seen.len());
+}
+
+#[test]
+fn without_a_free_descriptor_who_waits_makes_room_for_a_new_connection() {
+    let folder = Folder::new().file("a.txt", "a");
+    let server = serve(&folder).start();
+    let mut first = server.connect();
+    first.still_open();
+    limit_descriptors(&server, next_descriptor(&server));
+    let mut last = server.connect();
+    last.send("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(204);
+    first.closed();
+}
+
+#[test]
+fn without_a_free_descriptor_a_file_is_refused_and_the_connection_goes_on() {
+    let folder = Folder::new().file("a.txt", "a");
+    let server = serve(&folder).start();
+    let mut client = server.connect();
+    client.still_open();
+    let mut ask = || client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer();
+    limit_descriptors(&server, next_descriptor(&server));
+    ask().status(503).has("Retry-After", "1").says("The server has run out of descriptors or memory.");
+    limit_descriptors(&server, 1000);
+    ask().status(200).body("a");
+    server.said(|line| line.contains("WARN") && line.contains("os error 24"));
+}
+
+#[test]
+fn without_a_free_descriptor_the_server_does_not_spin_and_recovers() {
+    let folder = Folder::new().file("a.txt", "a");
+    let server = serve(&folder).start();
+    limit_descriptors(&server, next_descriptor(&server) - 2);
+    // The system takes the descriptor for a connection before it waits for one, so the first still gets in.
+    let _first = server.connect();
+    let mut client = server.connect();
+    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    server.said(|line| line.contains("WARN") && line.contains("trying again in 320ms"));
+    let before = ticks(server.pid());
+    thread::sleep(Duration::from_secs(1));
+    let used = ticks(server.pid()) - before;
+    // A hundred ticks are a second of one processor.
+    assert!(used < 50, "{used} ticks in a second in which there was nothing to do");
+    limit_descriptors(&server, 1000);
+    client.answer().status(200).body("a");
+}
+
+#[test]
+fn an_output_that_nobody_reads_stalls_no_answer() {
+    let folder = Folder::new().file("a.txt", "a");
+    let mut server = Process::start(&mut on(&folder), Stdio::piped());
+    let _unread = server.stdout();
+    fill(&mut server);
+}
+
+#[test]
+fn an_output_that_nobody_reads_does_not_keep_the_server_from_ending() {
+    let folder = Folder::new().file("a.txt", "a");
+    let mut server = Process::start(&mut on(&folder), Stdio::piped());
+    let _unread = server.stdout();
+    fill(&mut server);
+    server.signal("TERM");
+    server.ended();
+}
+
+#[test]
+fn a_closed_standard_output_ends_nothing() {
+    let folder = Folder::new().file("a.txt", "a");
+    let mut server = Process::start(&mut on(&folder), Stdio::piped());
+    drop(server.stdout());
+    fill(&mut server);
+    server.signal("TERM");
+    let (status, lines) = server.ended();
+    assert_eq!(status.code(), Some(0), "{}", lines.join("\n"));
+}
+
+#[test]
+fn a_closed_standard_error_ends_nothing() {
+    let folder = Folder::new().file("a.txt", "a");
+    let port = free_port();
+    let mut command = binary();
+    command.args(["-vv", "--bind", "127.0.0.1", "--port", &port.to_string(), "--root"]).arg(folder.path());
+    let (reader, writer) = io::pipe().expect("a pipe can be made");
+    drop(reader);
+    let mut server = command.stdout(Stdio::null()).stderr(writer).spawn().expect("the binary starts");
+    let addr = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut is_running = || server.try_wait().expect("the process is ours").is_none();
+    while TcpStream::connect(addr).is_err() {
+        assert!(is_running(), "it ended before it listened");
+        thread::sleep(Duration::from_millis(2));
+    }
+    let asked = thread::spawn(move || {
+        for _ in 0..3 {
+            Client::connect(addr).send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200);
+        }
+    });
+    let (asked, is_running) = (asked.join(), is_running());
+    let _ = server.kill();
+    server.wait().expect("the process is ours");
+    asked.expect("every request is answered");
+    assert!(is_running, "it ended by itself");
+}
+
+/// The content of the large file.
+fn pattern(at: usize) -> u8 {
+    (at % 251) as u8
+}
+
+fn large() -> Folder {
+    Folder::new().file("large.bin", (0..LARGE).map(pattern).collect::<Vec<_>>())
+}
+
+/// Asks for the large file and reads nothing of it, so that the server is in the middle of its answer.
+fn busy(server: &Server) -> Client {
+    let mut client = server.connect();
+    client.send(GET_LARGE);
+    client.stream().peek(&mut [0]).expect("the answer begins");
+    client
+}
+
+fn on(folder: &Folder) -> Command {
+    let mut command = binary();
+    command.args(["--port", "0", "--bind", "127.0.0.1", "--root"]).arg(folder.path());
+    command
+}
+
+/// The number that the server's next descriptor will have: the lowest that is free.
+fn next_descriptor(server: &Server) -> u64 {
+    let is_open = |number: &u64| fs::symlink_metadata(format!("/proc/{}/fd/{number}", server.pid())).is_ok();
+    (0..).find(|number| !is_open(number)).expect("there are more numbers than descriptors")
+}
+
+/// Lets the running server have descriptors below this number and no others.
+fn limit_descriptors(server: &Server, most: u64) {
+    let pid = Pid::from_raw(server.pid() as i32);
+    let limit = Rlimit { current: Some(most), maximum: Some(1000) };
+    prlimit(pid, Resource::Nofile, limit).expect("the limit can be set");
+}
+
+/// Makes some five megabytes of access log: no pipe takes that much unread.
+#[track_caller]
+fn fill(server: &mut Process) {
+    let addr = server.listening();
+    let long = "x".repeat(200);
+    let batch = format!("GET /a.txt?{long} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(100);
+    for _ in 0..20 {
+        let mut client = Client::connect(addr);
+        for _ in 0..10 {
+            client.send(&batch);
+            for _ in 0..100 {
+                client.answer().status(200).body("a");
+            }
+        }
+    }
+}
+
+/// The processor time that a process has used, in hundredths of a second.
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
+    let (_, numbers) = stat.rsplit_once(')').expect("the name is in brackets");
+    let numbers: Vec<_> = numbers.split_whitespace().collect();
+    // Fields 14 and 15 of proc(5); the third is the first one here.
+    [11, 12].iter().map(|at| numbers[*at].parse::<u64>().expect("a number of ticks")).sum()
+}

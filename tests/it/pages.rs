@@ -1,0 +1,286 @@
+//! Pages that explain: errors and redirects in plain text or HTML, the site's own 404 page, and what none of them says.
+
+use crate::support::{Answer, Folder, serve};
+
+/// One request for each reason a client meets, with the status and what the page must name.
+const REASONS: &[(u16, &str, &str)] = &[
+    (301, "GET /dir HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", "/dir/"),
+    (400, "GET / HTTP/1.1\r\nACCEPT\r\n", "Host: localhost"),
+    (400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nACCEPT\r\n", "Host"),
+    (400, "GET / HTTP/1.1\r\nHost: a b<\r\nACCEPT\r\n", "Host"),
+    (400, "GET /%zz HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", "%zz"),
+    (400, "GET /../x HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", "/../x"),
+    (400, "GET * HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", "*"),
+    (404, "GET /missing HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", "/missing"),
+    (404, "GET /empty/ HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", "--list"),
+    (405, "POST /a.txt HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", "POST"),
+    (412, "GET /a.txt HTTP/1.1\r\nHost: localhost\r\nIf-Match: \"mine\"\r\nACCEPT\r\n", "If-Match"),
+    (416, "GET /a.txt HTTP/1.1\r\nHost: localhost\r\nRange: bytes=77-\r\nACCEPT\r\n", "77"),
+    (417, "GET /a.txt HTTP/1.1\r\nHost: localhost\r\nExpect: a-miracle\r\nACCEPT\r\n", "a-miracle"),
+    (501, "BREW /a.txt HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", "BREW"),
+    (501, "get /a.txt HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", "GET"),
+];
+
+/// Requests that are refused before anything but their first bytes is understood.
+const BROKEN: &[(u16, &str)] = &[
+    (400, "GET / HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nHost: localhost\r\nspace : x\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nHost: localhost\r\n folded\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n"),
+    (400, "GET  / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    (400, "GET / HTTP/1.x\r\nHost: localhost\r\n\r\n"),
+    (400, "<script> / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    (505, "GET / HTTP/2.0\r\nHost: localhost\r\n\r\n"),
+    (501, "GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n"),
+];
+
+fn site() -> Folder {
+    Folder::new().file("a.txt", "hello").file("dir/index.html", "index").dir("empty")
+}
+
+fn request(template: &str, accept: &str) -> String {
+    template.replace("ACCEPT\r\n", &if accept.is_empty() { "\r\n".to_owned() } else { format!("{accept}\r\n\r\n") })
+}
+
+#[test]
+fn a_page_is_plain_text_that_names_the_cause_and_the_rule() {
+    let folder = site();
+    let server = serve(&folder).start();
+    for (status, template, cause) in REASONS {
+        let answer = server.ask(request(template, "")).status(*status).says(cause);
+        let answer = answer.has("Content-Type", "text/plain; charset=utf-8").has("X-Content-Type-Options", "nosniff");
+        first_line_is_the_status(&answer);
+        assert!(names_a_rule(&answer.text()), "no rule is named\n{}", answer.exchange);
+    }
+    for (status, broken) in BROKEN {
+        let answer = server.ask(broken).status(*status).has("Connection", "close").has("Cache-Control", "no-store");
+        first_line_is_the_status(&answer);
+        assert!(names_a_rule(&answer.text()), "no rule is named\n{}", answer.exchange);
+    }
+}
+
+#[test]
+fn a_page_is_html_for_who_prefers_it() {
+    let folder = site();
+    let server = serve(&folder).start();
+    for (status, template, cause) in REASONS {
+        let answer = server.ask(request(template, "Accept: text/html")).status(*status);
+        let answer = answer.has("Content-Type", "text/html; charset=utf-8");
+        let text = answer.text();
+        assert!(text.to_ascii_lowercase().starts_with("<!doctype html>"), "no HTML\n{}", answer.exchange);
+        assert!(text.contains("lang=") && text.contains("<title>"), "poor HTML\n{}", answer.exchange);
+        assert!(names_a_rule(&text), "no rule is named\n{}", answer.exchange);
+        answer.says(cause).says(&status.to_string());
+    }
+}
+
+#[track_caller]
+fn first_line_is_the_status(answer: &Answer) {
+    let text = answer.text();
+    let line = text.lines().next().unwrap_or_default();
+    assert_eq!(format!("HTTP/1.1 {line}"), answer.status_line, "{}", answer.exchange);
+    assert!(text.lines().count() > 1, "only the status is said\n{}", answer.exchange);
+}
+
+fn names_a_rule(text: &str) -> bool {
+    ["RFC 9110 §", "RFC 9112 §", "RFC 3986 §"].iter().any(|rule| text.contains(rule))
+}
+
+#[test]
+fn accept_decides_between_plain_text_and_html() {
+    let html = true;
+    let table = [
+        ("", !html),
+        ("Accept: */*", !html),
+        ("Accept: text/*", !html),
+        ("Accept: text/plain", !html),
+        ("Accept: application/json", !html),
+        ("Accept: text/html, text/plain", !html),
+        ("Accept: text/html;q=0.5, text/plain", !html),
+        ("Accept: text/html;q=0.5, */*", !html),
+        ("Accept: text/html;q=0", !html),
+        ("Accept: text/html;q=0.0, */*;q=0.1", !html),
+        ("Accept: text/html5", !html),
+        ("Accept:", !html),
+        ("Accept: nonsense;;;,,,/", !html),
+        ("Accept: text/html", html),
+        ("accept: TEXT/HTML", html),
+        ("Accept: text/html, */*;q=0.1", html),
+        ("Accept: */*;q=0.5, text/html", html),
+        ("Accept: text/plain;q=0.5 , text/html ; q=0.6", html),
+        ("Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", html),
+        ("Accept: text/plain;q=0.9\r\nAccept: text/html", html),
+        ("Accept: text/html;q=0.001, text/plain;q=0", html),
+    ];
+    let folder = site();
+    let server = serve(&folder).start();
+    for (accept, html) in table {
+        let answer = server.ask(request("GET /missing HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", accept)).status(404);
+        let wanted = if html { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" };
+        answer.has("Content-Type", wanted);
+    }
+}
+
+#[test]
+fn what_a_client_sends_comes_back_escaped() {
+    const SCRIPT: &str = "<script>alert(1)</script>";
+    let folder = site().file("<b>/index.html", "index");
+    let server = serve(&folder).start();
+    let accept = "Accept: text/html\r\n";
+    let requests = [
+        format!("GET /{SCRIPT} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"),
+        format!("GET /%3Cscript%3Ealert(1)%3C/script%3E HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"),
+        format!("GET /missing?{SCRIPT} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"),
+        format!("GET /dir?{SCRIPT} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"),
+        format!("GET /dir?\"onload='x'{SCRIPT} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"),
+        format!("GET /%3Cb%3E?{SCRIPT} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"),
+        format!("GET /empty/?{SCRIPT} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"),
+        format!("GET /%zz{SCRIPT} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"),
+        format!("GET / HTTP/1.1\r\n{accept}Host: {SCRIPT}\r\n\r\n"),
+        format!("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n{accept}Expect: {SCRIPT}\r\n\r\n"),
+        format!("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n{accept}If-Match: \"{SCRIPT}\"\r\n\r\n"),
+        format!("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n{accept}Range: bytes=99-\r\nX: {SCRIPT}\r\n\r\n"),
+        format!("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n{accept}Transfer-Encoding: {SCRIPT}\r\n\r\n"),
+        format!("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n{accept}Content-Length: {SCRIPT}\r\n\r\n"),
+        format!("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n{accept}{SCRIPT}\r\n\r\n"),
+        format!("GET {SCRIPT} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"),
+        format!("GET / HTTP/{SCRIPT}\r\nHost: localhost\r\n{accept}\r\n"),
+        format!("{SCRIPT} / HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"),
+    ];
+    for request in requests {
+        let answer = server.ask(request);
+        assert!(answer.status >= 300, "the request is not refused\n{}", answer.exchange);
+        if answer.field("Content-Type").starts_with("text/html") {
+            answer.never_says("<script").never_says("\"onload");
+        } else {
+            answer.has("Content-Type", "text/plain; charset=utf-8").has("X-Content-Type-Options", "nosniff");
+        }
+    }
+}
+
+#[test]
+fn no_control_character_reaches_a_terminal() {
+    let folder = site();
+    let server = serve(&folder).start();
+    let requests: &[&[u8]] = &[
+        b"GET /%1B[31mred%07%08 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /%0D%0Aline HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /\x1b[31m HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /\xc2\x9b31m HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /%C2%9B31m HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: \x1b[31m\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\x1b[31m: x\r\n\r\n",
+        b"GET /\x7f HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\x1b[31m / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/\x1b[31m\r\nHost: localhost\r\n\r\n",
+    ];
+    for request in requests {
+        for accept in [&b"\r\n\r\n"[..], b"\r\nAccept: text/html\r\n\r\n"] {
+            let head = request.strip_suffix(b"\r\n\r\n").expect("every request ends in an empty line");
+            let answer = server.ask([head, accept].concat());
+            assert!(answer.status >= 400, "the request is not refused\n{}", answer.exchange);
+            let text = std::str::from_utf8(&answer.body).expect("a page is UTF-8");
+            let control = text.chars().find(|char| char.is_control() && *char != '\n' && *char != '\r');
+            assert_eq!(control, None, "in the page\n{:?}", text);
+            for (name, value) in &answer.fields {
+                assert!(!value.chars().any(char::is_control), "in {name}\n{}", answer.exchange);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_answer_tells_a_path_of_the_file_system() {
+    let outside = Folder::new().file("secret.txt", "secret");
+    let folder = site().link("out", outside.at("secret.txt")).link("loop", "loop").link("dir-out", outside.path());
+    let name = |folder: &Folder| folder.path().file_name().expect("it has a name").to_string_lossy().into_owned();
+    let names = [name(&folder), name(&outside), std::env::temp_dir().to_string_lossy().into_owned()];
+    for args in [&[][..], &["--list"], &["--list", "--symlinks", "all", "--hidden"]] {
+        let server = serve(&folder).args(args).start();
+        let own =
+            ["/out", "/loop", "/dir-out/", "/dir-out", "/", "/empty/", "/a.txt/", "/%00", "/..", "/dir", "/a.txt"];
+        let requests = own.map(|target| format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n"));
+        let templates = requests.iter().map(String::as_str).chain(REASONS.iter().map(|(_, template, _)| *template));
+        for template in templates.chain(BROKEN.iter().map(|(_, broken)| *broken)) {
+            for accept in ["", "Accept: text/html", "Accept: application/json"] {
+                let mut client = server.connect();
+                let answer = client.send(request(template, accept)).finish().rest();
+                let text = String::from_utf8_lossy(&answer);
+                let told = names.iter().find(|name| text.contains(*name));
+                assert_eq!(told, None, "is told to a client that asked\n{template}\n{text}");
+                assert!(!text.contains("os error"), "the system's words are for the log\n{template}\n{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_site_s_own_404_page_is_sent_to_who_accepts_html() {
+    let folder = site().file("404.html", "<h1>lost</h1>");
+    let server = serve(&folder).start();
+    let own = true;
+    let table = [
+        ("", own),
+        ("Accept: */*", own),
+        ("Accept: text/*", own),
+        ("Accept: text/html", own),
+        ("Accept: text/html;q=0.1", own),
+        ("Accept: text/html,application/xhtml+xml,*/*;q=0.8", own),
+        ("Accept: text/plain", !own),
+        ("Accept: application/json", !own),
+        ("Accept: text/html;q=0, */*", !own),
+        ("Accept: image/*", !own),
+    ];
+    for target in ["/missing", "/missing/", "/dir/missing.js", "/.env", "/a%2Fb", "/missing?q"] {
+        for (accept, own) in table {
+            let template = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n");
+            let answer = server.ask(request(&template, accept)).status(404).has("Cache-Control", "no-store");
+            if own {
+                answer.has("Content-Type", "text/html; charset=utf-8").body("<h1>lost</h1>");
+            } else {
+                answer.has("Content-Type", "text/plain; charset=utf-8").says("404 Not Found").never_says("lost");
+            }
+        }
+    }
+    server.get("/404.html").status(200).body("<h1>lost</h1>");
+    server.head("/missing").status(404).has("Content-Length", "13");
+    server.get("/%zz").status(400).never_says("lost");
+}
+
+#[test]
+fn the_site_s_own_404_page_is_as_fresh_as_any_file() {
+    let folder = site();
+    let server = serve(&folder).start();
+    let mut client = server.connect();
+    let mut ask = || client.send("GET /missing HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(404);
+    ask().says("RFC 9110 §");
+    folder.write("404.html", "one");
+    ask().body("one");
+    folder.replace("404.html", "other");
+    ask().body("other");
+    std::fs::remove_file(folder.at("404.html")).expect("the file can be removed");
+    ask().says("RFC 9110 §");
+    let _folder = folder.dir("404.html");
+    ask().says("RFC 9110 §");
+}
+
+#[test]
+fn the_404_page_may_be_another_file_of_the_site() {
+    let folder = site().file("404.html", "not this one").file("errors/lost.html", "lost");
+    let server = serve(&folder).args(&["--not-found", "errors/lost.html"]).start();
+    server.get("/missing").status(404).body("lost").has("Cache-Control", "no-store");
+    server.get("/errors/lost.html").status(200).body("lost");
+}
+
+#[test]
+fn preconditions_and_ranges_do_not_touch_the_404_page() {
+    let folder = site().file("404.html", "lost");
+    let server = serve(&folder).start();
+    let tag = server.get("/404.html").status(200).field("ETag").to_owned();
+    let fields = ["If-None-Match: TAG\r\n", "If-None-Match: *\r\n", "If-Match: \"x\"\r\n", "Range: bytes=0-1\r\n"];
+    for fields in fields {
+        server.get_with("/missing", &fields.replace("TAG", &tag)).status(404).body("lost");
+    }
+    server.get_with("/missing", "If-Modified-Since: Fri, 31 Dec 9999 23:59:59 GMT\r\n").status(404).body("lost");
+}

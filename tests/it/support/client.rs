@@ -1,0 +1,163 @@
+//! A raw TCP client: sends exactly the bytes it is given and takes answers apart by the letter of RFC 9112 §6.3.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::answer::{Answer, show};
+
+/// No test waits longer than this for an event.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// One connection to the server.
+pub struct Client {
+    stream: TcpStream,
+    sent: Vec<u8>,
+    received: Vec<u8>,
+    taken: usize,
+}
+
+impl Client {
+    /// Connects.
+    pub fn connect(addr: SocketAddr) -> Client {
+        let stream = TcpStream::connect(addr).expect("the server accepts the connection");
+        stream.set_nodelay(true).expect("the option can be set");
+        stream.set_read_timeout(Some(LIMIT)).expect("the option can be set");
+        stream.set_write_timeout(Some(LIMIT)).expect("the option can be set");
+        Client { stream, sent: Vec::new(), received: Vec::new(), taken: 0 }
+    }
+
+    /// Sends bytes as they are. A connection that the server has ended already is no failure here.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Client {
+        self.sent.extend_from_slice(bytes.as_ref());
+        let _ = self.stream.write_all(bytes.as_ref());
+        self
+    }
+
+    /// Sends bytes one at a time, each in a segment of its own as far as TCP_NODELAY makes it so.
+    pub fn send_slowly(&mut self, bytes: impl AsRef<[u8]>) -> &mut Client {
+        for byte in bytes.as_ref() {
+            self.send([*byte]);
+        }
+        self
+    }
+
+    /// Says that nothing more will be sent (a half-closed connection).
+    pub fn finish(&mut self) -> &mut Client {
+        let _ = self.stream.shutdown(Shutdown::Write);
+        self
+    }
+
+    /// Reads the next answer to a GET.
+    #[track_caller]
+    pub fn answer(&mut self) -> Answer {
+        self.next_answer(true)
+    }
+
+    /// Reads the next answer to a HEAD, which has no content.
+    #[track_caller]
+    pub fn answer_to_head(&mut self) -> Answer {
+        self.next_answer(false)
+    }
+
+    /// Reads everything until the server closes.
+    #[track_caller]
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.more() {}
+        let rest = self.received[self.taken..].to_vec();
+        self.taken = self.received.len();
+        rest
+    }
+
+    /// Asserts that the server closes now and sends nothing more.
+    #[track_caller]
+    pub fn closed(&mut self) {
+        let rest = self.rest();
+        assert!(rest.is_empty(), "more than was expected: {}\n{}", show(&rest), self.exchange());
+    }
+
+    /// Asserts that the connection is still good by a whole exchange on it.
+    #[track_caller]
+    pub fn still_open(&mut self) {
+        self.send("OPTIONS * HTTP/1.1\r\nHost: still-open\r\n\r\n");
+        self.answer().status(204);
+    }
+
+    /// The socket itself, for what this language has no word for.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    #[track_caller]
+    fn next_answer(&mut self, with_content: bool) -> Answer {
+        let end = loop {
+            let bytes = &self.received[self.taken..];
+            if let Some(at) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert!(self.more(), "the server closed before a whole head came\n{}", self.exchange());
+        };
+        let head = String::from_utf8_lossy(&self.received[self.taken..self.taken + end]).into_owned();
+        self.taken += end;
+        let (status_line, fields) = self.parse(&head);
+        let status = status_line[9..12].parse().unwrap_or_else(|_| panic!("no status\n{}", self.exchange()));
+        let length = self.content_length(&fields);
+        let body = match (status, length) {
+            _ if !with_content => Vec::new(),
+            (204 | 304, _) => Vec::new(),
+            (_, Some(length)) => self.take(length),
+            (_, None) => self.rest(),
+        };
+        Answer { status, status_line, fields, body, exchange: self.exchange() }
+    }
+
+    #[track_caller]
+    fn parse(&self, head: &str) -> (String, Vec<(String, String)>) {
+        let mut lines = head.trim_end_matches("\r\n").split("\r\n");
+        let status_line = lines.next().unwrap_or_default().to_owned();
+        assert!(status_line.starts_with("HTTP/1.1 "), "no status line\n{}", self.exchange());
+        let field = |line: &str| {
+            let (name, value) =
+                line.split_once(": ").unwrap_or_else(|| panic!("no field: {line:?}\n{}", self.exchange()));
+            (name.to_owned(), value.to_owned())
+        };
+        (status_line, lines.map(field).collect())
+    }
+
+    #[track_caller]
+    fn content_length(&self, fields: &[(String, String)]) -> Option<usize> {
+        let lengths: Vec<_> = fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case("content-length")).collect();
+        assert!(lengths.len() < 2, "two lengths\n{}", self.exchange());
+        lengths.first().map(|(_, v)| v.parse().unwrap_or_else(|_| panic!("no length: {v}\n{}", self.exchange())))
+    }
+
+    #[track_caller]
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        while self.received.len() - self.taken < length {
+            assert!(self.more(), "the server closed in the middle of the content\n{}", self.exchange());
+        }
+        let body = self.received[self.taken..self.taken + length].to_vec();
+        self.taken += length;
+        body
+    }
+
+    /// Reads once; false at the end of the stream, however it came.
+    #[track_caller]
+    fn more(&mut self) -> bool {
+        let mut piece = [0; 65536];
+        let since = Instant::now();
+        match self.stream.read(&mut piece) {
+            Ok(0) => false,
+            Ok(n) => {
+                self.received.extend_from_slice(&piece[..n]);
+                true
+            }
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => false,
+            Err(e) => panic!("no answer after {:?}: {e}\n{}", since.elapsed(), self.exchange()),
+        }
+    }
+
+    fn exchange(&self) -> String {
+        format!("--- sent\n{}\n--- received\n{}", show(&self.sent), show(&self.received))
+    }
+}

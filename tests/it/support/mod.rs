@@ -1,0 +1,15 @@
+//! The little language the integration tests are written in.
+//!
+//! A test fills a [`Folder`], starts the real binary on it with [`serve`], sends raw bytes and looks at the raw
+//! answer. Nothing here knows how the server works, and nothing waits for a fixed time: every wait is for an event, with
+//! a long limit that only a failing test reaches.
+
+mod answer;
+mod client;
+mod folder;
+mod server;
+
+pub use answer::Answer;
+pub use client::Client;
+pub use folder::Folder;
+pub use server::{Server, run, serve};

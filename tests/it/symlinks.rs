@@ -1,0 +1,180 @@
+//! Symbolic links: the three policies, and a root that is itself a link which a deploy swaps.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::support::{Client, Folder, Server, serve};
+
+const GET: &str = "GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[test]
+fn inside_follows_what_stays_below_the_root_and_nothing_else() {
+    let (folder, _outside) = linked();
+    check(&serve(&folder).start(), |stays, _| stays);
+    check(&serve(&folder).args(&["--symlinks", "inside"]).start(), |stays, _| stays);
+}
+
+#[test]
+fn none_follows_no_link_at_all() {
+    let (folder, _outside) = linked();
+    check(&serve(&folder).args(&["--symlinks", "none"]).start(), |_, _| false);
+}
+
+#[test]
+fn all_follows_every_link_that_leads_somewhere() {
+    let (folder, _outside) = linked();
+    check(&serve(&folder).args(&["--symlinks", "all"]).start(), |_, leads| leads);
+}
+
+#[test]
+fn a_link_is_judged_again_when_it_changes() {
+    let (folder, outside) = linked();
+    let server = serve(&folder).start();
+    let mut client = server.connect();
+    let ask = "GET /in HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for _ in 0..3 {
+        point(&folder, "in", Path::new("sub/target.txt"));
+        client.send(ask).answer().status(200).body("inside");
+        point(&folder, "in", &outside.at("secret.txt"));
+        client.send(ask).answer().status(404).never_says("secret");
+    }
+}
+
+#[test]
+fn a_directory_behind_a_link_gets_its_slash_only_where_links_are_followed() {
+    let folder = Folder::new().file("real/index.html", "index").link("link", "real");
+    serve(&folder).start().get("/link").status(301).has("Location", "/link/");
+    serve(&folder).args(&["--symlinks", "none"]).start().get("/link").status(404).lacks("Location");
+}
+
+#[test]
+fn a_connection_stays_in_the_release_it_began_in() {
+    let releases = releases();
+    let root = linked_root(&releases, "one");
+    let server = serve(&root).start();
+    let mut old = server.connect();
+    expect(&mut old, "release one");
+    swap(&root, &releases, "two");
+    expect(&mut server.connect(), "release two");
+    expect(&mut old, "release one");
+    old.send("GET /asset.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("asset one");
+}
+
+#[test]
+fn every_swap_of_the_root_is_seen_by_the_next_connection() {
+    let releases = releases();
+    let root = linked_root(&releases, "one");
+    let server = serve(&root).start();
+    for round in 0..50 {
+        let release = if round % 2 == 0 { "two" } else { "one" };
+        swap(&root, &releases, release);
+        let mut client = server.connect();
+        expect(&mut client, &format!("release {release}"));
+        client.send("GET /asset.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().body(format!("asset {release}"));
+    }
+}
+
+#[test]
+fn a_root_that_vanishes_and_comes_back_is_served_again() {
+    let releases = releases();
+    let root = linked_root(&releases, "one");
+    let server = serve(&root).start();
+    expect(&mut server.connect(), "release one");
+    fs::remove_file(root.path()).expect("the link can be removed");
+    let answer = server.connect().send(GET).answer();
+    assert!(matches!(answer.status, 404 | 500 | 503), "there is no root\n{}", answer.exchange);
+    symlink(releases.at("two"), root.path()).expect("the link can be made");
+    expect(&mut server.connect(), "release two");
+}
+
+/// A root with links of every kind, and a folder outside of it.
+fn linked() -> (Folder, Folder) {
+    let outside = Folder::new().file("secret.txt", "a secret").file("dir/secret.txt", "a secret");
+    let folder = Folder::new().file("sub/target.txt", "inside").file("sub/deep/x.txt", "deep");
+    let sibling = Path::new("..").join(outside.path().file_name().expect("the folder has a name"));
+    let absolute = folder.at("sub/target.txt");
+    let folder = folder
+        .link("in", "sub/target.txt")
+        .link("dir-in", "sub")
+        .link("sub/up", "../sub/target.txt")
+        .link("chain", "in")
+        .link("self", ".")
+        .link("absolute", absolute)
+        .link("out", outside.at("secret.txt"))
+        .link("out-relative", sibling.join("secret.txt"))
+        .link("dir-out", outside.at("dir"))
+        .link("dir-out-relative", sibling.join("dir"))
+        .link("sub/out", Path::new("..").join(&sibling).join("secret.txt"))
+        .link("chain-out", "out")
+        .link("magic", "/proc/self/cwd")
+        .link("dangling", "nowhere")
+        .link("loop", "loop");
+    (folder, outside)
+}
+
+/// Asks for every link; `follows` says whether a link is served that (stays inside, leads to a file).
+#[track_caller]
+fn check(server: &Server, follows: impl Fn(bool, bool) -> bool) {
+    let table = [
+        ("/in", true, true),
+        ("/dir-in/target.txt", true, true),
+        ("/dir-in/deep/x.txt", true, true),
+        ("/sub/up", true, true),
+        ("/chain", true, true),
+        ("/self/sub/target.txt", true, true),
+        ("/self/self/in", true, true),
+        ("/absolute", false, true),
+        ("/out", false, true),
+        ("/out-relative", false, true),
+        ("/dir-out/secret.txt", false, true),
+        ("/dir-out-relative/secret.txt", false, true),
+        ("/sub/out", false, true),
+        ("/chain-out", false, true),
+        ("/magic/nowhere", false, false),
+        ("/dangling", false, false),
+        ("/loop", false, false),
+        ("/loop/x", false, false),
+    ];
+    server.get("/sub/target.txt").status(200).body("inside");
+    for (target, stays, leads) in table {
+        if follows(stays, leads) {
+            server.get(target).status(200);
+        } else {
+            server.get(target).status(404).never_says("a secret");
+        }
+    }
+}
+
+fn releases() -> Folder {
+    ["one", "two"].iter().fold(Folder::new(), |folder, name| {
+        let folder = folder.file(&format!("{name}/page.txt"), format!("release {name}"));
+        folder.file(&format!("{name}/asset.txt"), format!("asset {name}"))
+    })
+}
+
+/// A folder that is itself a link to one of the releases.
+fn linked_root(releases: &Folder, name: &str) -> Folder {
+    let root = Folder::new();
+    fs::remove_dir(root.path()).expect("the new folder is empty");
+    symlink(releases.at(name), root.path()).expect("the link can be made");
+    root
+}
+
+/// Points the root to another release, as a deploy does: a new link, renamed over the old one.
+fn swap(root: &Folder, releases: &Folder, name: &str) {
+    let fresh = root.path().with_extension("new");
+    symlink(releases.at(name), &fresh).expect("the link can be made");
+    fs::rename(fresh, root.path()).expect("the link can be renamed");
+}
+
+/// Points a link in the folder somewhere else.
+fn point(folder: &Folder, name: &str, target: &Path) {
+    fs::remove_file(folder.at(name)).expect("the link can be removed");
+    symlink(target, folder.at(name)).expect("the link can be made");
+}
+
+#[track_caller]
+fn expect(client: &mut Client, body: &str) {
+    client.send(GET).answer().status(200).body(body);
+}

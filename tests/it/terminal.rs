@@ -1,0 +1,90 @@
+//! A pseudo-terminal with a program in it: a test types lines and reads the screen, as a person would.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+/// No test waits longer than this for a text to appear.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A program that believes it sits at a terminal. It ends with the test.
+pub struct Terminal {
+    keyboard: File,
+    child: Child,
+    output: Receiver<Vec<u8>>,
+    screen: Vec<u8>,
+    seen: usize,
+}
+
+impl Terminal {
+    /// Starts the command with a new terminal as its input and its outputs.
+    pub fn start(mut command: Command) -> Terminal {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("the system has pseudo-terminals");
+        grantpt(&master).expect("the terminal is ours");
+        unlockpt(&master).expect("the terminal is ours");
+        let name = ptsname(&master, Vec::new()).expect("the terminal has a name").into_string();
+        let name = name.expect("a terminal's name is text");
+        let no_controlling_terminal = rustix::fs::OFlags::NOCTTY.bits() as i32;
+        let mut options = File::options();
+        let slave = options.read(true).write(true).custom_flags(no_controlling_terminal).open(name);
+        let slave = slave.expect("the terminal can be opened");
+        let copy = || Stdio::from(slave.try_clone().expect("a descriptor can be copied"));
+        let child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().expect("the program starts");
+        let keyboard = File::from(master);
+        let output = follow(keyboard.try_clone().expect("a descriptor can be copied"));
+        Terminal { keyboard, child, output, screen: Vec::new(), seen: 0 }
+    }
+
+    /// Types a line and the Enter key.
+    pub fn types(&mut self, line: &str) -> &mut Terminal {
+        self.keyboard.write_all(format!("{line}\r").as_bytes()).expect("the terminal takes what is typed");
+        self
+    }
+
+    /// Waits until the screen shows `text` after what was seen before; returns everything up to it and with it.
+    #[track_caller]
+    pub fn shows(&mut self, text: &str) -> String {
+        let since = Instant::now();
+        loop {
+            let fresh = &self.screen[self.seen..];
+            if let Some(at) = fresh.windows(text.len()).position(|w| w == text.as_bytes()) {
+                let end = self.seen + at + text.len();
+                let shown = String::from_utf8_lossy(&self.screen[self.seen..end]).into_owned();
+                self.seen = end;
+                return shown;
+            }
+            let piece = self.output.recv_timeout(LIMIT.saturating_sub(since.elapsed()));
+            self.screen.extend(piece.unwrap_or_else(|e| panic!("{text:?} does not appear ({e})\n{}", self.screen())));
+        }
+    }
+
+    /// All that was ever on the screen.
+    pub fn screen(&self) -> String {
+        format!("--- screen\n{}", String::from_utf8_lossy(&self.screen))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads the terminal until no program has it open any more, which Linux reports as an error.
+fn follow(mut terminal: File) -> Receiver<Vec<u8>> {
+    let (sender, output) = mpsc::channel();
+    thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(n @ 1..) = terminal.read(&mut piece) {
+            let _ = sender.send(piece[..n].to_vec());
+        }
+    });
+    output
+}
