@@ -1,0 +1,48 @@
+//! Runs the fuzz targets' checks over the committed corpus, so that every `cargo test` does.
+#![allow(dead_code, reason = "the checks use only some of the parsers")]
+
+#[path = "fuzz/checks.rs"]
+mod checks;
+#[path = "../src/proto/mod.rs"]
+mod proto;
+
+use std::fs;
+use std::path::Path;
+
+fn check_all(target: &str, check: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
+    let files = fs::read_dir(&corpus).expect("the corpus is committed");
+    let mut count = 0;
+    for file in files {
+        let path = file.expect("the corpus can be read").path();
+        println!("{}", path.display());
+        check(&fs::read(path).expect("the corpus can be read"));
+        count += 1;
+    }
+    assert!(count > 5, "there is a corpus");
+}
+
+#[test]
+fn heads_of_the_corpus_pass() {
+    check_all("head", checks::head);
+}
+
+#[test]
+fn targets_of_the_corpus_pass() {
+    check_all("target", checks::target);
+}
+
+#[test]
+fn ranges_of_the_corpus_pass() {
+    check_all("range", checks::range);
+}
+
+#[test]
+fn conditions_of_the_corpus_pass() {
+    check_all("conditional", checks::conditional);
+}
+
+#[test]
+fn chunked_messages_of_the_corpus_pass() {
+    check_all("chunked", checks::chunked);
+}
