@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -32,7 +33,7 @@ pub struct OpenFile {
     file: File,
     meta: Meta,
     /// The first bytes, read while the file was as `meta` says.
-    start: Vec<u8>,
+    start: Arc<[u8]>,
 }
 
 /// What the file system says of a file.
@@ -57,7 +58,7 @@ pub struct Instant {
 
 impl OpenFile {
     pub(super) fn new(fd: OwnedFd, stat: &Stat) -> OpenFile {
-        OpenFile { file: fd.into(), meta: Meta::new(stat), start: Vec::new() }
+        OpenFile { file: fd.into(), meta: Meta::new(stat), start: Arc::default() }
     }
 
     /// What the file system said of this file when it was last asked.
@@ -87,13 +88,13 @@ impl OpenFile {
             let now = self.stat()?;
             if let Some(start) = start {
                 if is_settled && now == self.meta {
-                    self.start = start;
+                    self.start = start.into();
                     return Ok(true);
                 }
                 if let Some((len, start_before)) = before.take_if(|before| before.0 <= self.meta.len)
                     && start.starts_with(&start_before)
                 {
-                    self.start = start_before;
+                    self.start = start_before.into();
                     self.meta.len = len;
                     return Ok(true);
                 }
@@ -105,7 +106,7 @@ impl OpenFile {
     }
 
     /// The whole content, where the snapshot holds it.
-    pub fn content(&self) -> Option<&[u8]> {
+    pub fn content(&self) -> Option<&Arc<[u8]>> {
         (self.start.len() as u64 == self.meta.len).then_some(&self.start)
     }
 

@@ -45,7 +45,7 @@ impl HttpDate {
 
 impl fmt::Display for HttpDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.fixdate())
+        httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(self.secs)).fmt(f)
     }
 }
 

@@ -3,9 +3,11 @@
 use std::fmt;
 
 /// The strong entity tag of a file as it is now: its length and its modification time to the nanosecond.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ETag {
-    opaque: String,
+    len: u64,
+    secs: i64,
+    nanos: u32,
 }
 
 /// How two tags are compared (RFC 9110 §8.8.3.2).
@@ -20,30 +22,33 @@ pub enum Comparison {
 impl ETag {
     /// Makes the tag of a file of `len` bytes that was modified at so many seconds and nanoseconds from 1970.
     pub fn new(len: u64, secs: i64, nanos: u32) -> ETag {
-        ETag { opaque: format!("{len:x}-{secs:x}-{nanos:x}") }
+        ETag { len, secs, nanos }
     }
 
     /// Reports whether the values of If-Match or If-None-Match hold this tag, or `*` alone.
     ///
     /// What follows a malformed element is not read: nothing can be said about it.
-    pub fn is_in<'v>(&self, values: impl Iterator<Item = &'v [u8]>, comparison: Comparison) -> bool {
-        values.into_iter().any(|value| value == b"*" || tags(value).any(|tag| self.matches(tag, comparison)))
+    pub fn is_in<'v>(&self, mut values: impl Iterator<Item = &'v [u8]>, comparison: Comparison) -> bool {
+        let opaque = self.opaque();
+        let matches = |tag: Tag<'_>| tag.opaque == opaque.as_bytes() && (comparison == Comparison::Weak || !tag.weak);
+        values.any(|value| value == b"*" || tags(value).any(matches))
     }
 
     /// Reports whether the value is exactly this tag by strong comparison, as If-Range asks (RFC 9110 §13.1.5).
     pub fn is_exactly(&self, value: &[u8]) -> bool {
         let opaque = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-        opaque == Some(self.opaque.as_bytes())
+        opaque == Some(self.opaque().as_bytes())
     }
 
-    fn matches(&self, tag: Tag<'_>, comparison: Comparison) -> bool {
-        tag.opaque == self.opaque.as_bytes() && (comparison == Comparison::Weak || !tag.weak)
+    /// The text between the quotes.
+    fn opaque(&self) -> String {
+        format!("{:x}-{:x}-{:x}", self.len, self.secs, self.nanos)
     }
 }
 
 impl fmt::Display for ETag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.opaque)
+        write!(f, "\"{:x}-{:x}-{:x}\"", self.len, self.secs, self.nanos)
     }
 }
 
@@ -100,10 +105,13 @@ mod tests {
 
     #[test]
     fn the_table_of_rfc_9110_8_8_3_2_holds() {
-        let etag = ETag { opaque: "1".to_owned() };
-        for (value, strong, weak) in
-            [(r#"W/"1""#, false, true), (r#"W/"2""#, false, false), (r#""1""#, true, true), ("*", true, true)]
-        {
+        let etag = ETag::new(1, 1, 1);
+        for (value, strong, weak) in [
+            (r#"W/"1-1-1""#, false, true),
+            (r#"W/"2-1-1""#, false, false),
+            (r#""1-1-1""#, true, true),
+            ("*", true, true),
+        ] {
             let is_in = |comparison| etag.is_in([value.as_bytes()].into_iter(), comparison);
             assert_eq!((is_in(Comparison::Strong), is_in(Comparison::Weak)), (strong, weak), "{value}");
         }

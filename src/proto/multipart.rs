@@ -1,5 +1,6 @@
 //! The framing of several ranges in one answer: `multipart/byteranges` (RFC 9110 §14.6).
 
+use std::fmt::Display;
 use std::ops::Range;
 
 /// The frame around the parts; the bytes of the file go between.
@@ -18,7 +19,7 @@ pub fn content_type(boundary: u64) -> String {
 
 impl Multipart {
     /// Frames these spans of a file of `len` bytes.
-    pub fn new(boundary: u64, spans: Vec<Range<u64>>, len: u64, media_type: &str) -> Multipart {
+    pub fn new(boundary: u64, spans: Vec<Range<u64>>, len: u64, media_type: impl Display) -> Multipart {
         let frame = |(at, span): (usize, Range<u64>)| {
             let line_end = if at == 0 { "" } else { "\r\n" };
             let content_range = content_range(&span, len);

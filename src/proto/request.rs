@@ -10,6 +10,9 @@ use super::why::{Reject, Why};
 /// The most fields that a head may have.
 pub const FIELDS_MAX: usize = 100;
 
+/// The fields of a browser's request fit in.
+const FIELDS_USUAL: usize = 16;
+
 /// The head of a request, its grammar checked.
 #[derive(Debug)]
 pub struct Head<'b> {
@@ -106,7 +109,7 @@ impl<'b> Fields<'b> {
 
     /// Parses what follows the request line, up to the empty line.
     fn parse(bytes: &'b [u8]) -> Result<Fields<'b>, Reject<'b>> {
-        let mut lines = Vec::new();
+        let mut lines = Vec::with_capacity(FIELDS_USUAL);
         for line in bytes.split(|&byte| byte == b'\n').map(without_cr).take_while(|line| !line.is_empty()) {
             if lines.len() == FIELDS_MAX {
                 return Err(Why::TooManyFields.because(line));

@@ -1,9 +1,12 @@
 //! The head of an answer, and how it is written (RFC 9112 §4, RFC 9110 §5.5).
 
-use std::fmt::{Display, Write};
+use std::fmt::{self, Display, Write};
 
 use super::status::Status;
 use super::syntax::is_field_byte;
+
+/// The fields of an answer with a file fit in.
+const ROOM: usize = 512;
 
 /// A status and header fields, without those that belong to the sending: Date, Connection and Content-Length.
 #[derive(Debug)]
@@ -16,7 +19,7 @@ pub struct ResponseHead {
 impl ResponseHead {
     /// Begins the head of an answer.
     pub fn new(status: Status) -> ResponseHead {
-        ResponseHead { status, lines: String::new() }
+        ResponseHead { status, lines: String::with_capacity(ROOM) }
     }
 
     /// Adds a field. One whose value holds a control byte is left out: it would end the line, and what follows would
@@ -51,10 +54,10 @@ impl ResponseHead {
         &self.lines
     }
 
-    /// Writes the status line (RFC 9112 §4). The version is always 1.1, the highest that is spoken here, whatever the
-    /// client speaks (RFC 9110 §2.5, §6.2).
-    pub fn status_line(&self) -> String {
-        format!("HTTP/1.1 {} {}\r\n", self.status.code(), self.status.reason())
+    /// The status line (RFC 9112 §4). The version is always 1.1, the highest that is spoken here, whatever the client
+    /// speaks (RFC 9110 §2.5, §6.2).
+    pub fn status_line(&self) -> impl Display {
+        fmt::from_fn(|f| write!(f, "HTTP/1.1 {} {}\r\n", self.status.code(), self.status.reason()))
     }
 }
 
@@ -83,6 +86,6 @@ mod tests {
             .maybe("C", Some(5))
             .maybe("D", None::<u64>);
         assert_eq!(head.lines(), "A: b\tb\r\nC: 5\r\n");
-        assert_eq!(head.status_line(), "HTTP/1.1 404 Not Found\r\n");
+        assert_eq!(head.status_line().to_string(), "HTTP/1.1 404 Not Found\r\n");
     }
 }

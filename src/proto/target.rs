@@ -65,13 +65,6 @@ impl RelPath {
         names.any(|(depth, name)| name.starts_with(b".") && !(depth == 0 && name == b".well-known"))
     }
 
-    fn push(&mut self, name: &[u8]) {
-        if !self.bytes.is_empty() {
-            self.bytes.push(b'/');
-        }
-        self.bytes.extend_from_slice(name);
-    }
-
     /// Goes up one level; false at the root.
     fn pop(&mut self) -> bool {
         let end = self.bytes.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
@@ -102,18 +95,23 @@ fn after_authority(raw: &[u8]) -> Result<&[u8], Reject<'_>> {
 /// Empty segments name nothing in a file system and are left out before `..` can go up from one, as in the servers that
 /// often stand in front of this one, so that both read the same path.
 fn resolve(path: &[u8]) -> Result<(RelPath, bool), Why> {
-    let mut resolved = RelPath::default();
+    let mut resolved = RelPath { bytes: Vec::with_capacity(path.len()) };
     let mut names_directory = true;
-    let mut name = Vec::new();
     for segment in path.split(|&byte| byte == b'/') {
-        name.clear();
-        decode(segment, &mut name)?;
-        names_directory = matches!(&name[..], b"" | b"." | b"..");
-        match &name[..] {
-            b"" | b"." => {}
-            b".." if resolved.pop() => {}
-            b".." => return Err(Why::AboveRoot),
-            name => resolved.push(name),
+        let end = resolved.bytes.len();
+        if end > 0 {
+            resolved.bytes.push(b'/');
+        }
+        let start = resolved.bytes.len();
+        decode(segment, &mut resolved.bytes)?;
+        let name = &resolved.bytes[start..];
+        let goes_up = name == b"..";
+        names_directory = goes_up || matches!(name, b"" | b".");
+        if names_directory {
+            resolved.bytes.truncate(end);
+        }
+        if goes_up && !resolved.pop() {
+            return Err(Why::AboveRoot);
         }
     }
     Ok((resolved, names_directory))

@@ -197,8 +197,13 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.seats.lock().by_id.remove(&self.id);
-        self.seats.left.notify_all();
+        let mut taken = self.seats.lock();
+        let was_full = taken.by_id.len() >= self.seats.max;
+        taken.by_id.remove(&self.id);
+        // Nobody waits for a seat otherwise, and to wake nobody is a system call too.
+        if was_full || self.seats.is_stopping() {
+            self.seats.left.notify_all();
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! to be waited for, so that the answers to pipelined requests leave together. What comes from a file leaves at once,
 //! and its last bytes only after a look at whether the file still is the one that was promised.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -29,6 +29,8 @@ const LAST: u64 = 16 * 1024;
 
 /// How much of a file is copied at once where it is not sent by reference.
 const PIECE: u64 = 64 * 1024;
+
+const IN_MEMORY: &str = "memory can always be written to";
 
 /// To whom an answer goes, and how.
 pub struct Reply<'r> {
@@ -88,14 +90,13 @@ impl Outbox {
             Some((_, Persistence::PersistsOnRequest)) => "Connection: keep-alive\r\n",
             _ => "",
         };
-        let length = match &response.body {
-            _ if response.head.status.is_bodiless() => String::new(),
-            body => format!("Content-Length: {}\r\n", body.len()),
-        };
+        let head = &response.head;
         let date = HttpDate::clamped(reply.now);
-        let (status_line, fields) = (response.head.status_line(), response.head.lines());
-        let head = format!("{status_line}Date: {date}\r\n{fields}{connection}{length}\r\n");
-        self.bytes.extend_from_slice(head.as_bytes());
+        write!(self.bytes, "{}Date: {date}\r\n{}{connection}", head.status_line(), head.lines()).expect(IN_MEMORY);
+        if !head.status.is_bodiless() {
+            write!(self.bytes, "Content-Length: {}\r\n", response.body.len()).expect(IN_MEMORY);
+        }
+        self.bytes.extend_from_slice(b"\r\n");
     }
 
     /// Sends the content and counts its bytes.
@@ -109,6 +110,7 @@ impl Outbox {
                 *sent += bytes.len() as u64;
             }
             Body::Bytes(bytes) => self.add(bytes, sent),
+            Body::Shared(content, span) => self.add(&content[span.clone()], sent),
             Body::Span(file, span) => self.send_span(transport, file, span.clone(), sent)?,
             Body::Parts(file, multipart) => {
                 for (head, span) in &multipart.parts {

@@ -217,7 +217,7 @@ fn answer_without_root(house: &House) -> String {
 fn explained(house: &House, denied: Denied) -> String {
     let response = Site::new(&house.server.site).page(Refusal::from(denied), Form::Text);
     let crate::site::response::Body::Bytes(page) = response.body else { panic!("a page is in memory") };
-    response.head.status_line() + str::from_utf8(&page).expect("text")
+    format!("{}{}", response.head.status_line(), str::from_utf8(&page).expect("text"))
 }
 
 #[test]

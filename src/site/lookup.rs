@@ -1,5 +1,7 @@
 //! From a target to what is there: a file, a directory to list, or a better address.
 
+use std::borrow::Cow;
+
 use super::Site;
 use super::errors::Refusal;
 use crate::files::Denied;
@@ -10,9 +12,9 @@ use crate::proto::target::{RelPath, Target};
 use crate::proto::why::Why;
 
 /// What a target leads to.
-pub enum Found {
+pub enum Found<'t> {
     /// A file, and its own path, which for a directory's index file is not the target's.
-    File(RelPath, OpenFile),
+    File(Cow<'t, RelPath>, OpenFile),
     /// A directory without an index file, where listings are wanted.
     Listing(OpenDir),
     /// A directory that was asked for without the slash at its end.
@@ -21,7 +23,7 @@ pub enum Found {
 
 impl Site<'_> {
     /// Finds what the target leads to.
-    pub fn lookup(&self, target: &Target<'_>) -> Result<Found, Refusal> {
+    pub fn lookup<'t>(&self, target: &'t Target<'_>) -> Result<Found<'t>, Refusal> {
         if target.path.is_hidden() && !self.options.hidden {
             return Err(Why::NotFound.into());
         }
@@ -30,16 +32,16 @@ impl Site<'_> {
             return self.lookup_directory(root, target);
         }
         match root.open(&target.path)? {
-            Node::File(file) => Ok(Found::File(target.path.clone(), file)),
+            Node::File(file) => Ok(Found::File(Cow::Borrowed(&target.path), file)),
             Node::Dir(_) => Ok(Found::Redirect),
         }
     }
 
-    fn lookup_directory(&self, root: &Root, target: &Target<'_>) -> Result<Found, Refusal> {
+    fn lookup_directory<'t>(&self, root: &Root, target: &Target<'_>) -> Result<Found<'t>, Refusal> {
         for name in &self.options.index {
             let path = target.path.join(name);
             match root.open(&path) {
-                Ok(Node::File(file)) => return Ok(Found::File(path, file)),
+                Ok(Node::File(file)) => return Ok(Found::File(Cow::Owned(path), file)),
                 Ok(Node::Dir(_)) | Err(Denied::NotFound) => {}
                 Err(denied) => return Err(denied.into()),
             }

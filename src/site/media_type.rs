@@ -2,6 +2,8 @@
 //!
 //! The table is compiled in: what a file is called decides, not what the system that serves it has installed.
 
+use std::fmt;
+
 use crate::proto::target::RelPath;
 
 /// What is not known: bytes (RFC 9110 §8.3).
@@ -10,12 +12,23 @@ const UNKNOWN: &str = "application/octet-stream";
 /// Extensions that the table has differently from what a browser needs, or not at all.
 const OURS: [(&str, &str); 2] = [("mjs", "text/javascript"), ("map", "application/json")];
 
-/// Returns the media type of a file; of a text, with the charset.
-pub fn of(path: &RelPath, charset: Option<&str>) -> String {
-    let media_type = extension(path.as_bytes()).map_or(UNKNOWN, known);
-    match charset {
-        Some(charset) if is_text(media_type) => format!("{media_type}; charset={charset}"),
-        _ => media_type.to_owned(),
+/// The media type of a file; of a text, with the charset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaType<'c> {
+    name: &'static str,
+    charset: Option<&'c str>,
+}
+
+/// Returns the media type of a file by its name.
+pub fn of<'c>(path: &RelPath, charset: Option<&'c str>) -> MediaType<'c> {
+    let name = extension(path.as_bytes()).map_or(UNKNOWN, known);
+    MediaType { name, charset: charset.filter(|_| is_text(name)) }
+}
+
+impl fmt::Display for MediaType<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        self.charset.map_or(Ok(()), |charset| write!(f, "; charset={charset}"))
     }
 }
 
@@ -76,14 +89,14 @@ mod tests {
             ("a.", UNKNOWN),
         ] {
             let path = RelPath::new(name.as_bytes()).expect("plain");
-            assert_eq!(of(&path, Some("utf-8")), expected, "{name}");
+            assert_eq!(of(&path, Some("utf-8")).to_string(), expected, "{name}");
         }
     }
 
     #[test]
     fn the_charset_can_be_another_or_none() {
         let path = RelPath::new(b"a.txt").expect("plain");
-        assert_eq!(of(&path, Some("iso-8859-1")), "text/plain; charset=iso-8859-1");
-        assert_eq!(of(&path, None), "text/plain");
+        assert_eq!(of(&path, Some("iso-8859-1")).to_string(), "text/plain; charset=iso-8859-1");
+        assert_eq!(of(&path, None).to_string(), "text/plain");
     }
 }

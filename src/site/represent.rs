@@ -1,7 +1,9 @@
 //! From an open file to an answer: validators, conditions, ranges (RFC 9110 §8, §13, §14).
 
+use std::fmt::Display;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::errors::Refusal;
@@ -37,7 +39,7 @@ impl Site<'_> {
         };
         let range = request.head.fields.single("Range").filter(|_| honor_range);
         let media_type = media_type::of(path, self.options.charset.as_deref());
-        let head = |status, media_type: &str| self.representation_head(status, media_type, &validators);
+        let head = |status, media_type: &dyn Display| self.representation_head(status, media_type, &validators);
         let (head, body) = match range.map_or(Selection::Whole, |value| select(value, len)) {
             Selection::Whole => (head(Status::Ok, &media_type), body(file, 0..len)),
             Selection::Unsatisfiable => {
@@ -52,7 +54,7 @@ impl Site<'_> {
                 Err(spans) => {
                     let boundary = RandomState::new().hash_one(len);
                     let head = head(Status::PartialContent, &multipart::content_type(boundary));
-                    (head, Body::Parts(file, Multipart::new(boundary, spans, len, &media_type)))
+                    (head, Body::Parts(file, Multipart::new(boundary, spans, len, media_type)))
                 }
             },
         };
@@ -62,13 +64,13 @@ impl Site<'_> {
     /// The fields of RFC 9110 §15.4.5. Last-Modified is left out, since there is an ETag to guide the cache.
     fn not_modified(&self, validators: &Validators) -> Response {
         let head = self.options.policy.cached_head(Status::NotModified, Caching::File);
-        Response::new(head.field("ETag", &validators.etag), Body::Empty)
+        Response::new(head.field("ETag", validators.etag), Body::Empty)
     }
 
-    fn representation_head(&self, status: Status, media_type: &str, validators: &Validators) -> ResponseHead {
+    fn representation_head(&self, status: Status, media_type: &dyn Display, validators: &Validators) -> ResponseHead {
         let head = self.options.policy.cached_head(status, Caching::File);
         head.field("Content-Type", media_type)
-            .field("ETag", &validators.etag)
+            .field("ETag", validators.etag)
             .maybe("Last-Modified", validators.modified)
             .field("Accept-Ranges", "bytes")
     }
@@ -82,7 +84,7 @@ pub fn snapshot(file: &mut OpenFile) -> Result<(), Refusal> {
 /// Puts some bytes of a file into an answer.
 pub fn body(file: OpenFile, span: Range<u64>) -> Body {
     match file.content() {
-        Some(content) => Body::Bytes(content[span.start as usize..span.end as usize].to_vec()),
+        Some(content) => Body::Shared(Arc::clone(content), span.start as usize..span.end as usize),
         None => Body::Span(file, span),
     }
 }
