@@ -63,6 +63,10 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", env = "SERVE_CACHE", default_value = "0")]
     pub cache: String,
 
+    /// How much memory small files may take, so that they need not be read again; 0 keeps none
+    #[arg(long, value_name = "MIB", env = "SERVE_CACHE_MEMORY", default_value = "64")]
+    pub cache_memory: String,
+
     /// How many connections there may be at once; the one that has waited longest makes room for a new one
     #[arg(long, value_name = "N", env = "SERVE_MAX_CONNECTIONS", default_value = "1024")]
     pub max_connections: String,

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::Args;
+use crate::files::cache::Cache;
 use crate::files::root::{Node, Root, Symlinks};
 use crate::proto::syntax::{is_field_byte, is_token};
 use crate::proto::target::RelPath;
@@ -65,6 +66,7 @@ impl Config {
                 not_found: not_found(args.not_found.as_deref(), &opened)?,
                 hidden: args.hidden,
                 charset: charset(&args.charset)?,
+                files: Cache::new(number("--cache-memory", "MiB", &args.cache_memory, 0, 1 << 20)? << 20),
                 policy: Policy::new(cache_secs, &headers),
             },
             server: server::Options {

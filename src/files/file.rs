@@ -30,7 +30,8 @@ const YOUNG: Duration = Duration::from_secs(2);
 /// A regular file, open for reading.
 #[derive(Debug)]
 pub struct OpenFile {
-    file: File,
+    /// The descriptor; none of a file that is in memory.
+    file: Option<File>,
     meta: Meta,
     /// The first bytes, read while the file was as `meta` says.
     start: Arc<[u8]>,
@@ -45,6 +46,19 @@ pub struct Meta {
     pub modified: Instant,
     /// When the bytes or anything else was changed. Nobody can set this one.
     changed: Instant,
+    /// Which file it is: its device and its number there.
+    identity: (u64, u64),
+}
+
+/// What came of reading a file's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapshot {
+    /// The file was at rest.
+    AtRest,
+    /// The file is being appended to; what was read is a beginning that it had.
+    Growing,
+    /// The file changes all the time.
+    Restless,
 }
 
 /// A point in time as the file system counts it.
@@ -58,7 +72,11 @@ pub struct Instant {
 
 impl OpenFile {
     pub(super) fn new(fd: OwnedFd, stat: &Stat) -> OpenFile {
-        OpenFile { file: fd.into(), meta: Meta::new(stat), start: Arc::default() }
+        OpenFile { file: Some(fd.into()), meta: Meta::new(stat), start: Arc::default() }
+    }
+
+    pub(super) fn in_memory(meta: Meta, content: Arc<[u8]>) -> OpenFile {
+        OpenFile { file: None, meta, start: content }
     }
 
     /// What the file system said of this file when it was last asked.
@@ -66,17 +84,17 @@ impl OpenFile {
         self.meta
     }
 
-    /// The descriptor, for a system call that sends from it.
-    pub fn as_file(&self) -> &File {
-        &self.file
+    /// The descriptor, for a system call that sends from it, where the file is not in memory.
+    pub fn as_file(&self) -> Option<&File> {
+        self.file.as_ref()
     }
 
     /// Reads the file's beginning, or all of it up to so many bytes, such that what the file system says of the file
-    /// belongs to these bytes. False where the file changes all the time.
+    /// belongs to these bytes. A file that was read whole is in memory then, and what happens to it is of no concern.
     ///
     /// A file that is touched all the time but only grows, as a log does, is taken at a length that it had: what it then
     /// held was read before and after the file system was asked, and was the same.
-    pub fn snapshot(&mut self, whole_up_to: u64) -> io::Result<bool> {
+    pub fn snapshot(&mut self, whole_up_to: u64) -> io::Result<Snapshot> {
         let mut before: Option<(u64, Vec<u8>)> = None;
         for _ in 0..ATTEMPTS {
             let is_settled = self.settle()?;
@@ -88,24 +106,32 @@ impl OpenFile {
             let now = self.stat()?;
             if let Some(start) = start {
                 if is_settled && now == self.meta {
-                    self.start = start.into();
-                    return Ok(true);
+                    self.hold(start);
+                    return Ok(Snapshot::AtRest);
                 }
                 if let Some((len, start_before)) = before.take_if(|before| before.0 <= self.meta.len)
                     && start.starts_with(&start_before)
                 {
-                    self.start = start_before.into();
                     self.meta.len = len;
-                    return Ok(true);
+                    self.hold(start_before);
+                    return Ok(Snapshot::Growing);
                 }
                 before = Some((self.meta.len, start));
             }
             self.meta = now;
         }
-        Ok(false)
+        Ok(Snapshot::Restless)
     }
 
-    /// The whole content, where the snapshot holds it.
+    /// Keeps what was read; the descriptor is of no more use where that is everything.
+    fn hold(&mut self, start: Vec<u8>) {
+        self.start = start.into();
+        if self.content().is_some() {
+            self.file = None;
+        }
+    }
+
+    /// The whole content, where it is in memory.
     pub fn content(&self) -> Option<&Arc<[u8]>> {
         (self.start.len() as u64 == self.meta.len).then_some(&self.start)
     }
@@ -118,8 +144,13 @@ impl OpenFile {
     /// Reads these bytes. An error of kind `UnexpectedEof` says that the file is shorter now.
     pub fn read(&self, span: Range<u64>) -> io::Result<Vec<u8>> {
         let len = usize::try_from(span.end - span.start).map_err(|_| ErrorKind::FileTooLarge)?;
+        let Some(file) = &self.file else {
+            let start = usize::try_from(span.start).map_err(|_| ErrorKind::UnexpectedEof)?;
+            let bytes = self.start.get(start..).and_then(|rest| rest.get(..len));
+            return bytes.map(<[u8]>::to_vec).ok_or(ErrorKind::UnexpectedEof.into());
+        };
         let mut bytes = vec![0; len];
-        self.file.read_exact_at(&mut bytes, span.start)?;
+        file.read_exact_at(&mut bytes, span.start)?;
         Ok(bytes)
     }
 
@@ -152,7 +183,10 @@ impl OpenFile {
     }
 
     fn stat(&self) -> io::Result<Meta> {
-        Ok(Meta::new(&fstat(&self.file)?))
+        match &self.file {
+            Some(file) => Ok(Meta::new(&fstat(file)?)),
+            None => Ok(self.meta),
+        }
     }
 }
 
@@ -163,6 +197,7 @@ impl Meta {
             len: u64::try_from(stat.st_size).unwrap_or(0),
             modified: instant(stat.st_mtime as _, stat.st_mtime_nsec as _),
             changed: instant(stat.st_ctime as _, stat.st_ctime_nsec as _),
+            identity: (stat.st_dev as _, stat.st_ino as _),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! descriptor is asked. There is no moment between a check and an open in which the path could come to mean something
 //! else. Nothing here knows HTTP or logs; what the system said is returned as it is.
 
+pub mod cache;
 pub mod dir;
 pub mod file;
 pub mod root;
@@ -21,6 +22,8 @@ pub enum Denied {
     Unreadable(io::Error),
     /// Descriptors or memory have run out.
     OutOfResources(io::Error),
+    /// The file changes all the time.
+    Restless,
     /// The file system failed.
     Failed(io::Error),
 }

@@ -11,12 +11,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2, statat};
 use rustix::io::Errno;
 
 use super::Denied;
 use super::dir::OpenDir;
-use super::file::OpenFile;
+use super::file::{Meta, OpenFile};
 use crate::proto::target::RelPath;
 
 /// How often a lookup is tried that a rename elsewhere in the tree disturbed.
@@ -79,6 +79,13 @@ impl Root {
             FileType::Directory => Ok(Node::Dir(OpenDir::new(fd, &stat))),
             _ => Err(Denied::NotFound),
         }
+    }
+
+    /// Asks the file system about a path, to compare the answer with one that an open file gave. Nothing may be
+    /// concluded from it but that they are the same.
+    pub fn stat(&self, path: &RelPath) -> Option<Meta> {
+        let flags = if self.symlinks == Symlinks::None { AtFlags::SYMLINK_NOFOLLOW } else { AtFlags::empty() };
+        statat(&self.dir, path.as_bytes(), flags).ok().map(|stat| Meta::new(&stat))
     }
 
     fn open_fd(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {

@@ -140,8 +140,11 @@ impl Outbox {
 
         span.end = last.start;
         let start = span.start;
-        let outcome = if file.is_young() { Ok(()) } else { transport.send_file(file.as_file(), &mut span) };
-        let outcome = match outcome {
+        let handed_over = match file.as_file() {
+            Some(file_at_rest) if !file.is_young() => transport.send_file(file_at_rest, &mut span),
+            _ => Ok(()),
+        };
+        let outcome = match handed_over {
             // Not every file system can hand over its bytes by reference.
             Err(error) if error.kind() != ErrorKind::InvalidInput => Err(error.into()),
             _ => copy(transport, file, &mut span),

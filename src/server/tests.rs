@@ -13,6 +13,7 @@ use std::thread;
 
 use super::*;
 use crate::files::Denied;
+use crate::files::cache::Cache;
 use crate::files::root::Symlinks;
 use crate::proto::request::FIELDS_MAX;
 use crate::proto::scan::{HEAD_MAX, REQUEST_LINE_MAX};
@@ -84,6 +85,7 @@ impl House {
             not_found: RelPath::new(b"404.html").expect("plain"),
             hidden: false,
             charset: None,
+            files: Cache::new(1 << 20),
             policy: Policy::new(0, &[]),
         };
         let long = Duration::from_secs(60);

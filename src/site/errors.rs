@@ -6,7 +6,7 @@
 use std::io;
 
 use super::policy::Caching;
-use super::represent::{body, snapshot};
+use super::represent::body;
 use super::response::{Body, Response};
 use super::{Request, Site, link, media_type, page};
 use crate::files::Denied;
@@ -90,6 +90,7 @@ impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Refusal {
         let (why, cause) = match denied {
             Denied::NotFound => return Why::NotFound.into(),
+            Denied::Restless => return Why::KeepsChanging.into(),
             Denied::Unreadable(cause) => (Why::Unreadable, cause),
             Denied::OutOfResources(cause) => (Why::OutOfResources, cause),
             Denied::Failed(cause) => (Why::FileSystem, cause),
@@ -156,12 +157,11 @@ impl Site<'_> {
         if media_weight(&request.head.fields, "text/html") == 0 {
             return Ok(None);
         }
-        let mut file = match self.root()?.open(path) {
+        let file = match self.options.files.open(self.root()?, path) {
             Ok(Node::File(file)) => file,
             Ok(Node::Dir(_)) | Err(Denied::NotFound) => return Ok(None),
             Err(denied) => return Err(denied.into()),
         };
-        snapshot(&mut file)?;
         let whole = 0..file.meta().len;
         let head = self.options.policy.cached_head(Status::NotFound, Caching::Never);
         let head = head.field("Content-Type", media_type::of(path, self.options.charset.as_deref()));

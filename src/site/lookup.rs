@@ -31,7 +31,7 @@ impl Site<'_> {
         if target.ends_in_slash {
             return self.lookup_directory(root, target);
         }
-        match root.open(&target.path)? {
+        match self.options.files.open(root, &target.path)? {
             Node::File(file) => Ok(Found::File(Cow::Borrowed(&target.path), file)),
             Node::Dir(_) => Ok(Found::Redirect),
         }
@@ -40,7 +40,7 @@ impl Site<'_> {
     fn lookup_directory<'t>(&self, root: &Root, target: &Target<'_>) -> Result<Found<'t>, Refusal> {
         for name in &self.options.index {
             let path = target.path.join(name);
-            match root.open(&path) {
+            match self.options.files.open(root, &path) {
                 Ok(Node::File(file)) => return Ok(Found::File(Cow::Owned(path), file)),
                 Ok(Node::Dir(_)) | Err(Denied::NotFound) => {}
                 Err(denied) => return Err(denied.into()),

@@ -17,6 +17,7 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use crate::files::cache::Cache;
 use crate::files::root::{Root, Symlinks};
 use crate::proto::host;
 use crate::proto::request::{Head, Method};
@@ -45,6 +46,8 @@ pub struct Options {
     pub hidden: bool,
     /// The charset parameter of text types, if any.
     pub charset: Option<String>,
+    /// The files that are kept in memory.
+    pub files: Cache,
     /// The fields that answers carry by policy.
     pub policy: Policy,
 }

