@@ -2,6 +2,7 @@
 
 pub mod descriptors;
 pub mod listener;
+pub mod scheduling;
 pub mod tcp;
 
 use std::fs::File;

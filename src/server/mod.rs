@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use crate::net::Transport;
 use crate::net::listener::{self, House, Listener};
+use crate::net::scheduling::prefer_throughput;
 use crate::net::tcp::Tcp;
 use crate::site::{self, Site};
 use access_log::AccessLog;
@@ -86,6 +87,7 @@ pub fn run(server: Server, listeners: Vec<Listener>) {
     if max < asked {
         log::warn!("{max} connections at once, not {asked}, because of this process's limit on descriptors");
     }
+    prefer_throughput();
     let reception = Reception { server: Arc::clone(&server), handoff: Arc::default() };
     let (first, others) = listeners.split_first().expect("there is an address to listen on");
     thread::scope(|scope| {
