@@ -23,6 +23,9 @@ pub trait Transport: Send {
     /// Reads what has arrived, waiting for one byte at least; 0 at the end of the stream.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize>;
 
+    /// Reads what has arrived without waiting; none where nothing has, and 0 at the end of the stream.
+    fn try_read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>>;
+
     /// Sends all the bytes.
     fn send(&mut self, bytes: &[u8]) -> io::Result<()>;
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::sendfile;
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send, sockopt};
+use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 
 use super::Transport;
 
@@ -39,6 +39,7 @@ pub struct Tcp {
     read_deadline: Instant,
     /// What the socket's options are set to.
     read_timeout: Duration,
+    send_timeout: Duration,
     pace: Duration,
     /// Since when and how much the client has taken in this period, once it did not take everything at once.
     stalled: Option<(Instant, u64)>,
@@ -47,8 +48,8 @@ pub struct Tcp {
 impl Tcp {
     /// Takes a connection over.
     pub fn new(stream: Arc<TcpStream>) -> Tcp {
-        let (read_timeout, pace) = (Duration::ZERO, Duration::ZERO);
-        Tcp { stream, read_deadline: Instant::now(), read_timeout, pace, stalled: None }
+        let [read_timeout, send_timeout, pace] = [Duration::ZERO; 3];
+        Tcp { stream, read_deadline: Instant::now(), read_timeout, send_timeout, pace, stalled: None }
     }
 
     /// Makes the next read end at the deadline.
@@ -66,12 +67,28 @@ impl Tcp {
         Ok(())
     }
 
+    /// Makes a send that waits for the client come back several times within the pace.
+    fn arm_send(&mut self) -> io::Result<()> {
+        let timeout = self.pace / LOOKS;
+        if timeout != self.send_timeout {
+            self.stream.set_write_timeout(Some(timeout))?;
+            self.send_timeout = timeout;
+        }
+        Ok(())
+    }
+
     fn send_flagged(&mut self, mut bytes: &[u8], flags: SendFlags) -> io::Result<()> {
         self.stalled = None;
+        // Most answers fit into the socket's buffer; only one that does not needs a time limit.
+        let mut waits = SendFlags::DONTWAIT;
         while !bytes.is_empty() {
-            let sent = send(&self.stream, bytes, flags | SendFlags::NOSIGNAL);
+            let sent = send(&self.stream, bytes, flags | waits | SendFlags::NOSIGNAL);
             let sent = self.progress(sent, bytes.len())?;
             bytes = &bytes[sent..];
+            if !bytes.is_empty() {
+                self.arm_send()?;
+                waits = SendFlags::empty();
+            }
         }
         Ok(())
     }
@@ -114,9 +131,7 @@ impl Transport for Tcp {
     }
 
     fn set_send_pace(&mut self, pace: Duration) {
-        if pace != self.pace && self.stream.set_write_timeout(Some(pace / LOOKS)).is_ok() {
-            self.pace = pace;
-        }
+        self.pace = pace;
     }
 
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -126,6 +141,14 @@ impl Transport for Tcp {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 read => return Ok(read?),
             }
+        }
+    }
+
+    fn try_read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        match recv(&self.stream, into, RecvFlags::DONTWAIT) {
+            Ok((count, _)) => Ok(Some(count)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -139,6 +162,7 @@ impl Transport for Tcp {
 
     fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()> {
         self.stalled = None;
+        self.arm_send()?;
         while span.start < span.end {
             let wanted = (span.end - span.start).min(SENDFILE_MAX) as usize;
             let sent = sendfile(&self.stream, file, Some(&mut span.start), wanted);

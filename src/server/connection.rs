@@ -3,6 +3,7 @@
 //! [`Connection::exchange`] is the page to read first.
 
 use std::io::{self, ErrorKind};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::access_log::Record;
@@ -55,6 +56,7 @@ impl<'c> Connection<'c> {
         self.end(&close, &head);
     }
 
+    /// Answers the request whose head these bytes are, and says why the connection ends, if it does.
     fn exchange(&mut self, bytes: &[u8]) -> Result<(), Close> {
         let head = Head::parse(bytes).map_err(|reject| Close::refused(reject, first_line(bytes)))?;
         let refused = |reject| Close::refused(reject, head.line);
@@ -151,13 +153,29 @@ impl<'c> Connection<'c> {
 
     fn fill(&mut self) -> Result<Filled, Close> {
         self.outbox.flush(self.transport)?;
-        match self.inbox.fill(self.transport) {
+        match self.read() {
             Ok(0) if self.seat.is_evicted() => Err(Close::Evicted),
             Ok(0) => Ok(Filled::End),
             Ok(_) => Ok(Filled::Bytes),
             Err(error) if error.kind() == ErrorKind::TimedOut => Ok(Filled::Silence),
             Err(error) => Err(Close::Io(error)),
         }
+    }
+
+    /// Reads more bytes, waiting for one at least.
+    ///
+    /// With few connections the other threads are first let run that can, and then what has arrived is read without
+    /// waiting. Mostly the next request is there by then, and neither has this thread to be put to sleep nor has its
+    /// client to wake it: 6.0 µs of processor time a request instead of 7.0 with 64 kept connections. With 1000 it was
+    /// 18.6 instead of 15.7, so it is not done then (1 KiB, medians of 5 rounds each).
+    fn read(&mut self) -> io::Result<usize> {
+        if !self.server.seats.is_crowded() {
+            thread::yield_now();
+            if let Some(count) = self.inbox.try_fill(self.transport)? {
+                return Ok(count);
+            }
+        }
+        self.inbox.fill(self.transport)
     }
 
     /// Ends the connection in the way that its reason asks for. `head` is the last head that was received whole.

@@ -22,6 +22,20 @@ impl Inbox {
 
     /// Reads more bytes, waiting for one at least; 0 when the client sends no more.
     pub fn fill(&mut self, transport: &mut dyn Transport) -> io::Result<usize> {
+        let count = transport.read(self.room())?;
+        self.end += count;
+        Ok(count)
+    }
+
+    /// Reads what has arrived; none where nothing has, and 0 when the client sends no more.
+    pub fn try_fill(&mut self, transport: &mut dyn Transport) -> io::Result<Option<usize>> {
+        let count = transport.try_read(self.room())?;
+        self.end += count.unwrap_or(0);
+        Ok(count)
+    }
+
+    /// Makes room for more bytes behind those that are pending.
+    fn room(&mut self) -> &mut [u8] {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -30,9 +44,7 @@ impl Inbox {
         if self.buffer.len() == self.end {
             self.buffer.resize(self.end + ROOM, 0);
         }
-        let count = transport.read(&mut self.buffer[self.end..])?;
-        self.end += count;
-        Ok(count)
+        &mut self.buffer[self.end..]
     }
 
     /// Uses up so many bytes.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ pub struct Seats {
     max: usize,
     taken: Mutex<Taken>,
     left: Condvar,
+    /// The number of connections, for those who need not know it exactly.
+    count: AtomicUsize,
     stopped_at: OnceLock<Instant>,
     epoch: Instant,
 }
@@ -53,6 +55,9 @@ struct Chair {
 
 const HEAD_BEGUN: u64 = 1;
 
+/// From so many connections on, their threads stand in each other's way.
+const CROWD: usize = 256;
+
 /// How long one that was told to make room may take until another is told too.
 const LEAVING: Duration = Duration::from_secs(1);
 
@@ -60,7 +65,14 @@ impl Seats {
     /// Makes room for so many connections.
     pub fn new(max: usize) -> Arc<Seats> {
         let taken = Mutex::new(Taken::default());
-        Arc::new(Seats { max, taken, left: Condvar::new(), stopped_at: OnceLock::new(), epoch: Instant::now() })
+        Arc::new(Seats {
+            max,
+            taken,
+            left: Condvar::new(),
+            count: AtomicUsize::new(0),
+            stopped_at: OnceLock::new(),
+            epoch: Instant::now(),
+        })
     }
 
     /// Gives a connection a seat. In a full house the connection that has waited longest for its client, idle or in an
@@ -79,6 +91,7 @@ impl Seats {
         taken.last_id += 1;
         let id = taken.last_id;
         taken.by_id.insert(id, Arc::clone(&chair));
+        self.count.store(taken.by_id.len(), Ordering::Relaxed);
         drop(taken);
         let seat = Seat { id, peer, chair, seats: Arc::clone(self) };
         seat.wait_from(Instant::now());
@@ -133,7 +146,12 @@ impl Seats {
 
     /// The number of connections.
     pub fn count(&self) -> usize {
-        self.lock().by_id.len()
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Reports whether there are so many connections that their threads stand in each other's way.
+    pub fn is_crowded(&self) -> bool {
+        self.count() > CROWD
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -200,6 +218,7 @@ impl Drop for Seat {
         let mut taken = self.seats.lock();
         let was_full = taken.by_id.len() >= self.seats.max;
         taken.by_id.remove(&self.id);
+        self.seats.count.store(taken.by_id.len(), Ordering::Relaxed);
         // Nobody waits for a seat otherwise, and to wake nobody is a system call too.
         if was_full || self.seats.is_stopping() {
             self.seats.left.notify_all();

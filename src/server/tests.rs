@@ -45,6 +45,10 @@ impl Transport for Script {
         Ok(count)
     }
 
+    fn try_read(&mut self, _: &mut [u8]) -> io::Result<Option<usize>> {
+        Ok(None)
+    }
+
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hears.extend_from_slice(bytes);
         Ok(())
