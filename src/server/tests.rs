@@ -205,7 +205,9 @@ fn answer_while_rewritten(house: &House) -> String {
             }
         });
         let ask = || house.hears_after(request("GET /b.txt HTTP/1.1", ""));
-        let answer = (0..100).map(|_| ask()).find(|answer| answer.contains(" 503 "));
+        let since = Instant::now();
+        let mut answers = std::iter::repeat_with(ask).take_while(|_| since.elapsed() < Duration::from_secs(20));
+        let answer = answers.find(|answer| answer.contains(" 503 "));
         is_over.store(true, Ordering::Relaxed);
         answer.expect("a file that never comes to rest is refused in the end")
     })

@@ -1,7 +1,7 @@
 //! A large file that changes while a slow reader is still getting it: cut off, or wholly one version, never torn.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::time::UNIX_EPOCH;
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
@@ -139,6 +139,20 @@ fn a_cut_answer_is_never_followed_by_another() {
 #[test]
 fn an_http_1_0_client_sees_the_cut_too() {
     cut(&slow("GET /file.txt HTTP/1.0\r\n\r\n", |folder| resize(folder, &[1000])));
+}
+
+#[test]
+fn an_answer_without_a_length_is_cut_off_by_a_reset() {
+    let folder = Folder::new().file("file.txt", version(1, CELLS));
+    let server = serve(&folder).start();
+    let mut client = server.connect();
+    set_socket_recv_buffer_size(client.stream(), 65_536).expect("the option can be set");
+    client.send("GET /file.txt\r\n");
+    beginning(&client);
+    resize(&folder, &[1000]);
+    // An orderly end would say that this was all.
+    let end = std::io::copy(&mut client.stream(), &mut std::io::sink()).map_err(|error| error.kind());
+    assert_eq!(end, Err(ErrorKind::ConnectionReset));
 }
 
 /// Sets the file's length to these values, one after the other.

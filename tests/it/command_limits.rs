@@ -45,6 +45,13 @@ fn a_head_that_does_not_come_in_time_is_told_so() {
 }
 
 #[test]
+fn a_connection_that_never_says_a_word_has_the_time_of_a_head_and_not_of_an_idle_one() {
+    let folder = Folder::new();
+    let server = serve(&folder).args(&["--header-timeout", "1", "--idle-timeout", "600"]).start();
+    server.connect().closed();
+}
+
+#[test]
 fn a_byte_now_and_then_does_not_lengthen_the_time_for_a_head() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).args(&["--header-timeout", "1"]).start();
@@ -141,4 +148,26 @@ fn with_memory_for_files_or_without_the_newest_content_is_sent() {
         fs::remove_file(folder.at("a.txt")).expect("the file can be removed");
         server.get("/a.txt").status(404);
     }
+}
+
+#[test]
+fn the_memory_for_files_has_its_limit() {
+    let folder = (0..500).fold(Folder::new(), |folder, at| folder.file(&format!("{at}.bin"), vec![b'x'; 60_000]));
+    let server = serve(&folder).args(&["--cache-memory", "1"]).start();
+    let mut client = server.connect();
+    let resident = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the process is there");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the line is there").to_owned();
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number of KiB")
+    };
+    let mut ask = |at: usize| {
+        let request = format!("GET /{at}.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.send(request).answer().status(200);
+    };
+    (0..10).for_each(&mut ask);
+    let before = resident();
+    (10..500).for_each(&mut ask);
+    let grown = resident().saturating_sub(before);
+    // All of them together are some thirty thousand.
+    assert!(grown < 10_000, "{grown} KiB more, though 1 MiB is allowed");
 }

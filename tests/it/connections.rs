@@ -378,4 +378,5 @@ fn a_busy_connection_is_not_the_one_that_goes() {
     newcomer.still_open();
     let answer = busy.answer().status(200);
     assert_eq!(answer.body.len(), LARGE, "{}", answer.exchange);
+    busy.still_open();
 }

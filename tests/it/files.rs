@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::support::{Answer, Folder, serve};
 
@@ -75,6 +77,27 @@ fn a_large_file_arrives_byte_for_byte() {
         assert_eq!(answer.field("Content-Length"), content.len().to_string());
         assert!(answer.body == content, "the content differs");
     }
+}
+
+#[test]
+fn the_end_of_a_file_does_not_wait_for_the_client_to_acknowledge_its_beginning() {
+    let folder = Folder::new().file("a.bin", vec![b'x'; 70_000]);
+    let server = serve(&folder).start();
+    let mut client = server.connect();
+    let mut took = || {
+        let since = Instant::now();
+        client.send("GET /a.bin HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200);
+        since.elapsed()
+    };
+    // A client acknowledges at once in the beginning, and later only after some forty milliseconds.
+    let (_, made) = (took(), Instant::now());
+    while made.elapsed() < Duration::from_secs(3) {
+        // A file that was written a moment ago is copied; only later it is handed over by reference.
+        thread::sleep(Duration::from_millis(100));
+        took();
+    }
+    let fastest = (0..30).map(|_| took()).min().expect("there are some");
+    assert!(fastest < Duration::from_millis(30), "the fastest of thirty took {fastest:?}");
 }
 
 #[test]

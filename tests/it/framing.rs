@@ -324,6 +324,16 @@ fn a_chunk_size_past_every_number_is_refused() {
 }
 
 #[test]
+fn a_chunk_size_that_would_wrap_around_to_zero_ends_no_body() {
+    let folder = site();
+    let server = serve(&folder).start();
+    for size in ["10000000000000000", "100000000000000000000000000000000", "fffffffffffffffff"] {
+        let body = format!("Transfer-Encoding: chunked\r\n\r\n{size}\r\n\r\n");
+        ends_with(server.connect().send(with_next(body.as_bytes())), &[400, 413]);
+    }
+}
+
+#[test]
 fn a_field_that_only_looks_like_framing_frames_nothing() {
     let folder = site();
     let server = serve(&folder).start();

@@ -111,6 +111,47 @@ fn a_server_that_is_told_to_stop_ends_although_clients_keep_coming() {
 }
 
 #[test]
+fn a_client_that_never_closes_after_its_last_answer_does_not_keep_the_server_from_ending() {
+    let folder = Folder::new();
+    let mut server = serve(&folder).args(&["--grace", "60"]).start();
+    let mut client = server.connect();
+    client.send("OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").answer().status(204);
+    client.closed();
+    let since = Instant::now();
+    server.signal("TERM");
+    server.ended();
+    assert!(since.elapsed() < Duration::from_secs(4), "it took {:?}", since.elapsed());
+}
+
+#[test]
+fn a_client_that_goes_on_sending_after_its_last_answer_is_left_in_the_end() {
+    let folder = Folder::new();
+    let server = serve(&folder).start();
+    // Little in a long time, and much in a short time.
+    for (piece, pause, most) in [(1, Duration::from_millis(100), 200), (1 << 20, Duration::ZERO, 256)] {
+        let mut client = server.connect();
+        client.send("OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").answer().status(204);
+        let piece = vec![b'x'; piece];
+        let taken = (0..most).take_while(|_| {
+            thread::sleep(pause);
+            client.stream().write_all(&piece).is_ok()
+        });
+        assert!(taken.count() < most, "{most} times {} bytes were taken", piece.len());
+    }
+}
+
+#[test]
+fn what_a_client_asked_for_is_escaped_in_a_warning() {
+    let folder = Folder::new();
+    let server = serve(&folder).start();
+    std::fs::remove_dir(folder.path()).expect("the folder is empty");
+    // U+009B begins a command to a terminal, as ESC [ does; it is no control byte that a target may not have.
+    server.get("/\u{9b}31m").status(500);
+    let line = server.said(|line| line.contains("31m"));
+    assert!(line.is_ascii() && line.contains("WARN"), "{line}");
+}
+
+#[test]
 #[ignore = "needs prlimit"]
 fn a_server_that_may_start_no_thread_says_so_and_ends() {
     let mut command = without_settings(Command::new("setpriv"));

@@ -1,5 +1,6 @@
 //! What a request may grow to and how long it may take, Expect, and early answers, which reach every client whole.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -287,6 +288,17 @@ fn a_body_that_comes_a_byte_at_a_time_runs_out_of_time_too() {
 }
 
 #[test]
+fn a_body_of_a_second_request_that_does_not_come_is_told_so() {
+    let folder = site();
+    let server = serve(&folder).args(&["--header-timeout", "1", "--idle-timeout", "600"]).start();
+    let mut client = server.connect();
+    client.send(NEXT).answer().status(200).body("a page\n");
+    client.send([GET, b"Content-Length: 10\r\n\r\n"].concat());
+    client.answer().status(408).has("Connection", "close");
+    client.closed();
+}
+
+#[test]
 fn a_second_head_that_does_not_come_is_told_so() {
     let folder = site();
     let server = serve(&folder).args(&["--header-timeout", "1"]).start();
@@ -296,4 +308,45 @@ fn a_second_head_that_does_not_come_is_told_so() {
     client.send("GET /page.txt HTTP/1.1\r\nHost:");
     client.answer().status(408).has("Connection", "close");
     client.closed();
+}
+
+#[test]
+fn answers_that_leave_together_take_little_memory() {
+    let folder = Folder::new().file("a", vec![b'x'; 60_000]);
+    let server = serve(&folder).start();
+    let mut client = server.connect();
+    let mut ask = |count: usize| {
+        client.send("GET /a HTTP/1.1\r\nHost:\r\n\r\n".repeat(count));
+        (0..count).for_each(|_| drop(client.answer().status(200)));
+    };
+    ask(1);
+    let before = peak(&server);
+    ask(300);
+    let grown = peak(&server) - before;
+    assert!(grown < 3000, "{grown} KiB more for answers of 60 KB each");
+}
+
+#[test]
+fn an_idle_connection_keeps_no_memory_of_its_last_answer() {
+    let folder = Folder::new().file("a", vec![b'x'; 60_000]).file("b", "b");
+    let server = serve(&folder).start();
+    let grown_by = |name: &str| {
+        let before = peak(&server);
+        let mut clients: Vec<_> = (0..250).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.send(format!("GET /{name} HTTP/1.1\r\nHost:\r\n\r\n")).answer().status(200);
+        }
+        peak(&server) - before
+    };
+    // The threads and all else that a connection takes are there already when the large answers come.
+    grown_by("b");
+    let grown = grown_by("a");
+    assert!(grown < 10_000, "{grown} KiB more for 250 connections that were answered with 60 KB each");
+}
+
+/// The most memory that the server has had at once, in KiB.
+fn peak(server: &Server) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the process is there");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the line is there");
+    line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 
-use crate::process::{Process, binary};
+use crate::process::{Process, binary, free_port};
 use crate::support::{Client, Folder};
 
 #[test]
@@ -40,6 +40,19 @@ fn port_0_picks_a_free_port() {
     let (mut one, mut two) = (started(&mut server(&folder)), started(&mut server(&folder)));
     let (one, two) = (one.listening(), two.listening());
     assert!(one.port() != 0 && two.port() != 0 && one.port() != two.port(), "{one} {two}");
+}
+
+#[test]
+fn a_port_can_be_listened_on_again_as_soon_as_the_server_has_ended() {
+    let folder = page();
+    let port = free_port().to_string();
+    for _ in 0..3 {
+        let mut server = started(binary().args(["--bind", "127.0.0.1", "--port", &port, "--root"]).arg(folder.path()));
+        // The server closes first, so the system remembers this connection for a minute.
+        answers(server.listening());
+        server.signal("TERM");
+        server.ended();
+    }
 }
 
 #[test]

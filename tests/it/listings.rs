@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::names::{ODD, decode, odd_files};
+use crate::names::{ODD, decode, encode, odd_files};
 use crate::support::{Answer, Folder, Server, serve};
 
 const HTML: &str = "Accept: text/html\r\n";
@@ -75,6 +75,18 @@ fn names_are_escaped_in_html() {
     let answer = answer.has("Content-Type", "text/html; charset=utf-8").never_says("<script").never_says("\x1b");
     let answer = answer.says("&lt;script&gt;alert(1).txt").says("&amp;lt;b&amp;gt;.txt").says("a&amp;amp;b.txt");
     assert!(!answer.text().contains("<b>.txt"), "{}", answer.exchange);
+}
+
+#[test]
+fn a_character_that_turns_the_direction_of_writing_is_not_in_html() {
+    const TURNS: &str = "\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
+    let folder = TURNS.chars().fold(Folder::new().dir(&format!("x{TURNS}")), |folder, turn| {
+        folder.file(&format!("x{TURNS}/{turn}txt.exe"), "no text")
+    });
+    let target = format!("/{}/", encode(format!("x{TURNS}").as_bytes()));
+    let answer = start(&folder).get_with(&target, HTML).status(200).says("\u{fffd}txt.exe");
+    assert_eq!(answer.text().find(|char| TURNS.contains(char)), None, "{}", answer.exchange);
+    assert_eq!(entry_links(&answer).len(), TURNS.chars().count(), "{}", answer.exchange);
 }
 
 #[test]

@@ -73,6 +73,19 @@ fn a_head_without_host_gets_a_head_alone() {
 }
 
 #[test]
+fn a_head_whose_fields_are_refused_gets_a_head_alone() {
+    let folder = site();
+    let server = serve(&folder).start();
+    for fields in ["no colon", "Content-Length: five", "Transfer-Encoding: gzip", "Expect: a-miracle"] {
+        let mut client = server.connect();
+        client.send(format!("HEAD /page.txt HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n"));
+        let answer = client.answer_to_head().has("Connection", "close");
+        assert!(answer.status >= 400 && answer.field("Content-Length") != "0", "{}", answer.exchange);
+        client.closed();
+    }
+}
+
+#[test]
 fn options_says_which_methods_there_are() {
     let folder = site();
     let server = serve(&folder).start();

@@ -70,6 +70,50 @@ fn a_stopping_server_takes_no_new_connection() {
 }
 
 #[test]
+fn connections_that_are_made_but_not_accepted_yet_are_answered_before_the_server_ends() {
+    let folder = Folder::new().file("a.txt", "a");
+    let mut server = serve(&folder).args(&["--grace", "60"]).start();
+    server.signal("STOP");
+    let mut clients: Vec<_> = (0..100).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    server.signal("TERM");
+    server.signal("CONT");
+    for client in &mut clients {
+        client.answer().status(200).body("a");
+    }
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn a_connection_that_waits_for_a_seat_does_not_keep_the_server_from_ending() {
+    let folder = large();
+    let mut server = serve(&folder).args(&["--max-connections", "1", "--write-timeout", "600", "--grace", "1"]).start();
+    let _busy = busy(&server);
+    let mut waiting = server.connect();
+    waiting.send(GET_LARGE);
+    server.signal("TERM");
+    server.ended();
+}
+
+#[test]
+fn a_request_that_has_begun_when_the_server_is_told_to_stop_is_answered_with_a_close() {
+    let folder = Folder::new().file("a.txt", "a");
+    let mut server = serve(&folder).args(&["--grace", "60"]).start();
+    let (mut typing, mut idle) = (server.connect(), server.connect());
+    typing.still_open();
+    typing.send("GET /a.txt HTTP/1.1\r\nHost: ");
+    // So many exchanges leave the other connection's thread the time to see that a request has begun.
+    (0..50).for_each(|_| idle.still_open());
+    server.signal("TERM");
+    idle.closed();
+    typing.send("localhost\r\n\r\n").answer().status(200).body("a").has("Connection", "close");
+    typing.closed();
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
 fn after_the_grace_the_server_ends_although_a_client_still_reads() {
     let folder = Folder::new().file("large.bin", "");
     let file = File::options().write(true).open(folder.at("large.bin")).expect("the file can be opened");
@@ -92,6 +136,17 @@ fn after_the_grace_the_server_ends_although_a_client_still_reads() {
 }
 
 #[test]
+fn an_answer_that_is_broken_off_at_the_end_of_the_grace_is_logged() {
+    let folder = large();
+    let mut server = serve(&folder).args(&["--grace", "1", "--log", "json"]).start();
+    let _busy = busy(&server);
+    server.signal("TERM");
+    server.ended();
+    let line = server.logged(|line| line.contains("/large.bin"));
+    assert!(!line.contains("\"broken_off\":null"), "{line}");
+}
+
+#[test]
 fn a_second_signal_ends_the_server_now() {
     for (first, second) in [("TERM", "TERM"), ("INT", "INT"), ("INT", "TERM")] {
         let folder = large();
@@ -104,6 +159,20 @@ fn a_second_signal_ends_the_server_now() {
         server.signal(second);
         server.ended();
     }
+}
+
+#[test]
+fn a_second_signal_loses_no_line_of_the_log() {
+    let folder = large();
+    let mut server = serve(&folder).args(&["--grace", "60"]).start();
+    let _busy = busy(&server);
+    let mut idle = server.connect();
+    idle.send("GET /missing HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(404);
+    server.signal("TERM");
+    idle.closed();
+    server.signal("TERM");
+    server.ended();
+    server.logged(|line| line.contains("/missing"));
 }
 
 #[test]
@@ -206,6 +275,16 @@ fn an_output_that_nobody_reads_does_not_keep_the_server_from_ending() {
     fill(&mut server);
     server.signal("TERM");
     server.ended();
+}
+
+#[test]
+fn lines_that_an_output_does_not_take_are_dropped_and_counted() {
+    let folder = Folder::new().file("a.txt", "a");
+    let mut server = Process::start(&mut on(&folder), Stdio::piped());
+    let unread = server.stdout();
+    fill(&mut server);
+    drop(unread);
+    while !server.next_line().contains(" lines are lost") {}
 }
 
 #[test]

@@ -122,6 +122,18 @@ fn accept_decides_between_plain_text_and_html() {
 }
 
 #[test]
+fn a_page_whose_form_depends_on_accept_says_so_to_caches() {
+    for folder in [site(), site().file("404.html", "lost")] {
+        let server = serve(&folder).start();
+        for (status, template, _) in REASONS {
+            for accept in ["", "Accept: text/html", "Accept: text/plain"] {
+                server.ask(request(template, accept)).status(*status).has("Vary", "Accept");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_a_client_sends_comes_back_escaped() {
     const SCRIPT: &str = "<script>alert(1)</script>";
     let folder = site().file("<b>/index.html", "index");

@@ -49,3 +49,16 @@ fn a_directory_that_may_only_be_entered_has_its_index_and_no_listing() {
     set_mode(&folder, "a", 0o755);
     set_mode(&folder, "b", 0o755);
 }
+
+#[test]
+#[ignore = "needs setpriv"]
+fn who_asks_for_a_file_that_may_not_be_read_writes_no_warning() {
+    let folder = Folder::new().file("a.txt", "secret");
+    set_mode(&folder, "a.txt", 0);
+    let mut process = serve_without_rights(&folder);
+    let mut client = Client::connect(process.listening());
+    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(403);
+    process.signal("TERM");
+    let (_, lines) = process.ended();
+    assert!(!lines.iter().any(|line| line.contains("WARN")), "{lines:?}");
+}

@@ -1,8 +1,10 @@
 //! Symbolic links: the three policies, and a root that is itself a link which a deploy swaps.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use crate::support::{Client, Folder, Server, serve};
 
@@ -39,6 +41,59 @@ fn a_link_is_judged_again_when_it_changes() {
         point(&folder, "in", &outside.at("secret.txt"));
         client.send(ask).answer().status(404).never_says("secret");
     }
+}
+
+#[test]
+fn a_link_of_proc_is_followed_by_no_policy() {
+    // Such a link leads where no path is looked at, not even by a server that follows every link.
+    let folder = Folder::new().file("a.txt", "a").link("magic", "/proc/self/root").link("plain", "/");
+    let below = |link: &str| format!("/{link}{}", folder.at("a.txt").display());
+    for (policy, plain) in [("inside", 404), ("none", 404), ("all", 200)] {
+        let server = serve(&folder).args(&["--symlinks", policy]).start();
+        server.get(&below("magic")).status(404);
+        server.get(&below("plain")).status(plain);
+    }
+}
+
+#[test]
+fn a_link_to_another_file_of_the_same_length_and_times_leads_there() {
+    let folder = Folder::new();
+    let times = |name: &str| {
+        folder.write(name, name);
+        let meta = fs::metadata(folder.at(name)).expect("the file is there");
+        (meta.mtime_nsec(), meta.ctime_nsec(), meta.ctime())
+    };
+    let within_one_tick = (0..10_000).any(|_| times("one") == times("two"));
+    assert!(within_one_tick, "the clock of the file system moves too fast for this test");
+    let folder = folder.link("page.txt", "one");
+    let server = serve(&folder).start();
+    let mut client = server.connect();
+    for _ in 0..3 {
+        expect(&mut client, "one");
+        point(&folder, "page.txt", Path::new("two"));
+        expect(&mut client, "two");
+        point(&folder, "page.txt", Path::new("one"));
+    }
+}
+
+#[test]
+fn a_link_with_a_step_up_is_followed_while_others_rename() {
+    // The kernel gives a lookup with `..` up when something is renamed meanwhile anywhere; it has to be asked again.
+    let folder = Folder::new().file("page/in.txt", "inside").link("page.txt", "page/../page/../page/in.txt").dir("a");
+    let server = serve(&folder).args(&["--cache-memory", "0"]).start();
+    let mut client = server.connect();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                fs::rename(folder.at("a"), folder.at("b")).expect("the folder can be renamed");
+                fs::rename(folder.at("b"), folder.at("a")).expect("the folder can be renamed back");
+            }
+        });
+        let statuses: Vec<_> = (0..3000).map(|_| client.send(GET).answer().status).collect();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    });
 }
 
 #[test]
