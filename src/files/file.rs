@@ -160,9 +160,14 @@ impl OpenFile {
     /// A file that has grown is taken for one that was appended to, as a log is, and one of which only the time of
     /// change differs for one that got another name or mode, if its beginning and its last bytes are there still.
     pub fn still_holds(&self, start: u64, last: &[u8]) -> io::Result<bool> {
-        let now = self.stat()?;
+        let mut now = self.stat()?;
         if now == self.meta {
             return Ok(true);
+        }
+        if now.len == self.meta.len && now.modified != self.meta.modified {
+            // An append in progress shows its time before its length.
+            thread::sleep(GRAIN);
+            now = self.stat()?;
         }
         let can_be_same = now.len > self.meta.len || (now.len == self.meta.len && now.modified == self.meta.modified);
         let holds = |at: u64, bytes: &[u8]| self.read(at..at + bytes.len() as u64).is_ok_and(|found| found == bytes);
