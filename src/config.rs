@@ -7,12 +7,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::Args;
 use crate::files::cache::Cache;
-use crate::files::root::{Node, Root, Symlinks};
+use crate::files::root::{Node, Root, RootPath, Symlinks};
 use crate::proto::syntax::{is_field_byte, is_token};
 use crate::proto::target::RelPath;
 use crate::server::access_log::Format;
@@ -49,7 +50,7 @@ impl Config {
     /// Reads the values of the arguments.
     pub fn new(args: &Args) -> Result<Config, ConfigError> {
         let symlinks = symlinks(&args.symlinks)?;
-        let (path, opened) = root(args.root.as_deref().unwrap_or(OsStr::new(".")), symlinks)?;
+        let (root, opened) = root(args.root.as_deref().unwrap_or(OsStr::new(".")), symlinks)?;
         let headers = args.headers.iter().map(|line| header(line)).collect::<Result<Vec<_>, _>>()?;
         let cache_secs = number("--cache", "seconds", &args.cache, 0, u64::from(u32::MAX))?;
         let seconds = |flag, text: &str| number(flag, "seconds", text, 1, 86_400).map(Duration::from_secs);
@@ -59,8 +60,7 @@ impl Config {
             port: number("--port", "ports", &args.port, 0, u64::from(u16::MAX))? as u16,
             log: if args.quiet { None } else { log },
             site: site::Options {
-                root: path,
-                symlinks,
+                root,
                 index: index(&args.index)?,
                 list: args.list,
                 not_found: not_found(args.not_found.as_deref(), &opened)?,
@@ -120,7 +120,7 @@ fn addrs(names: &[String]) -> Result<Vec<IpAddr>, ConfigError> {
 
 /// Checks that the root is a directory that can be served on this system. The path is made absolute, so that it means
 /// the same for every connection; its links are followed anew for each.
-fn root(path: &OsStr, symlinks: Symlinks) -> Result<(PathBuf, Root), ConfigError> {
+fn root(path: &OsStr, symlinks: Symlinks) -> Result<(RootPath, Arc<Root>), ConfigError> {
     const FLAG: &str = "--root";
     let shown = Path::new(path).display();
     match fs::metadata(path) {
@@ -130,14 +130,12 @@ fn root(path: &OsStr, symlinks: Symlinks) -> Result<(PathBuf, Root), ConfigError
         }
         _ => {}
     }
-    let root = Root::resolve(Path::new(path), symlinks);
-    let root = root.or_else(|error| wrong(FLAG, format!("cannot be opened: {shown}: {error}")))?;
-    if let Err(error) = root.probe() {
-        return wrong(FLAG, format!("this system has no openat2, which Linux has since 5.6: {error}"));
-    }
-    match std::path::absolute(path) {
-        Ok(path) => Ok((path, root)),
-        Err(error) => wrong(FLAG, format!("{error}: {shown}")),
+    let path = std::path::absolute(path).or_else(|error| wrong(FLAG, format!("{error}: {shown}")))?;
+    let root = RootPath::new(path, symlinks);
+    let opened = root.open().or_else(|error| wrong(FLAG, format!("cannot be opened: {shown}: {error}")))?;
+    match opened.probe() {
+        Ok(()) => Ok((root, opened)),
+        Err(error) => wrong(FLAG, format!("this system has no openat2, which Linux has since 5.6: {error}")),
     }
 }
 

@@ -1,49 +1,69 @@
 //! Writes JSON values (RFC 8259), for listings and the access log. The only user of serde_json, which escapes the
 //! strings; the rest of the grammar is too small to borrow, and this way an object's members stay in order.
 
-use std::fmt::{self, Display};
+use std::borrow::Cow;
+use std::io::Write;
 
-/// A JSON value, written out.
+/// A member's value.
 #[derive(Clone, Debug)]
-pub struct Json(String);
+pub enum Value<'v> {
+    /// The absence of a value.
+    Null,
+    /// A number.
+    Number(u64),
+    /// A string.
+    Text(Cow<'v, str>),
+    /// What is JSON already.
+    Written(&'v [u8]),
+}
 
-/// Writes a string.
-pub fn text(text: &str) -> Json {
-    // Writing a string to memory has no way to fail.
-    let written = serde_json::to_string(text).unwrap_or_default();
-    if !written.contains(char::is_control) {
-        return Json(written);
+const IN_MEMORY: &str = "memory can always be written to";
+
+/// Writes an object with these members, in this order.
+pub fn object(out: &mut Vec<u8>, members: &[(&str, Value<'_>)]) {
+    let mut before = b'{';
+    for (name, value) in members {
+        out.push(before);
+        before = b',';
+        out.push(b'"');
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+        match value {
+            Value::Null => out.extend_from_slice(b"null"),
+            Value::Number(number) => write!(out, "{number}").expect(IN_MEMORY),
+            Value::Text(value) => text(out, value),
+            Value::Written(value) => out.extend_from_slice(value),
+        }
     }
-    // What is left are those that JSON allows and a terminal obeys, such as U+009B.
-    let visible = |char: char| if char.is_control() { format!("\\u{:04x}", u32::from(char)) } else { char.to_string() };
-    Json(written.chars().map(visible).collect())
-}
-
-/// Writes a number.
-pub fn number(number: u64) -> Json {
-    Json(number.to_string())
-}
-
-/// Writes the absence of a value.
-pub fn null() -> Json {
-    Json("null".to_owned())
+    out.push(b'}');
 }
 
 /// Writes an array, one element a line.
-pub fn array(elements: impl Iterator<Item = Json>) -> Json {
-    let elements: Vec<_> = elements.map(|element| element.0).collect();
-    Json(format!("[\n{}\n]", elements.join(",\n")))
+pub fn array<T>(out: &mut Vec<u8>, elements: impl Iterator<Item = T>, write: impl Fn(&mut Vec<u8>, T)) {
+    out.extend_from_slice(b"[\n");
+    for (at, element) in elements.enumerate() {
+        if at > 0 {
+            out.extend_from_slice(b",\n");
+        }
+        write(out, element);
+    }
+    out.extend_from_slice(b"\n]");
 }
 
-/// Writes an object with these members, in this order.
-pub fn object(members: &[(&str, Json)]) -> Json {
-    let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-    Json(format!("{{{}}}", members.join(",")))
-}
-
-impl Display for Json {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+/// Writes a string. Characters that JSON allows and a terminal obeys, such as U+009B, are escaped too.
+fn text(out: &mut Vec<u8>, text: &str) {
+    let start = out.len();
+    serde_json::to_writer(&mut *out, text).expect(IN_MEMORY);
+    if out[start..].iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        return;
+    }
+    let written = out.split_off(start);
+    for char in String::from_utf8_lossy(&written).chars() {
+        if char.is_control() {
+            write!(out, "\\u{:04x}", u32::from(char)).expect(IN_MEMORY);
+        } else {
+            out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+        }
     }
 }
 
@@ -51,15 +71,24 @@ impl Display for Json {
 mod tests {
     use super::*;
 
-    #[test]
-    fn no_control_character_is_left_in_a_string() {
-        let written = text("a\"\\\n\u{1b}\u{7f}\u{9b}é").to_string();
-        assert_eq!(written, r#""a\"\\\n\u001b\u007f\u009bé""#);
+    fn written(value: Value<'_>) -> String {
+        let mut out = Vec::new();
+        object(&mut out, &[("a", value)]);
+        String::from_utf8(out).expect("text")
     }
 
     #[test]
-    fn members_stay_in_order() {
-        let object = object(&[("b", number(1)), ("a", array([null(), text("x")].into_iter()))]);
-        assert_eq!(object.to_string(), "{\"b\":1,\"a\":[\nnull,\n\"x\"\n]}");
+    fn no_control_character_is_left_in_a_string() {
+        let text = "a\"\\\n\u{1b}\u{7f}\u{9b}é";
+        assert_eq!(written(Value::Text(text.into())), r#"{"a":"a\"\\\n\u001b\u007f\u009bé"}"#);
+    }
+
+    #[test]
+    fn members_and_elements_stay_in_order() {
+        let mut list = Vec::new();
+        array(&mut list, [1, 0].into_iter(), |out, number| {
+            object(out, &[("b", Value::Number(number)), ("a", Value::Null)]);
+        });
+        assert_eq!(written(Value::Written(&list)), "{\"a\":[\n{\"b\":1,\"a\":null},\n{\"b\":0,\"a\":null}\n]}");
     }
 }

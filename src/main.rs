@@ -25,6 +25,7 @@ use net::listener::{BindError, bind_all};
 use proto::date::{HttpDate, Rfc3339};
 use server::Server;
 use server::access_log::AccessLog;
+use server::desks::Desks;
 use server::lines::Lines;
 use server::seats::Seats;
 
@@ -61,7 +62,10 @@ fn start() -> Result<(), (u8, String)> {
     let listeners = bind_all(&config.addrs, config.port).map_err(|error| (START, explain(&error)))?;
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
     let seats = Seats::new(config.server.max_connections.min(raise_limit()));
-    server::run(Server { options: config.server, site: config.site, seats, access_log, diagnostics }, listeners);
+    server::run(
+        Server { options: config.server, site: config.site, desks: Desks::default(), seats, access_log, diagnostics },
+        listeners,
+    );
     Ok(())
 }
 

@@ -8,11 +8,13 @@ use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Stat, fstat};
+
+use crate::proto::response::RepresentationFields;
 
 /// A write call sets the time of change before it copies the bytes, and an old kernel's clock moves in steps of up to
 /// 10 ms. A file that was touched within this time may change without showing it, so what is read then is not believed.
@@ -33,12 +35,22 @@ pub struct OpenFile {
     /// The descriptor; none of a file that is in memory.
     file: Option<File>,
     meta: Meta,
-    /// The first bytes, read while the file was as `meta` says.
-    start: Arc<[u8]>,
+    /// What was read while the file was as `meta` says.
+    memory: Arc<Memory>,
+}
+
+/// What is kept in memory of a file.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// What the file system said when it was read.
+    pub(super) meta: Meta,
+    /// The first bytes, or all of them.
+    start: Box<[u8]>,
+    fields: OnceLock<RepresentationFields>,
 }
 
 /// What the file system says of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     /// The length in bytes.
     pub len: u64,
@@ -62,7 +74,7 @@ pub enum Snapshot {
 }
 
 /// A point in time as the file system counts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Instant {
     /// Seconds from 1970, negative before.
     pub secs: i64,
@@ -72,11 +84,21 @@ pub struct Instant {
 
 impl OpenFile {
     pub(super) fn new(fd: OwnedFd, stat: &Stat) -> OpenFile {
-        OpenFile { file: Some(fd.into()), meta: Meta::new(stat), start: Arc::default() }
+        OpenFile { file: Some(fd.into()), meta: Meta::new(stat), memory: Arc::default() }
     }
 
-    pub(super) fn in_memory(meta: Meta, content: Arc<[u8]>) -> OpenFile {
-        OpenFile { file: None, meta, start: content }
+    pub(super) fn in_memory(memory: Arc<Memory>) -> OpenFile {
+        OpenFile { file: None, meta: memory.meta, memory }
+    }
+
+    /// What is in memory, where that is the whole file.
+    pub(super) fn memory(&self) -> Option<&Arc<Memory>> {
+        self.content().map(|_| &self.memory)
+    }
+
+    /// Where the fields of answers with this content are kept by whoever writes them first.
+    pub fn fields(&self) -> &OnceLock<RepresentationFields> {
+        &self.memory.fields
     }
 
     /// What the file system said of this file when it was last asked.
@@ -125,15 +147,15 @@ impl OpenFile {
 
     /// Keeps what was read; the descriptor is of no more use where that is everything.
     fn hold(&mut self, start: Vec<u8>) {
-        self.start = start.into();
+        self.memory = Arc::new(Memory { meta: self.meta, start: start.into(), fields: OnceLock::new() });
         if self.content().is_some() {
             self.file = None;
         }
     }
 
     /// The whole content, where it is in memory.
-    pub fn content(&self) -> Option<&Arc<[u8]>> {
-        (self.start.len() as u64 == self.meta.len).then_some(&self.start)
+    pub fn content(&self) -> Option<&[u8]> {
+        (self.memory.start.len() as u64 == self.meta.len).then_some(&self.memory.start)
     }
 
     /// Reports whether the file is being worked on, so that bytes handed over by reference might still change.
@@ -146,7 +168,7 @@ impl OpenFile {
         let len = usize::try_from(span.end - span.start).map_err(|_| ErrorKind::FileTooLarge)?;
         let Some(file) = &self.file else {
             let start = usize::try_from(span.start).map_err(|_| ErrorKind::UnexpectedEof)?;
-            let bytes = self.start.get(start..).and_then(|rest| rest.get(..len));
+            let bytes = self.memory.start.get(start..).and_then(|rest| rest.get(..len));
             return bytes.map(<[u8]>::to_vec).ok_or(ErrorKind::UnexpectedEof.into());
         };
         let mut bytes = vec![0; len];
@@ -171,7 +193,7 @@ impl OpenFile {
         }
         let can_be_same = now.len > self.meta.len || (now.len == self.meta.len && now.modified == self.meta.modified);
         let holds = |at: u64, bytes: &[u8]| self.read(at..at + bytes.len() as u64).is_ok_and(|found| found == bytes);
-        Ok(can_be_same && holds(0, &self.start) && holds(start, last))
+        Ok(can_be_same && holds(0, &self.memory.start) && holds(start, last))
     }
 
     /// Waits a moment where the file was touched a moment ago, so that the write that did it is over. False where it
@@ -192,6 +214,13 @@ impl OpenFile {
             Some(file) => Ok(Meta::new(&fstat(file)?)),
             None => Ok(self.meta),
         }
+    }
+}
+
+impl Memory {
+    /// The number of bytes.
+    pub(super) fn len(&self) -> usize {
+        self.start.len()
     }
 }
 

@@ -8,10 +8,11 @@
 //!    exist.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, open, openat2, statat, statx};
 use rustix::io::Errno;
 
 use super::Denied;
@@ -37,7 +38,19 @@ pub enum Symlinks {
 #[derive(Debug)]
 pub struct Root {
     dir: OwnedFd,
+    identity: Identity,
     symlinks: Symlinks,
+}
+
+type Identity = (u32, u32, u64, u64);
+
+/// The path of the document root, and the directory it led to last, for as long as a connection uses that: while the
+/// path leads there, those that come share it, so that a connection that idles holds one descriptor and not two.
+#[derive(Debug)]
+pub struct RootPath {
+    path: PathBuf,
+    symlinks: Symlinks,
+    last: Mutex<Weak<Root>>,
 }
 
 /// What a path leads to.
@@ -49,11 +62,39 @@ pub enum Node {
     Dir(OpenDir),
 }
 
+impl RootPath {
+    /// Remembers the path. Nothing is opened yet.
+    pub fn new(path: PathBuf, symlinks: Symlinks) -> RootPath {
+        RootPath { path, symlinks, last: Mutex::default() }
+    }
+
+    /// Opens the directory that the path leads to now, following any links in it.
+    pub fn open(&self) -> io::Result<Arc<Root>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = last.upgrade()
+            && root.identity == identity(CWD, &self.path)?
+        {
+            return Ok(root);
+        }
+        let root = Arc::new(Root::resolve(&self.path, self.symlinks)?);
+        *last = Arc::downgrade(&root);
+        Ok(root)
+    }
+}
+
+/// Which directory the path leads to: its device, its number there, and the mount it is seen through, because the same
+/// directory may have other file systems below it elsewhere.
+fn identity(dir: BorrowedFd<'_>, path: &Path) -> io::Result<Identity> {
+    let flags = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+    let found = statx(dir, path, AtFlags::EMPTY_PATH, flags)?;
+    Ok((found.stx_dev_major, found.stx_dev_minor, found.stx_ino, found.stx_mnt_id))
+}
+
 impl Root {
     /// Opens the directory at `path`, following any links in it.
-    pub fn resolve(path: &Path, symlinks: Symlinks) -> io::Result<Root> {
+    fn resolve(path: &Path, symlinks: Symlinks) -> io::Result<Root> {
         let dir = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Root { dir, symlinks })
+        Ok(Root { identity: identity(dir.as_fd(), Path::new(""))?, dir, symlinks })
     }
 
     /// Reports what keeps this system from opening files as it is done here, such as a kernel without `openat2`.

@@ -1,4 +1,4 @@
-//! Byte streams with deadlines. No HTTP here, and no log but for the listener's.
+//! Byte streams with limits of time. No HTTP here, and no log but for the listener's.
 
 pub mod descriptors;
 pub mod listener;
@@ -12,16 +12,15 @@ use std::time::{Duration, Instant};
 
 /// A connection to a client, as a stream of bytes in each direction.
 ///
-/// Every call ends: reading at a deadline, sending when the client is too slow. Then the error is of kind `TimedOut`.
+/// Whoever else holds the connection can end its reading half; then reading finds the end of the stream. An error of kind
+/// `TimedOut` says that the client was too slow.
 pub trait Transport: Send {
-    /// Sets until when reads may wait.
-    fn set_read_deadline(&mut self, at: Instant);
-
     /// Sets how long the client may take for each 64 KiB that are sent, or for what is left when that is less.
     fn set_send_pace(&mut self, pace: Duration);
 
-    /// Reads what has arrived, waiting for one byte at least; 0 at the end of the stream.
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize>;
+    /// Reads what has arrived, waiting for one byte at least, but not longer than until this moment where there is one;
+    /// 0 at the end of the stream.
+    fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize>;
 
     /// Reads what has arrived without waiting; none where nothing has, and 0 at the end of the stream.
     fn try_read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>>;
@@ -37,8 +36,8 @@ pub trait Transport: Send {
     /// in this way.
     fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()>;
 
-    /// Ends our side and reads on for a while, so that what the client still sends does not make the system throw
-    /// away an answer that the client has not read yet (RFC 9112 §9.6).
+    /// Ends our side and reads on, so that what the client still sends does not make the system throw away an answer
+    /// that the client has not read yet (RFC 9112 §9.6).
     fn linger(&mut self);
 
     /// Ends the connection so that the client cannot take what it got for a whole answer.

@@ -1,13 +1,11 @@
 //! A connection over plain TCP, blocking.
 //!
-//! The deadlines are socket options, and setting one is a system call; a fresh deadline of the same length as the last
-//! one costs none. Reading and sending call the kernel directly, past the C library's cancellation points.
+//! Reading and sending call the kernel directly, past the C library's cancellation points.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::sendfile;
@@ -29,15 +27,13 @@ const LOOKS: u32 = 4;
 /// The steps in which read timeouts are set, so that nearly equal ones are equal.
 const STEP: Duration = Duration::from_millis(100);
 
-/// How long we go on reading after our last answer, and how much.
-const LINGER: Duration = Duration::from_secs(5);
+/// How much we go on reading after our last answer.
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
 /// A TCP connection. Others may hold the stream too, to end it from outside.
-pub struct Tcp {
-    stream: Arc<TcpStream>,
-    read_deadline: Instant,
-    /// What the socket's options are set to.
+pub struct Tcp<'s> {
+    stream: &'s TcpStream,
+    /// What the socket's options are set to; zero is no limit.
     read_timeout: Duration,
     send_timeout: Duration,
     pace: Duration,
@@ -45,23 +41,23 @@ pub struct Tcp {
     stalled: Option<(Instant, u64)>,
 }
 
-impl Tcp {
+impl<'s> Tcp<'s> {
     /// Takes a connection over.
-    pub fn new(stream: Arc<TcpStream>) -> Tcp {
+    pub fn new(stream: &'s TcpStream) -> Tcp<'s> {
         let [read_timeout, send_timeout, pace] = [Duration::ZERO; 3];
-        Tcp { stream, read_deadline: Instant::now(), read_timeout, send_timeout, pace, stalled: None }
+        Tcp { stream, read_timeout, send_timeout, pace, stalled: None }
     }
 
-    /// Makes the next read end at the deadline.
-    fn arm_read(&mut self) -> io::Result<()> {
-        let left = self.read_deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+    /// Makes the next read end at this moment. Between requests there is none, and nothing has to be set.
+    fn arm_read(&mut self, until: Option<Instant>) -> io::Result<()> {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
             return Err(ErrorKind::TimedOut.into());
         }
-        let steps = left.as_nanos().div_ceil(STEP.as_nanos());
+        let steps = left.map_or(0, |left| left.as_nanos().div_ceil(STEP.as_nanos()));
         let timeout = STEP * u32::try_from(steps).unwrap_or(u32::MAX);
         if timeout != self.read_timeout {
-            self.stream.set_read_timeout(Some(timeout))?;
+            self.stream.set_read_timeout(left.map(|_| timeout))?;
             self.read_timeout = timeout;
         }
         Ok(())
@@ -82,7 +78,7 @@ impl Tcp {
         // Most answers fit into the socket's buffer; only one that does not needs a time limit.
         let mut waits = SendFlags::DONTWAIT;
         while !bytes.is_empty() {
-            let sent = send(&self.stream, bytes, flags | waits | SendFlags::NOSIGNAL);
+            let sent = send(self.stream, bytes, flags | waits | SendFlags::NOSIGNAL);
             let sent = self.progress(sent, bytes.len())?;
             bytes = &bytes[sent..];
             if !bytes.is_empty() {
@@ -125,27 +121,26 @@ impl Tcp {
     }
 }
 
-impl Transport for Tcp {
-    fn set_read_deadline(&mut self, at: Instant) {
-        self.read_deadline = at;
-    }
-
+impl Transport for Tcp<'_> {
     fn set_send_pace(&mut self, pace: Duration) {
         self.pace = pace;
     }
 
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
         loop {
-            self.arm_read()?;
-            match rustix::io::read(&self.stream, &mut *into) {
+            self.arm_read(until)?;
+            // To read from a descriptor of any kind costs a little more: 19.3 µs of processor time a request with 1000
+            // connections instead of 17.8.
+            match recv(self.stream, &mut *into, RecvFlags::empty()) {
+                Ok((count, _)) => return Ok(count),
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                read => return Ok(read?),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
     fn try_read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
-        match recv(&self.stream, into, RecvFlags::DONTWAIT) {
+        match recv(self.stream, into, RecvFlags::DONTWAIT) {
             Ok((count, _)) => Ok(Some(count)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Err(error) => Err(error.into()),
@@ -165,7 +160,7 @@ impl Transport for Tcp {
         self.arm_send()?;
         while span.start < span.end {
             let wanted = (span.end - span.start).min(SENDFILE_MAX) as usize;
-            let sent = sendfile(&self.stream, file, Some(&mut span.start), wanted);
+            let sent = sendfile(self.stream, file, Some(&mut span.start), wanted);
             if sent == Ok(0) {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
@@ -178,10 +173,9 @@ impl Transport for Tcp {
         if self.stream.shutdown(Shutdown::Write).is_err() {
             return;
         }
-        self.set_read_deadline(Instant::now() + LINGER);
-        let mut unwanted = [0; 16 * 1024];
+        let mut unwanted = [0; 4096];
         let mut total = 0;
-        while let Ok(count @ 1..) = self.read(&mut unwanted) {
+        while let Ok(count @ 1..) = self.read(&mut unwanted, None) {
             total += count;
             if total > LINGER_BYTES {
                 break;
@@ -191,7 +185,7 @@ impl Transport for Tcp {
 
     fn abort(&mut self) {
         // Closing then sends a reset, not an orderly end, which to HTTP/0.9 would mean that the answer is whole.
-        let _ = sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
+        let _ = sockopt::set_socket_linger(self.stream, Some(Duration::ZERO));
         let _ = self.stream.shutdown(Shutdown::Read);
     }
 }

@@ -4,7 +4,7 @@
 //! this is framing, which nobody types, and a bare line feed here has been used to smuggle requests.
 
 use super::framing::CONTENT_MAX;
-use super::request::parse_field;
+use super::request::field_line;
 use super::syntax::{is_field_byte, is_tchar, trim_ows_start};
 use super::why::Why;
 
@@ -88,7 +88,7 @@ impl Decoder {
             },
             State::DataEnd if self.line.is_empty() => Ok(State::Size),
             State::Trailer if self.line.is_empty() => Ok(State::End),
-            State::Trailer if parse_field(&self.line).is_ok() => Ok(State::Trailer),
+            State::Trailer if field_line(&self.line).is_ok() => Ok(State::Trailer),
             _ => Err(Why::ChunkSyntax),
         }
     }

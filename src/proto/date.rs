@@ -18,6 +18,29 @@ pub struct Rfc3339(pub HttpDate);
 /// A date as the Common Log Format writes it: `06/Nov/1994:08:49:37 +0000`.
 pub struct CommonLog(pub HttpDate);
 
+/// The texts of a date, written once as long as it is the same.
+#[derive(Debug, Default)]
+pub struct Stamp {
+    date: Option<HttpDate>,
+    /// As a sender writes it.
+    pub http: String,
+    /// As the Common Log Format writes it.
+    pub common_log: String,
+    /// By RFC 3339.
+    pub rfc3339: String,
+}
+
+impl Stamp {
+    /// Moves to another date.
+    pub fn set(&mut self, date: HttpDate) {
+        if self.date != Some(date) {
+            let [http, common_log, rfc3339] =
+                [date.to_string(), CommonLog(date).to_string(), Rfc3339(date).to_string()];
+            *self = Stamp { date: Some(date), http, common_log, rfc3339 };
+        }
+    }
+}
+
 impl HttpDate {
     /// Returns the second in which `time` lies; none before 1970 and after 9999, where httpdate would panic.
     pub fn new(time: SystemTime) -> Option<HttpDate> {

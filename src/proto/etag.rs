@@ -40,15 +40,52 @@ impl ETag {
         opaque == Some(self.opaque().as_bytes())
     }
 
-    /// The text between the quotes.
-    fn opaque(&self) -> String {
-        format!("{:x}-{:x}-{:x}", self.len, self.secs, self.nanos)
+    /// The text between the quotes: the three numbers in hexadecimal.
+    fn opaque(&self) -> Opaque {
+        let mut opaque = Opaque { bytes: [0; _], start: Opaque::MAX };
+        opaque.push_number(self.nanos.into());
+        opaque.push_byte(b'-');
+        opaque.push_number(self.secs.cast_unsigned());
+        opaque.push_byte(b'-');
+        opaque.push_number(self.len);
+        opaque
+    }
+}
+
+/// The text of a tag, written from its end to its beginning. That way comparing it costs a third of what it costs by
+/// way of formatting.
+struct Opaque {
+    bytes: [u8; Opaque::MAX],
+    start: usize,
+}
+
+impl Opaque {
+    /// Two numbers of 64 bits, one of 32, and two dashes.
+    const MAX: usize = 16 + 1 + 16 + 1 + 8;
+
+    fn push_byte(&mut self, byte: u8) {
+        self.start -= 1;
+        self.bytes[self.start] = byte;
+    }
+
+    fn push_number(&mut self, mut number: u64) {
+        loop {
+            self.push_byte(b"0123456789abcdef"[(number % 16) as usize]);
+            number /= 16;
+            if number == 0 {
+                return;
+            }
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
     }
 }
 
 impl fmt::Display for ETag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{:x}-{:x}-{:x}\"", self.len, self.secs, self.nanos)
+        write!(f, "\"{}\"", self.opaque().as_bytes().escape_ascii())
     }
 }
 

@@ -40,6 +40,11 @@ impl Persistence {
     pub fn persists(self) -> bool {
         matches!(self, Persistence::Persists | Persistence::PersistsOnRequest)
     }
+
+    /// Reports whether the client has promised that this request is its last one (RFC 9112 §9.6).
+    pub fn is_promised_last(self) -> bool {
+        matches!(self, Persistence::ClosesOnRequest)
+    }
 }
 
 /// Returns how long the content is, by the rules of RFC 9112 §6.3 that concern requests.

@@ -6,7 +6,7 @@
 use std::net::Ipv6Addr;
 
 use super::request::{Head, Version};
-use super::syntax::hex_pair;
+use super::syntax::{ByteClass, hex_pair};
 use super::why::{Reject, Why};
 
 /// Checks that the request has the Host field that its version asks for.
@@ -48,7 +48,7 @@ fn is_ip_literal(literal: &[u8]) -> bool {
         let mut parts = rest.splitn(2, |&byte| byte == b'.');
         let (version, address) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let is_hex = !version.is_empty() && version.iter().all(u8::is_ascii_hexdigit);
-        is_hex && !address.is_empty() && address.iter().all(|&byte| is_name_byte(byte) || byte == b':')
+        is_hex && !address.is_empty() && address.iter().all(|&byte| NAME_BYTE.has(byte) || byte == b':')
     };
     match literal {
         [b'v' | b'V', rest @ ..] => future(rest),
@@ -62,16 +62,14 @@ fn is_reg_name(mut name: &[u8]) -> bool {
         name = match name {
             [] => return true,
             [b'%', high, low, rest @ ..] if hex_pair(*high, *low).is_some() => rest,
-            [byte, rest @ ..] if is_name_byte(*byte) => rest,
+            [byte, rest @ ..] if NAME_BYTE.has(*byte) => rest,
             _ => return false,
         };
     }
 }
 
 /// `unreserved / sub-delims` (RFC 3986 §2.2, §2.3).
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
-}
+const NAME_BYTE: ByteClass = ByteClass::alphanumeric_and(b"-._~!$&'()*+,;=");
 
 #[cfg(test)]
 mod tests {

@@ -3,15 +3,14 @@
 //! Strict where two readings of the same bytes would be an attack. What is parsed borrows from the bytes; nothing is
 //! copied. What the fields mean is the business of the modules named after them.
 
-use super::scan::{skip_empty_lines, split_line, without_cr};
-use super::syntax::{is_field_byte, is_tchar, is_token, trim_ows};
+use std::ops::Range;
+
+use super::scan::{HEAD_MAX, first_line, skip_empty_lines, split_line};
+use super::syntax::{Few, field_value_len, is_tchar, is_token, token_len, trim_ows, trim_ows_start};
 use super::why::{Reject, Why};
 
 /// The most fields that a head may have.
 pub const FIELDS_MAX: usize = 100;
-
-/// The fields of a browser's request fit in.
-const FIELDS_USUAL: usize = 16;
 
 /// The head of a request, its grammar checked.
 #[derive(Debug)]
@@ -59,13 +58,29 @@ pub enum Version {
 /// The header fields of one head, in the order they came.
 #[derive(Debug, Default)]
 pub struct Fields<'b> {
-    lines: Vec<(&'b [u8], &'b [u8])>,
+    bytes: &'b [u8],
+    /// Where in the bytes the fields are. Those of a browser's request need no other place in memory.
+    places: Few<Place, 16>,
+    /// Which [marks](mark) the names have.
+    marks: u64,
 }
+
+/// Where a field's name and value begin and end.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    name: [u16; 2],
+    value: [u16; 2],
+}
+
+const _: () = assert!(HEAD_MAX <= u16::MAX as usize, "every place in a head has to fit");
 
 impl<'b> Head<'b> {
     /// Parses a whole head, as long as [`Scan`](super::scan::Scan) found it. After a refusal the bytes that follow
     /// cannot be trusted to be another request.
     pub fn parse(bytes: &'b [u8]) -> Result<Head<'b>, Reject<'b>> {
+        if bytes.len() > HEAD_MAX {
+            return Err(Why::HeadTooLarge.because(first_line(bytes)));
+        }
         let (line, rest) = split_line(skip_empty_lines(bytes));
         let (method, target, version) = request_line(line)?;
         let fields = if version == Version::Http09 { Fields::default() } else { Fields::parse(rest)? };
@@ -90,8 +105,9 @@ impl Method {
 impl<'b> Fields<'b> {
     /// Returns every value of the field, in order. Names are compared without regard to case.
     pub fn all<'n>(&'n self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + 'n {
-        let same = self.lines.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()));
-        same.map(|&(_, value)| value)
+        let places = if self.marks & mark(name.as_bytes()) == 0 { &[] } else { &self.places[..] };
+        let same = places.iter().filter(|place| self.at(place.name).eq_ignore_ascii_case(name.as_bytes()));
+        same.map(|place| self.at(place.value))
     }
 
     /// Returns the value of a field that may stand only once; none where it is repeated, since no reading of that is
@@ -104,20 +120,37 @@ impl<'b> Fields<'b> {
 
     /// Returns every name and value, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'b [u8], &'b [u8])> {
-        self.lines.iter().copied()
+        self.places.iter().map(|place| (self.at(place.name), self.at(place.value)))
+    }
+
+    fn at(&self, [start, end]: [u16; 2]) -> &'b [u8] {
+        &self.bytes[start.into()..end.into()]
     }
 
     /// Parses what follows the request line, up to the empty line.
     fn parse(bytes: &'b [u8]) -> Result<Fields<'b>, Reject<'b>> {
-        let mut lines = Vec::with_capacity(FIELDS_USUAL);
-        for line in bytes.split(|&byte| byte == b'\n').map(without_cr).take_while(|line| !line.is_empty()) {
-            if lines.len() == FIELDS_MAX {
-                return Err(Why::TooManyFields.because(line));
+        let mut fields = Fields { bytes, ..Fields::default() };
+        let mut rest = bytes;
+        while !matches!(rest, [] | [b'\n', ..] | [b'\r', b'\n', ..]) {
+            if fields.places.len() == FIELDS_MAX {
+                return Err(Why::TooManyFields.because(split_line(rest).0));
             }
-            lines.push(parse_field(line)?);
+            let start = bytes.len() - rest.len();
+            let line = field_line(rest)?;
+            let place = |part: &Range<usize>| [part.start, part.end].map(|at| (start + at) as u16);
+            fields.places.push(Place { name: place(&line.name), value: place(&line.value) });
+            fields.marks |= mark(&rest[line.name]);
+            rest = &rest[line.len..];
         }
-        Ok(Fields { lines })
+        Ok(fields)
     }
+}
+
+/// One of 64 marks that a name has by its length and first letter. Most of the fields that are asked for are not there,
+/// and then no name has to be looked at.
+fn mark(name: &[u8]) -> u64 {
+    let first = name.first().map_or(0, u8::to_ascii_lowercase);
+    1 << ((name.len() ^ usize::from(first)) % 64)
 }
 
 /// Parses `method SP request-target SP HTTP-version` (RFC 9112 §3), or `GET SP request-target` of HTTP/0.9.
@@ -154,29 +187,44 @@ fn version(word: &[u8]) -> Result<Version, Reject<'_>> {
     }
 }
 
-/// Parses `field-name ":" OWS field-value OWS` (RFC 9112 §5), a line that is not empty.
-pub fn parse_field(line: &[u8]) -> Result<(&[u8], &[u8]), Reject<'_>> {
-    let refuse = |why: Why| Err(why.because(line));
-    if line.contains(&b'\r') {
-        return refuse(Why::BareCr);
+/// A field line taken apart.
+pub struct FieldLine {
+    name: Range<usize>,
+    /// Without the optional whitespace around it.
+    value: Range<usize>,
+    /// With the line end.
+    len: usize,
+}
+
+/// Takes the first line apart, which is not empty: `field-name ":" OWS field-value OWS` (RFC 9112 §5).
+pub fn field_line(bytes: &[u8]) -> Result<FieldLine, Reject<'_>> {
+    let name = 0..token_len(bytes);
+    let start = name.end + 1;
+    if !name.is_empty() && bytes.get(name.end) == Some(&b':') {
+        let end = start + field_value_len(&bytes[start..]);
+        let start = end - trim_ows_start(&bytes[start..end]).len();
+        let value = start..start + trim_ows(&bytes[start..end]).len();
+        match &bytes[end..] {
+            [] => return Ok(FieldLine { name, value, len: end }),
+            [b'\n', ..] => return Ok(FieldLine { name, value, len: end + 1 }),
+            [b'\r', b'\n', ..] => return Ok(FieldLine { name, value, len: end + 2 }),
+            _ => {}
+        }
     }
-    if matches!(line[0], b' ' | b'\t') {
-        return refuse(Why::LineFolding);
+    let line = split_line(bytes).0;
+    Err(fault(line).because(line))
+}
+
+/// Returns what is wrong with a field line that is not valid.
+fn fault(line: &[u8]) -> Why {
+    match line.iter().position(|&byte| byte == b':').map(|colon| &line[..colon]) {
+        _ if line.contains(&b'\r') => Why::BareCr,
+        _ if matches!(line, [b' ' | b'\t', ..]) => Why::LineFolding,
+        None => Why::MissingColon,
+        Some([.., b' ' | b'\t']) => Why::SpaceBeforeColon,
+        Some(name) if !is_token(name) => Why::FieldName,
+        Some(_) => Why::FieldValue,
     }
-    let Some(colon) = line.iter().position(|&byte| byte == b':') else {
-        return refuse(Why::MissingColon);
-    };
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if matches!(name.last(), Some(b' ' | b'\t')) {
-        return refuse(Why::SpaceBeforeColon);
-    }
-    if !is_token(name) {
-        return refuse(Why::FieldName);
-    }
-    if !value.iter().copied().all(is_field_byte) {
-        return refuse(Why::FieldValue);
-    }
-    Ok((name, trim_ows(value)))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The head of an answer, and how it is written (RFC 9112 §4, RFC 9110 §5.5).
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{Display, Write};
+use std::sync::Arc;
 
 use super::status::Status;
-use super::syntax::is_field_byte;
+use super::syntax::is_field_value;
 
 /// The fields of an answer with a file fit in.
 const ROOM: usize = 512;
@@ -13,21 +14,44 @@ const ROOM: usize = 512;
 pub struct ResponseHead {
     /// The status.
     pub status: Status,
+    /// The fields that were written before.
+    first: Option<ResponseFields>,
     lines: String,
+}
+
+/// Fields that many answers carry, written once. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct ResponseFields(Arc<str>);
+
+/// The fields of the answers with one representation, which are the same each time.
+#[derive(Debug)]
+pub struct RepresentationFields {
+    /// With its content, or a part of it.
+    pub with_content: ResponseFields,
+    /// Without, because the client has it already.
+    pub not_modified: ResponseFields,
 }
 
 impl ResponseHead {
     /// Begins the head of an answer.
     pub fn new(status: Status) -> ResponseHead {
-        ResponseHead { status, lines: String::with_capacity(ROOM) }
+        ResponseHead { status, first: None, lines: String::new() }
+    }
+
+    /// Begins the head of an answer with fields that were written before.
+    pub fn with(status: Status, first: ResponseFields) -> ResponseHead {
+        ResponseHead { status, first: Some(first), lines: String::new() }
     }
 
     /// Adds a field. One whose value holds a control byte is left out: it would end the line, and what follows would
     /// be read as a field of ours (RFC 9110 §5.5).
     pub fn field(mut self, name: &str, value: impl Display) -> ResponseHead {
+        if self.lines.is_empty() {
+            self.lines.reserve(ROOM);
+        }
         let before = self.lines.len();
         write!(self.lines, "{name}: {value}").expect("a String can always be written to");
-        if self.lines.as_bytes()[before..].iter().copied().all(is_field_byte) {
+        if is_field_value(&self.lines.as_bytes()[before..]) {
             self.lines.push_str("\r\n");
         } else {
             self.lines.truncate(before);
@@ -43,39 +67,41 @@ impl ResponseHead {
         }
     }
 
-    /// Adds fields that were written before, each ended by CR LF.
-    pub fn written(mut self, fields: &ResponseFields) -> ResponseHead {
-        self.lines.push_str(&fields.0.lines);
-        self
+    /// Writes the status line (RFC 9112 §4). The version is always 1.1, the highest that is spoken here, whatever the
+    /// client speaks (RFC 9110 §2.5, §6.2).
+    pub fn write_status_line(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(self.status.line().as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 
-    /// The fields as they are sent, each ended by CR LF.
-    pub fn lines(&self) -> &str {
-        &self.lines
-    }
-
-    /// The status line (RFC 9112 §4). The version is always 1.1, the highest that is spoken here, whatever the client
-    /// speaks (RFC 9110 §2.5, §6.2).
-    pub fn status_line(&self) -> impl Display {
-        fmt::from_fn(|f| write!(f, "HTTP/1.1 {} {}\r\n", self.status.code(), self.status.reason()))
+    /// Writes the fields, each ended by CR LF.
+    pub fn write_fields(&self, out: &mut Vec<u8>) {
+        if let Some(first) = &self.first {
+            out.extend_from_slice(first.0.as_bytes());
+        }
+        out.extend_from_slice(self.lines.as_bytes());
     }
 }
 
-/// Fields that every answer carries, written once.
-#[derive(Debug)]
-pub struct ResponseFields(ResponseHead);
-
-impl ResponseFields {
-    /// Writes these names and values.
-    pub fn new<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> ResponseFields {
-        let head = ResponseHead::new(Status::Ok);
-        ResponseFields(fields.into_iter().fold(head, |head, (name, value)| head.field(name, value)))
+impl From<ResponseHead> for ResponseFields {
+    /// Keeps the fields of a head for others.
+    fn from(head: ResponseHead) -> ResponseFields {
+        let first = head.first.as_ref().map_or("", |first| &first.0);
+        ResponseFields([first, &head.lines].concat().into())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn written(head: &ResponseHead) -> String {
+        let mut out = Vec::new();
+        head.write_status_line(&mut out);
+        head.write_fields(&mut out);
+        String::from_utf8(out).expect("text")
+    }
 
     #[test]
     fn a_value_that_would_end_its_line_is_left_out() {
@@ -85,7 +111,14 @@ mod tests {
             .field("Zero", "\0")
             .maybe("C", Some(5))
             .maybe("D", None::<u64>);
-        assert_eq!(head.lines(), "A: b\tb\r\nC: 5\r\n");
-        assert_eq!(head.status_line().to_string(), "HTTP/1.1 404 Not Found\r\n");
+        assert_eq!(written(&head), "HTTP/1.1 404 Not Found\r\nA: b\tb\r\nC: 5\r\n");
+    }
+
+    #[test]
+    fn fields_that_were_written_before_come_first() {
+        let before = ResponseFields::from(ResponseHead::new(Status::Ok).field("A", 1).field("B", 2));
+        let head = ResponseHead::with(Status::NotModified, before).field("C", 3);
+        let head = ResponseHead::with(Status::NotModified, head.into());
+        assert_eq!(written(&head), "HTTP/1.1 304 Not Modified\r\nA: 1\r\nB: 2\r\nC: 3\r\n");
     }
 }

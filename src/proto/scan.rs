@@ -3,7 +3,7 @@
 //! The end is found first and the head is parsed after, once: no byte is looked at twice, however slowly a head
 //! arrives. Nothing is judged here but the limits, because past them nothing more is read.
 
-use super::syntax::is_tchar;
+use super::syntax::{find, find_all, is_tchar};
 use super::why::{Reject, Why};
 
 /// The longest request line that is read, in bytes, without its line end (RFC 9112 §3 asks for 8000 at least).
@@ -33,12 +33,12 @@ impl Scan {
     /// an HTTP/0.9 request, or none at all, and nobody who typed it should have to wait.
     pub fn resume<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<usize>, Reject<'b>> {
         let seen = &bytes[..bytes.len().min(HEAD_MAX)];
-        while let Some(length) = seen[self.at..].iter().position(|&byte| byte == b'\n') {
-            let line = without_cr(&seen[self.line..self.at + length]);
-            self.at += length + 1;
-            self.line = self.at;
+        let begin = self.at;
+        for end in find_all(b'\n', &seen[begin..]).map(|at| begin + at) {
+            let line = without_cr(&seen[self.line..end]);
+            self.line = end + 1;
             if self.ends_head(line)? {
-                return Ok(Some(self.at));
+                return Ok(Some(self.line));
             }
         }
         self.at = seen.len();
@@ -102,7 +102,7 @@ pub fn first_line(bytes: &[u8]) -> &[u8] {
 
 /// Splits off the first line, without its line end, as far as it has arrived.
 pub fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
+    let end = find(b'\n', bytes).unwrap_or(bytes.len());
     (without_cr(&bytes[..end]), bytes.get(end + 1..).unwrap_or_default())
 }
 

@@ -9,15 +9,22 @@ macro_rules! statuses {
         }
 
         impl Status {
-            /// The three digits of the status line.
+            /// The three digits.
             pub fn code(self) -> u16 {
                 self as u16
             }
 
-            /// The reason phrase of the status line.
+            /// The reason phrase.
             pub fn reason(self) -> &'static str {
                 match self {
                     $(Status::$name => $reason,)*
+                }
+            }
+
+            /// Code and reason phrase, as they stand in the status line.
+            pub fn line(self) -> &'static str {
+                match self {
+                    $(Status::$name => concat!($code, " ", $reason),)*
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! decided. What comes out is a [`RelPath`], the only thing that files can be opened with.
 
 use super::host::is_host_port;
-use super::syntax::hex_pair;
+use super::syntax::{Few, find, hex_pair};
 use super::why::{Reject, Why};
 
 /// A target taken apart.
@@ -23,8 +23,11 @@ pub struct Target<'b> {
 /// Its bytes are those of the file system, not necessarily UTF-8. The root itself is the empty path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RelPath {
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
+
+/// Most paths fit in without another place in memory.
+type Bytes = Few<u8, 64>;
 
 impl<'b> Target<'b> {
     /// Takes a target apart that names a file: the origin-form `/path?query` or the absolute-form
@@ -45,13 +48,17 @@ impl RelPath {
     /// the root.
     pub fn new(path: &[u8]) -> Option<RelPath> {
         let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
-        path.split(|&byte| byte == b'/').all(is_name).then(|| RelPath { bytes: path.to_vec() })
+        path.split(|&byte| byte == b'/').all(is_name).then(|| RelPath { bytes: path.into() })
     }
 
     /// Returns the path of `name` in this directory.
     pub fn join(&self, name: &RelPath) -> RelPath {
-        let slash: &[u8] = if self.bytes.is_empty() { b"" } else { b"/" };
-        RelPath { bytes: [&self.bytes, slash, &name.bytes].concat() }
+        let mut joined = self.clone();
+        if !self.bytes.is_empty() {
+            joined.bytes.push(b'/');
+        }
+        joined.bytes.extend_from_slice(&name.bytes);
+        joined
     }
 
     /// The path's bytes; empty for the root.
@@ -95,7 +102,7 @@ fn after_authority(raw: &[u8]) -> Result<&[u8], Reject<'_>> {
 /// Empty segments name nothing in a file system and are left out before `..` can go up from one, as in the servers that
 /// often stand in front of this one, so that both read the same path.
 fn resolve(path: &[u8]) -> Result<(RelPath, bool), Why> {
-    let mut resolved = RelPath { bytes: Vec::with_capacity(path.len()) };
+    let mut resolved = RelPath { bytes: Bytes::with_capacity(path.len()) };
     let mut names_directory = true;
     for segment in path.split(|&byte| byte == b'/') {
         let end = resolved.bytes.len();
@@ -117,13 +124,17 @@ fn resolve(path: &[u8]) -> Result<(RelPath, bool), Why> {
     Ok((resolved, names_directory))
 }
 
-fn decode(mut segment: &[u8], name: &mut Vec<u8>) -> Result<(), Why> {
+fn decode(mut segment: &[u8], name: &mut Bytes) -> Result<(), Why> {
     loop {
-        let (byte, rest) = match segment {
+        let (plain, encoded) = segment.split_at(find(b'%', segment).unwrap_or(segment.len()));
+        if plain.contains(&0) {
+            return Err(Why::NulInPath);
+        }
+        name.extend_from_slice(plain);
+        let (byte, rest) = match encoded {
             [] => return Ok(()),
             [b'%', high, low, rest @ ..] => (hex_pair(*high, *low).ok_or(Why::PercentEncoding)?, rest),
-            [b'%', ..] => return Err(Why::PercentEncoding),
-            [byte, rest @ ..] => (*byte, rest),
+            _ => return Err(Why::PercentEncoding),
         };
         match byte {
             0 => return Err(Why::NulInPath),

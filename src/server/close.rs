@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::seats::Dismissal;
 use crate::proto::framing::Persistence;
 use crate::proto::why::{Reject, Why};
 
@@ -59,6 +60,15 @@ impl From<io::Error> for Close {
             io::ErrorKind::UnexpectedEof => Close::FileChanged,
             io::ErrorKind::InvalidData => Close::File(error),
             _ => Close::Io(error),
+        }
+    }
+}
+
+impl From<Dismissal> for Close {
+    fn from(dismissal: Dismissal) -> Close {
+        match dismissal {
+            Dismissal::Evicted => Close::Evicted,
+            Dismissal::Overdue => Close::Idle,
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 /// The stack of a connection's thread. The system gives it memory page by page as it is used.
 const STACK: usize = 256 * 1024;
@@ -20,14 +20,17 @@ pub type Job = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 pub struct Handoff {
     state: Mutex<State>,
-    given: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     waiting_jobs: VecDeque<Job>,
     threads: usize,
-    free_threads: usize,
+    /// The threads that sleep until they are woken. The last to fall asleep is woken first: what it used is still in the
+    /// processor's cache, and those that are never woken end.
+    asleep: Vec<Thread>,
+    /// The threads that will look for a job in a moment, by themselves or because they were woken.
+    looking: usize,
 }
 
 impl Handoff {
@@ -36,8 +39,13 @@ impl Handoff {
     pub fn give(self: &Arc<Self>, job: Job) -> io::Result<()> {
         let mut state = self.lock();
         state.waiting_jobs.push_back(job);
-        if state.waiting_jobs.len() <= state.free_threads {
-            self.given.notify_one();
+        if state.waiting_jobs.len() <= state.looking {
+            return Ok(());
+        }
+        if let Some(thread) = state.asleep.pop() {
+            state.looking += 1;
+            drop(state);
+            thread.unpark();
             return Ok(());
         }
         let handoff = Arc::clone(self);
@@ -68,19 +76,44 @@ impl Handoff {
     }
 
     /// Waits for a job; none when the thread has waited in vain and is to end.
+    ///
+    /// Before it sleeps, the other threads are let run that can: while connections come all the time, the next one is
+    /// often accepted by then, and this thread need not be woken for it.
     fn next_job(&self) -> Option<Job> {
         let mut state = self.lock();
         if state.waiting_jobs.is_empty() {
-            state.free_threads += 1;
-            let waited = self.given.wait_timeout_while(state, PATIENCE, |state| state.waiting_jobs.is_empty());
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            state.free_threads -= 1;
+            state.looking += 1;
+            drop(state);
+            thread::yield_now();
+            state = self.lock();
+            state.looking -= 1;
         }
-        let job = state.waiting_jobs.pop_front();
-        if job.is_none() {
-            state.threads -= 1;
+        let until = Instant::now() + PATIENCE;
+        while state.waiting_jobs.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.threads -= 1;
+                return None;
+            }
+            state = self.sleep(state, left);
         }
-        job
+        state.waiting_jobs.pop_front()
+    }
+
+    /// Sleeps for so long, or until it is woken.
+    fn sleep<'s>(&'s self, mut state: MutexGuard<'s, State>, time: Duration) -> MutexGuard<'s, State> {
+        let thread = thread::current();
+        let id = thread.id();
+        state.asleep.push(thread);
+        drop(state);
+        thread::park_timeout(time);
+        let mut state = self.lock();
+        match state.asleep.iter().rposition(|thread| thread.id() == id) {
+            Some(at) => drop(state.asleep.remove(at)),
+            // Whoever woke this thread has counted it among those that look.
+            None => state.looking -= 1,
+        }
+        state
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -99,7 +132,7 @@ mod tests {
         let (ids, seen) = channel();
         for at in 0..5 {
             // The thread of the job before is free again once it waits with nothing to do.
-            let is_free = |state: &State| state.free_threads == 1 && state.waiting_jobs.is_empty();
+            let is_free = |state: &State| state.asleep.len() == 1 && state.waiting_jobs.is_empty();
             while at > 0 && !is_free(&handoff.lock()) {
                 thread::yield_now();
             }
@@ -112,6 +145,32 @@ mod tests {
         }
         let ids: Vec<_> = seen.iter().take(5).collect();
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    }
+
+    #[test]
+    fn the_last_to_fall_asleep_is_woken_first() {
+        let handoff = Arc::new(Handoff::default());
+        let (ids, seen) = channel();
+        let mut gates = Vec::new();
+        for _ in 0..3 {
+            let (ids, (go, gate)) = (ids.clone(), channel::<()>());
+            gates.push(go);
+            let job = move || {
+                let _ = gate.recv();
+                ids.send(thread::current().id()).expect("the test waits");
+            };
+            handoff.give(Box::new(job)).expect("a thread can be started");
+        }
+        let mut last = None;
+        for (at, go) in gates.into_iter().enumerate() {
+            drop(go);
+            last = seen.recv().ok();
+            while handoff.lock().asleep.len() <= at {
+                thread::yield_now();
+            }
+        }
+        handoff.give(Box::new(move || ids.send(thread::current().id()).expect("the test waits"))).expect("one is free");
+        assert_eq!(seen.recv().ok(), last);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use crate::net::Transport;
 use std::io;
+use std::time::Instant;
 
-/// The room for one read. A browser's head fits in.
-const ROOM: usize = 4096;
+/// The room for the first read. Most heads fit in; a connection keeps the room that its largest head took.
+const ROOM: usize = 1024;
 
-/// Bytes from a client, in order. It holds no more than a head and one read.
+/// Bytes from a client, in order. It holds no more than twice a head.
 #[derive(Debug, Default)]
 pub struct Inbox {
     buffer: Vec<u8>,
@@ -20,9 +21,10 @@ impl Inbox {
         &self.buffer[self.start..self.end]
     }
 
-    /// Reads more bytes, waiting for one at least; 0 when the client sends no more.
-    pub fn fill(&mut self, transport: &mut dyn Transport) -> io::Result<usize> {
-        let count = transport.read(self.room())?;
+    /// Reads more bytes, waiting for one at least, but not longer than until this moment where there is one; 0 when the
+    /// client sends no more.
+    pub fn fill(&mut self, transport: &mut dyn Transport, until: Option<Instant>) -> io::Result<usize> {
+        let count = transport.read(self.room(), until)?;
         self.end += count;
         Ok(count)
     }
@@ -42,9 +44,14 @@ impl Inbox {
             self.start = 0;
         }
         if self.buffer.len() == self.end {
-            self.buffer.resize(self.end + ROOM, 0);
+            self.buffer.resize((self.end * 2).max(ROOM), 0);
         }
         &mut self.buffer[self.end..]
+    }
+
+    /// Reports whether nobody has tried to read yet.
+    pub fn is_new(&self) -> bool {
+        self.buffer.is_empty()
     }
 
     /// Uses up so many bytes.

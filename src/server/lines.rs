@@ -13,7 +13,7 @@ use std::time::Duration;
 const WAITING_MAX: usize = 4 * 1024 * 1024;
 
 /// From so many bytes on, lines are written without waiting for more.
-const ENOUGH: usize = 32 * 1024;
+const ENOUGH: usize = 256 * 1024;
 
 /// How long a line waits for others. On a terminal it does not, and an error does not.
 const DELAY: Duration = Duration::from_millis(200);

@@ -7,6 +7,7 @@
 pub mod access_log;
 pub mod close;
 pub mod connection;
+pub mod desks;
 pub mod handoff;
 pub mod inbox;
 pub mod lines;
@@ -16,6 +17,7 @@ pub mod signals;
 #[cfg(test)]
 mod tests;
 pub mod trace;
+pub mod watch;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -30,6 +32,7 @@ use crate::net::tcp::Tcp;
 use crate::site::{self, Site};
 use access_log::AccessLog;
 use connection::Connection;
+use desks::Desks;
 use handoff::Handoff;
 use lines::Lines;
 use seats::{Seat, Seats};
@@ -65,6 +68,8 @@ pub struct Server {
     pub options: Options,
     /// The site that is served.
     pub site: site::Options,
+    /// What threads answer with.
+    pub desks: Desks,
     /// The connections there are.
     pub seats: Arc<Seats>,
     /// Where requests are logged.
@@ -86,6 +91,9 @@ pub fn run(server: Server, listeners: Vec<Listener>) {
     let (asked, max) = (server.options.max_connections, server.seats.max());
     if max < asked {
         log::warn!("{max} connections at once, not {asked}, because of this process's limit on descriptors");
+    }
+    if let Err(error) = watch::start(&server) {
+        log::error!("connections may wait for ever, because no thread can be started: {error}");
     }
     prefer_throughput();
     let reception = Reception { server: Arc::clone(&server), handoff: Arc::default() };

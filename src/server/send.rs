@@ -6,14 +6,13 @@
 
 use std::io::{ErrorKind, Write};
 use std::ops::Range;
-use std::time::SystemTime;
 
 use super::close::Close;
 use super::seats::Seat;
 use super::trace;
 use crate::files::file::OpenFile;
 use crate::net::Transport;
-use crate::proto::date::HttpDate;
+use crate::proto::date::Stamp;
 use crate::proto::framing::Persistence;
 use crate::proto::request::{Head, Version};
 use crate::site::response::{Body, Response};
@@ -22,7 +21,7 @@ use crate::site::response::{Body, Response};
 const TOGETHER: usize = 64 * 1024;
 
 /// An outbox larger than this gives its memory back once it is empty.
-const KEPT: usize = 8 * 1024;
+pub const KEPT: usize = 8 * 1024;
 
 /// How much of a file is held back until the file has been looked at again.
 const LAST: u64 = 16 * 1024;
@@ -42,8 +41,8 @@ pub struct Reply<'r> {
     pub is_to_head: bool,
     /// Whether the connection goes on.
     pub keep: bool,
-    /// The time for the Date field.
-    pub now: SystemTime,
+    /// The time of the answer.
+    pub stamp: &'r Stamp,
 }
 
 /// What became of an answer.
@@ -76,11 +75,23 @@ impl Outbox {
     /// Sends what has been kept.
     pub fn flush(&mut self, transport: &mut dyn Transport) -> Result<(), Close> {
         if !self.bytes.is_empty() {
-            transport.send(&self.bytes)?;
-            self.bytes.clear();
-            self.bytes.shrink_to(KEPT);
+            let sent = transport.send(&self.bytes);
+            // What was sent in vain must not be sent again: some of it may have arrived.
+            self.clear();
+            sent?;
         }
         Ok(())
+    }
+
+    /// The number of bytes that have been kept.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Forgets what has been kept.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
     }
 
     /// Writes the status line, the fields, and the empty line (RFC 9112 §2.1).
@@ -91,8 +102,12 @@ impl Outbox {
             _ => "",
         };
         let head = &response.head;
-        let date = HttpDate::clamped(reply.now);
-        write!(self.bytes, "{}Date: {date}\r\n{}{connection}", head.status_line(), head.lines()).expect(IN_MEMORY);
+        head.write_status_line(&mut self.bytes);
+        self.bytes.extend_from_slice(b"Date: ");
+        self.bytes.extend_from_slice(reply.stamp.http.as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+        head.write_fields(&mut self.bytes);
+        self.bytes.extend_from_slice(connection.as_bytes());
         if !head.status.is_bodiless() {
             write!(self.bytes, "Content-Length: {}\r\n", response.body.len()).expect(IN_MEMORY);
         }
@@ -110,8 +125,10 @@ impl Outbox {
                 *sent += bytes.len() as u64;
             }
             Body::Bytes(bytes) => self.add(bytes, sent),
-            Body::Shared(content, span) => self.add(&content[span.clone()], sent),
-            Body::Span(file, span) => self.send_span(transport, file, span.clone(), sent)?,
+            Body::Span(file, span) => match file.content() {
+                Some(content) => self.add(&content[span.start as usize..span.end as usize], sent),
+                None => self.send_span(transport, file, span.clone(), sent)?,
+            },
             Body::Parts(file, multipart) => {
                 for (head, span) in &multipart.parts {
                     self.add(head, sent);
@@ -178,4 +195,12 @@ fn copy(transport: &mut dyn Transport, file: &OpenFile, span: &mut Range<u64>) -
 
 fn file_error(error: std::io::Error) -> Close {
     if error.kind() == ErrorKind::UnexpectedEof { Close::FileChanged } else { Close::File(error) }
+}
+
+#[cfg(test)]
+impl Outbox {
+    /// An outbox in which this waits to be sent.
+    pub fn holding(bytes: &[u8]) -> Outbox {
+        Outbox { bytes: bytes.to_vec() }
+    }
 }

@@ -14,7 +14,7 @@ use std::thread;
 use super::*;
 use crate::files::Denied;
 use crate::files::cache::Cache;
-use crate::files::root::Symlinks;
+use crate::files::root::{RootPath, Symlinks};
 use crate::proto::request::FIELDS_MAX;
 use crate::proto::scan::{HEAD_MAX, REQUEST_LINE_MAX};
 use crate::proto::target::RelPath;
@@ -22,25 +22,51 @@ use crate::proto::why::Why;
 use crate::site::errors::{Form, Refusal};
 use crate::site::policy::Policy;
 
-/// A client that says this and then waits, or ends.
-struct Script {
-    says: VecDeque<io::Result<Vec<u8>>>,
+/// A client that says this and then ends.
+struct Script<'s> {
+    says: VecDeque<Said>,
     hears: Vec<u8>,
+    /// How many bytes it still takes before it is too slow, once; none is any number.
+    takes: Option<usize>,
+    end: End,
+    seats: &'s Seats,
 }
 
-impl Transport for Script {
-    fn set_read_deadline(&mut self, _: Instant) {}
+enum Said {
+    Bytes(Vec<u8>),
+    /// Silence for an hour.
+    Nothing,
+    /// A reset.
+    Reset,
+}
 
+/// How the server ended the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Close,
+    Linger,
+    Abort,
+}
+
+impl Transport for Script<'_> {
     fn set_send_pace(&mut self, _: Duration) {}
 
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let Some(piece) = self.says.pop_front() else { return Ok(0) };
-        let mut piece = piece?;
+    fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
+        let mut piece = match self.says.pop_front() {
+            Some(Said::Bytes(piece)) => piece,
+            Some(Said::Reset) => return Err(ErrorKind::ConnectionReset.into()),
+            Some(Said::Nothing) if until.is_some() => return Err(ErrorKind::TimedOut.into()),
+            Some(Said::Nothing) => {
+                self.seats.dismiss_overdue(Instant::now() + Duration::from_secs(3600));
+                return Ok(0);
+            }
+            None => return Ok(0),
+        };
         let count = piece.len().min(into.len());
         let rest = piece.split_off(count);
         into[..count].copy_from_slice(&piece);
         if !rest.is_empty() {
-            self.says.push_front(Ok(rest));
+            self.says.push_front(Said::Bytes(rest));
         }
         Ok(count)
     }
@@ -50,8 +76,16 @@ impl Transport for Script {
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hears.extend_from_slice(bytes);
-        Ok(())
+        match self.takes.take() {
+            Some(count) if count < bytes.len() => {
+                self.hears.extend_from_slice(&bytes[..count]);
+                Err(ErrorKind::TimedOut.into())
+            }
+            _ => {
+                self.hears.extend_from_slice(bytes);
+                Ok(())
+            }
+        }
     }
 
     fn send_more(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -65,9 +99,13 @@ impl Transport for Script {
         self.send(&bytes)
     }
 
-    fn linger(&mut self) {}
+    fn linger(&mut self) {
+        self.end = End::Linger;
+    }
 
-    fn abort(&mut self) {}
+    fn abort(&mut self) {
+        self.end = End::Abort;
+    }
 }
 
 /// A server on a directory of its own, which is removed with it.
@@ -82,8 +120,7 @@ impl House {
         fs::create_dir_all(root.join("dir")).expect("the directory can be made");
         fs::write(root.join("a.txt"), "hello").expect("the file can be written");
         let site = site::Options {
-            root: root.clone(),
-            symlinks: Symlinks::Inside,
+            root: RootPath::new(root.clone(), Symlinks::Inside),
             index: Vec::new(),
             list: false,
             not_found: RelPath::new(b"404.html").expect("plain"),
@@ -97,23 +134,32 @@ impl House {
         let options = Options { max_connections: 10, times, grace: long, show_urls: false };
         let access_log = AccessLog::open(None).expect("there is none");
         let diagnostics = Lines::to_stderr().expect("a thread can be started");
-        House { server: Server { options, site, seats: Seats::new(10), access_log, diagnostics }, root }
+        House {
+            server: Server { options, site, desks: Desks::default(), seats: Seats::new(10), access_log, diagnostics },
+            root,
+        }
     }
 
-    /// What a client hears that says these pieces; an error stands for time that passes in silence.
-    fn hears(&self, says: Vec<io::Result<Vec<u8>>>) -> String {
+    /// What a client hears that says this.
+    fn hears(&self, says: Vec<Said>) -> String {
+        self.converse(says, None).0
+    }
+
+    /// What a client hears that says this, and takes so much in time, and how its connection ends.
+    fn converse(&self, says: Vec<Said>, takes: Option<usize>) -> (String, End) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let peer = listener.local_addr().expect("bound");
         let stream = TcpStream::connect(peer).expect("listening");
         let seat = self.server.seats.take(stream, peer).expect("the house is open");
-        let mut script = Script { says: says.into(), hears: Vec::new() };
+        let mut script =
+            Script { says: says.into(), hears: Vec::new(), takes, end: End::Close, seats: &self.server.seats };
         let site = Site::new(&self.server.site);
         Connection::new(&mut script, &self.server, &site, &seat).run();
-        String::from_utf8(script.hears).expect("the answers are text")
+        (String::from_utf8(script.hears).expect("the answers are text"), script.end)
     }
 
     fn hears_after(&self, bytes: impl AsRef<[u8]>) -> String {
-        self.hears(vec![Ok(bytes.as_ref().to_vec())])
+        self.hears(vec![Said::Bytes(bytes.as_ref().to_vec())])
     }
 
     fn path(&self) -> &Path {
@@ -136,7 +182,7 @@ fn answer_for(why: Why, house: &House) -> String {
     let get = |fields: &str| house.hears_after(request("GET /a.txt HTTP/1.1", fields));
     let line = |line: &str| house.hears_after(request(line, ""));
     let raw = |bytes: &str| house.hears_after(bytes);
-    let silence = |bytes: &str| house.hears(vec![Ok(bytes.into()), Err(ErrorKind::TimedOut.into())]);
+    let silence = |bytes: &str| house.hears(vec![Said::Bytes(bytes.into()), Said::Nothing]);
     match why {
         Why::NotHttp => house.hears_after(b"\x16\x03\x01\x02\x00"),
         Why::RequestLine => line("GET  / HTTP/1.1"),
@@ -225,7 +271,10 @@ fn answer_without_root(house: &House) -> String {
 fn explained(house: &House, denied: Denied) -> String {
     let response = Site::new(&house.server.site).page(Refusal::from(denied), Form::Text);
     let crate::site::response::Body::Bytes(page) = response.body else { panic!("a page is in memory") };
-    format!("{}{}", response.head.status_line(), str::from_utf8(&page).expect("text"))
+    let mut said = Vec::new();
+    response.head.write_status_line(&mut said);
+    said.extend_from_slice(&page);
+    String::from_utf8(said).expect("text")
 }
 
 #[test]
@@ -249,4 +298,45 @@ fn the_limits_that_are_told_are_those_that_hold() {
     {
         assert!(why.explanation().instead.contains(&format!(" {limit} ")), "{why:?}");
     }
+}
+
+const CLOSE: &str = "Connection: close\r\n";
+
+#[test]
+fn what_a_slow_client_did_not_take_is_never_sent_again() {
+    let house = House::new("slow");
+    for fields in ["", CLOSE, "Content-Length: five\r\n"] {
+        let says = || vec![Said::Bytes(request("GET /a.txt HTTP/1.1", fields).into())];
+        let whole = house.hears(says());
+        let (part, end) = house.converse(says(), Some(20));
+        assert_eq!((part.as_str(), end), (&whole[..20], End::Abort), "{fields:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_ends_while_something_may_still_come_is_read_on() {
+    let house = House::new("end");
+    let get = |fields: &str| Said::Bytes(request("GET /a.txt HTTP/1.1", fields).into());
+    let expects = format!("{CLOSE}Expect: 100-continue\r\nContent-Length: 5\r\n");
+    for (says, expected) in [
+        (vec![get("")], End::Close),
+        (vec![get(CLOSE)], End::Close),
+        (vec![Said::Bytes([request("GET /a.txt HTTP/1.1", CLOSE), "more".to_owned()].concat().into())], End::Linger),
+        (vec![get(&expects)], End::Linger),
+        (vec![get("Content-Length: 5\r\n"), Said::Nothing], End::Linger),
+        (vec![Said::Bytes(b"GET / HTTP/1.1\r\n".to_vec()), Said::Nothing], End::Linger),
+        (vec![get(""), Said::Nothing], End::Linger),
+    ] {
+        let (heard, end) = house.converse(says, None);
+        assert_eq!(end, expected, "{heard}");
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_takes_its_desk_back() {
+    let house = House::new("desk");
+    for _ in 0..3 {
+        house.hears(vec![Said::Bytes(request("GET /a.txt HTTP/1.1", "").into()), Said::Reset]);
+    }
+    assert_eq!(house.server.desks.free_count(), 1);
 }

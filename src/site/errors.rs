@@ -6,7 +6,6 @@
 use std::io;
 
 use super::policy::Caching;
-use super::represent::body;
 use super::response::{Body, Response};
 use super::{Request, Site, link, media_type, page};
 use crate::files::Denied;
@@ -117,6 +116,7 @@ impl Site<'_> {
     }
 
     /// Answers with the page for a refusal, in the form that the client would rather have.
+    #[cold]
     pub fn explain(&self, request: &Request<'_>, mut refusal: Refusal) -> Response {
         // That listings are off is for whoever set the site up, so the site's own page does not hide it.
         if refusal.why.status() == Status::NotFound && refusal.why != Why::ListingOff {
@@ -166,7 +166,7 @@ impl Site<'_> {
         let head = self.options.policy.cached_head(Status::NotFound, Caching::Never);
         let head = head.field("Content-Type", media_type::of(path, self.options.charset.as_deref()));
         let head = head.field("Vary", "Accept");
-        Ok(Some(Response { why: Some(why), ..Response::new(head, body(file, whole)) }))
+        Ok(Some(Response { why: Some(why), ..Response::new(head, Body::Span(file, whole)) }))
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Request, Site, link, page};
 use crate::files::dir::{Entry, Kind, OpenDir};
 use crate::files::file::Meta;
 use crate::files::root::Node;
-use crate::json;
+use crate::json::{self, Value};
 use crate::proto::accept::media_weight;
 use crate::proto::date::{HttpDate, Rfc3339};
 use crate::proto::status::Status;
@@ -75,11 +75,11 @@ impl Site<'_> {
         let (media_type, page) = if weight("application/json") > weight("text/html") {
             ("application/json; charset=utf-8", to_json(&listing))
         } else {
-            ("text/html; charset=utf-8", page::listing_html(&listing))
+            ("text/html; charset=utf-8", page::listing_html(&listing).into_bytes())
         };
         let head = self.options.policy.cached_head(Status::Ok, Caching::Revalidate);
         let head = head.field("Content-Type", media_type).field("Vary", "Accept");
-        Ok(Response::new(head, Body::Bytes(page.into_bytes())))
+        Ok(Response::new(head, Body::Bytes(page)))
     }
 
     fn read(&self, target: &Target<'_>, dir: &OpenDir) -> Result<Listing, Refusal> {
@@ -167,23 +167,29 @@ impl Key {
     }
 }
 
-fn to_json(listing: &Listing) -> String {
-    let rows = listing.rows.iter().map(|row| {
-        json::object(&[
-            ("name", json::text(&row.name)),
-            ("href", json::text(&row.href)),
-            ("type", json::text(if row.is_dir { "directory" } else { "file" })),
-            ("size", json::number(row.len)),
-            ("modified", row.modified.map_or(json::null(), |date| json::text(&Rfc3339(date).to_string()))),
-        ])
+fn to_json(listing: &Listing) -> Vec<u8> {
+    let mut entries = Vec::new();
+    json::array(&mut entries, listing.rows.iter(), |out, row| {
+        let modified = row.modified.map_or(Value::Null, |date| Value::Text(Rfc3339(date).to_string().into()));
+        let members = [
+            ("name", Value::Text(row.name.as_str().into())),
+            ("href", Value::Text(row.href.as_str().into())),
+            ("type", Value::Text(if row.is_dir { "directory" } else { "file" }.into())),
+            ("size", Value::Number(row.len)),
+            ("modified", modified),
+        ];
+        json::object(out, &members);
     });
     let members = [
-        ("path", json::text(&listing.path)),
-        ("count", json::number(listing.count as u64)),
-        ("shown", json::number(listing.rows.len() as u64)),
-        ("entries", json::array(rows)),
+        ("path", Value::Text(listing.path.as_str().into())),
+        ("count", Value::Number(listing.count as u64)),
+        ("shown", Value::Number(listing.rows.len() as u64)),
+        ("entries", Value::Written(&entries)),
     ];
-    format!("{}\n", json::object(&members))
+    let mut out = Vec::new();
+    json::object(&mut out, &members);
+    out.push(b'\n');
+    out
 }
 
 #[cfg(test)]

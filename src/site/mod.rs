@@ -14,11 +14,11 @@ pub mod represent;
 pub mod response;
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::files::cache::Cache;
-use crate::files::root::{Root, Symlinks};
+use crate::files::root::{Root, RootPath};
 use crate::proto::host;
 use crate::proto::request::{Head, Method};
 use crate::proto::status::Status;
@@ -33,9 +33,7 @@ use response::{Body, Response};
 #[derive(Debug)]
 pub struct Options {
     /// The document root.
-    pub root: PathBuf,
-    /// Which symbolic links are followed.
-    pub symlinks: Symlinks,
+    pub root: RootPath,
     /// The names of index files, the first one found is sent.
     pub index: Vec<RelPath>,
     /// Whether directories without an index file are listed.
@@ -64,7 +62,7 @@ pub struct Request<'r> {
 /// The site as one connection sees it: the root is resolved once, so that a page and what belongs to it come from one
 /// release where a deploy swaps the root's link.
 pub struct Site<'o> {
-    root: OnceCell<Root>,
+    root: OnceCell<Arc<Root>>,
     options: &'o Options,
 }
 
@@ -80,7 +78,7 @@ impl<'o> Site<'o> {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
-        let root = Root::resolve(&self.options.root, self.options.symlinks).map_err(Refusal::from_root)?;
+        let root = self.options.root.open().map_err(Refusal::from_root)?;
         Ok(self.root.get_or_init(|| root))
     }
 

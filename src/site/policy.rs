@@ -57,6 +57,8 @@ impl Policy {
         let ours = ours.into_iter().filter(|(name, _)| !is_custom(name));
         let theirs = custom.iter().filter(|(name, _)| !is_caching(name));
         let theirs = theirs.map(|(name, value)| (name.as_str(), value.as_str()));
+        let begun = ResponseHead::new(Status::Ok);
+        let common = ours.chain(theirs).fold(begun, |head, (name, value)| head.field(name, value));
         let own_caching: Vec<_> =
             custom.iter().filter(|(name, _)| is_caching(name)).map(|(_, value)| value.as_str()).collect();
         let file_caching = match cache_secs {
@@ -64,7 +66,7 @@ impl Policy {
             secs => format!("max-age={secs}"),
         };
         Policy {
-            common: ResponseFields::new(ours.chain(theirs)),
+            common: common.into(),
             own_caching: (!own_caching.is_empty()).then(|| own_caching.join(", ")),
             file_caching,
         }
@@ -72,7 +74,7 @@ impl Policy {
 
     /// Begins the head of an answer that says nothing of caching.
     pub fn head(&self, status: Status) -> ResponseHead {
-        ResponseHead::new(status).written(&self.common)
+        ResponseHead::with(status, self.common.clone())
     }
 
     /// Begins the head of an answer that may be cached so.

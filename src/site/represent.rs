@@ -2,21 +2,20 @@
 
 use std::fmt::Display;
 use std::hash::{BuildHasher, RandomState};
-use std::ops::Range;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::errors::Refusal;
+use super::media_type::{self, MediaType};
 use super::policy::Caching;
 use super::response::{Body, Response};
-use super::{Request, Site, media_type};
+use super::{Request, Site};
 use crate::files::file::{Instant, OpenFile};
 use crate::proto::conditional::{Validators, Verdict, evaluate};
 use crate::proto::date::HttpDate;
 use crate::proto::etag::ETag;
 use crate::proto::multipart::{self, Multipart, content_range};
 use crate::proto::range::{Selection, select};
-use crate::proto::response::ResponseHead;
+use crate::proto::response::{RepresentationFields, ResponseFields, ResponseHead};
 use crate::proto::status::Status;
 use crate::proto::target::RelPath;
 use crate::proto::why::Why;
@@ -29,54 +28,77 @@ impl Site<'_> {
         let len = file.meta().len;
         let validators = validators(len, file.meta().modified, request.now);
         let honor_range = match evaluate(request.head, &validators) {
-            Verdict::NotModified => return Ok(self.not_modified(&validators)),
             Verdict::Failed => return Err(Why::PreconditionFailed.into()),
+            Verdict::NotModified => {
+                let fields = self.fields(path, &file, &validators, |fields| &fields.not_modified);
+                return Ok(Response::new(ResponseHead::with(Status::NotModified, fields), Body::Empty));
+            }
             Verdict::Proceed { honor_range } => honor_range,
         };
+        let head =
+            |status| ResponseHead::with(status, self.fields(path, &file, &validators, |fields| &fields.with_content));
         let range = request.head.fields.single("Range").filter(|_| honor_range);
-        let media_type = media_type::of(path, self.options.charset.as_deref());
-        let head = |status, media_type: &dyn Display| self.representation_head(status, media_type, &validators);
         let (head, body) = match range.map_or(Selection::Whole, |value| select(value, len)) {
-            Selection::Whole => (head(Status::Ok, &media_type), body(file, 0..len)),
+            Selection::Whole => (head(Status::Ok), Body::Span(file, 0..len)),
             Selection::Unsatisfiable => {
                 let refusal = Refusal::from(Why::RangeUnsatisfiable.because(range.unwrap_or_default()));
                 return Err(refusal.with("Content-Range", format!("bytes */{len}")));
             }
             Selection::Spans(spans) => match <[_; 1]>::try_from(spans) {
                 Ok([span]) => {
-                    let head = head(Status::PartialContent, &media_type);
-                    (head.field("Content-Range", content_range(&span, len)), body(file, span))
+                    let head = head(Status::PartialContent).field("Content-Range", content_range(&span, len));
+                    (head, Body::Span(file, span))
                 }
                 Err(spans) => {
                     let boundary = RandomState::new().hash_one(len);
-                    let head = head(Status::PartialContent, &multipart::content_type(boundary));
-                    (head, Body::Parts(file, Multipart::new(boundary, spans, len, media_type)))
+                    let head = self.head(Status::PartialContent, &multipart::content_type(boundary), &validators);
+                    let media_type = self.media_type(path);
+                    let multipart = Multipart::new(boundary, spans, len, media_type);
+                    (head, Body::Parts(file, Box::new(multipart)))
                 }
             },
         };
         Ok(Response::new(head, body))
     }
 
-    /// The fields of RFC 9110 §15.4.5. Last-Modified is left out, since there is an ETag to guide the cache.
-    fn not_modified(&self, validators: &Validators) -> Response {
-        let head = self.options.policy.cached_head(Status::NotModified, Caching::File);
-        Response::new(head.field("ETag", validators.etag), Body::Empty)
+    /// Returns some of the fields that all answers with this file have. They are written once where they stay the same,
+    /// which they do not while the file is so young that Last-Modified could be in the future.
+    ///
+    /// Writing them anew takes 0.4 µs a request, copying them 0.02.
+    fn fields(
+        &self,
+        path: &RelPath,
+        file: &OpenFile,
+        validators: &Validators,
+        which: impl Fn(&RepresentationFields) -> &ResponseFields,
+    ) -> ResponseFields {
+        let write = || RepresentationFields {
+            with_content: self.head(Status::Ok, &self.media_type(path), validators).into(),
+            not_modified: self.not_modified(validators).into(),
+        };
+        if validators.modified_is_strong {
+            which(file.fields().get_or_init(write)).clone()
+        } else {
+            which(&write()).clone()
+        }
     }
 
-    fn representation_head(&self, status: Status, media_type: &dyn Display, validators: &Validators) -> ResponseHead {
+    fn head(&self, status: Status, media_type: &dyn Display, validators: &Validators) -> ResponseHead {
         let head = self.options.policy.cached_head(status, Caching::File);
         head.field("Content-Type", media_type)
             .field("ETag", validators.etag)
             .maybe("Last-Modified", validators.modified)
             .field("Accept-Ranges", "bytes")
     }
-}
 
-/// Puts some bytes of a file into an answer.
-pub fn body(file: OpenFile, span: Range<u64>) -> Body {
-    match file.content() {
-        Some(content) => Body::Shared(Arc::clone(content), span.start as usize..span.end as usize),
-        None => Body::Span(file, span),
+    /// The fields of RFC 9110 §15.4.5. Last-Modified is left out, since there is an ETag to guide the cache.
+    fn not_modified(&self, validators: &Validators) -> ResponseHead {
+        let head = self.options.policy.cached_head(Status::NotModified, Caching::File);
+        head.field("ETag", validators.etag)
+    }
+
+    fn media_type(&self, path: &RelPath) -> MediaType<'_> {
+        media_type::of(path, self.options.charset.as_deref())
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::files::file::OpenFile;
 use crate::proto::multipart::Multipart;
@@ -29,12 +28,10 @@ pub enum Body {
     Empty,
     /// Bytes in memory.
     Bytes(Vec<u8>),
-    /// Some bytes of a file that is in memory.
-    Shared(Arc<[u8]>, Range<usize>),
     /// Some bytes of a file.
     Span(OpenFile, Range<u64>),
     /// Several spans of a file, in a frame.
-    Parts(OpenFile, Multipart),
+    Parts(OpenFile, Box<Multipart>),
 }
 
 impl Response {
@@ -50,7 +47,6 @@ impl Body {
         match self {
             Body::Empty => 0,
             Body::Bytes(bytes) => bytes.len() as u64,
-            Body::Shared(_, span) => span.len() as u64,
             Body::Span(_, span) => span.end - span.start,
             Body::Parts(_, multipart) => multipart.len(),
         }

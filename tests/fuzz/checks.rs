@@ -18,6 +18,8 @@ use crate::proto::why::Why;
 
 /// A head ends at the same byte in whatever pieces it comes, and what is read from it can be written and read again.
 pub fn head(bytes: &[u8]) {
+    // Nobody parses what was not found to be a head, but if somebody did, it would be no disaster.
+    let _ = Head::parse(bytes);
     let whole = Scan::default().resume(bytes).map_err(|reject| reject.why);
     assert_eq!(scan_bytewise(bytes), whole, "the pieces matter");
     let Ok(Some(length)) = whole else { return };

@@ -76,14 +76,14 @@ impl Raw {
 
 /// What the readers of one test have seen together.
 #[derive(Default)]
-struct Seen {
+pub struct Seen {
     tags: Mutex<HashMap<String, (u64, usize)>>,
 }
 
 impl Seen {
     /// Notes an answer; its tag must belong to no other content.
     #[track_caller]
-    fn note(&self, tag: &str, version: Option<u64>, length: usize) {
+    pub fn note(&self, tag: &str, version: Option<u64>, length: usize) {
         let content = (version.unwrap_or_default(), length);
         let known = *self.tags.lock().expect("no reader panics here").entry(tag.to_owned()).or_insert(content);
         assert_eq!(known, content, "one tag for two contents (version, length): {tag}");
@@ -91,14 +91,14 @@ impl Seen {
 
     /// A race in which the readers have seen but one version proves nothing.
     #[track_caller]
-    fn assert_race(self) {
+    pub fn assert_race(self) {
         let count = self.tags.into_inner().expect("no reader panics here").len();
         assert!(count > 5, "the readers have seen only {count} versions");
     }
 }
 
 /// Raises a flag when it goes, so that a panic on one side ends the other too.
-struct Raise<'a>(&'a AtomicBool);
+pub struct Raise<'a>(pub &'a AtomicBool);
 
 impl Drop for Raise<'_> {
     fn drop(&mut self) {

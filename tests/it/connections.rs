@@ -21,6 +21,7 @@ fn idle(server: &Server) -> Client {
     let mut client = server.connect();
     client.send(GET);
     client.answer().status(200).body("a page\n");
+    server.rests();
     client
 }
 
@@ -297,6 +298,34 @@ fn a_request_that_was_cut_off_is_not_carried_out() {
         let back = String::from_utf8_lossy(&rest);
         assert!(!back.contains("a page"), "{part:?}: {back}");
     }
+}
+
+#[test]
+fn who_promised_to_send_no_more_and_does_still_gets_the_whole_answer() {
+    let folder = site().file("large.bin", vec![b'y'; LARGE]);
+    let server = serve(&folder).start();
+    let mut client = server.connect();
+    client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    client.stream().peek(&mut [0]).expect("the answer begins");
+    client.send("more, although the last request said that there would be no more\r\n".repeat(100));
+    client.answer().status(200).body(vec![b'y'; LARGE]);
+    client.closed();
+}
+
+#[test]
+fn who_is_told_to_be_too_slow_and_goes_on_gets_all_that_was_answered() {
+    // The system takes all of it from the server, but not all of it reaches a client that does not read.
+    let content = vec![b'y'; 1 << 20];
+    let folder = site().file("file.bin", content.clone());
+    let server = serve(&folder).args(&["--header-timeout", "1"]).start();
+    let mut client = server.connect();
+    client.send("GET /file.bin HTTP/1.1\r\nHost: localhost\r\n\r\nPOST / HTTP/1.1\r\nHost: localhost\r\n");
+    client.send("Content-Length: 10\r\n\r\nhello");
+    server.logged(|line| line.contains(" 408 "));
+    client.send("w");
+    client.answer().status(200).body(content);
+    client.answer().status(408);
+    client.closed();
 }
 
 #[test]

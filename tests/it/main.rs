@@ -19,6 +19,7 @@ mod listings;
 mod methods;
 mod multiparts;
 mod names;
+mod never_stale;
 mod operation;
 mod packages;
 mod pages;

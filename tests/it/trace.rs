@@ -71,7 +71,7 @@ fn a_connection_kept_alive_is_told_with_the_reason() {
         let line = ends(&server)[before].clone();
         assert!(line.contains("kept") && line.contains(reason), "{reason} is not the reason: {line}");
         client.finish().closed();
-        told(&server, before + 1);
+        told(&server, before + 2);
     }
 }
 

@@ -1,8 +1,10 @@
 //! Starts the real binary on a free port and ends it with the test.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -122,6 +124,21 @@ impl Server {
     /// The process's id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits until every thread of the process sleeps: what was begun by an answer that a client has read is done.
+    #[track_caller]
+    pub fn rests(&self) {
+        let since = Instant::now();
+        let tasks = format!("/proc/{}/task", self.pid());
+        let sleeps = |task: PathBuf| match fs::read_to_string(task.join("stat")) {
+            Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')),
+            Err(_) => true,
+        };
+        while !fs::read_dir(&tasks).expect("the process is there").flatten().all(|task| sleeps(task.path())) {
+            assert!(since.elapsed() < LIMIT, "the server does not come to rest\n{}", self.stderr.text());
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Sends the process a signal by its name, such as "TERM".

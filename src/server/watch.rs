@@ -1,0 +1,28 @@
+//! The thread that ends connections whose time is up.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use super::Server;
+use super::connection::LINGER;
+
+/// The least time between two looks.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// Starts the thread.
+pub fn start(server: &Arc<Server>) -> io::Result<()> {
+    let server = Arc::clone(server);
+    thread::Builder::new().name("watch".to_owned()).spawn(move || watch(&server))?;
+    Ok(())
+}
+
+/// No connection may wait shorter than for `shortest`, so nothing that begins while this sleeps is due before it wakes.
+fn watch(server: &Server) -> ! {
+    let times = &server.options.times;
+    let shortest = times.header.min(times.idle).min(LINGER).max(PAUSE_MIN);
+    loop {
+        let next = server.seats.dismiss_overdue(Instant::now());
+        thread::sleep(next.unwrap_or(shortest).clamp(PAUSE_MIN, shortest));
+    }
+}

@@ -1,0 +1,117 @@
+//! `serve` beside the servers that people run, on the same machine, in one run.
+//!
+//! `cargo bench --bench server`, or with `-- --workloads small,close --rounds 5 --seconds 2`. It needs wrk, and takes
+//! whichever of the peers are installed. All servers are up at once and take turns, so that what the machine does besides
+//! meets them alike. Each figure is a median over the rounds. A request's processor time is that of all the server's
+//! processes, so it does not depend on how the cores are shared with wrk.
+
+mod load;
+mod servers;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::{env, fs};
+
+use load::{Figures, WORKLOADS, Workload, median};
+use servers::{PEERS, Server, Site};
+
+/// What was asked for on the command line.
+struct Options {
+    workloads: Vec<&'static Workload>,
+    rounds: usize,
+    seconds: usize,
+}
+
+fn main() -> ExitCode {
+    match options().and_then(|options| run(&options).map_err(|error| error.to_string())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(what) => {
+            eprintln!("{what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options { workloads: WORKLOADS.iter().collect(), rounds: 5, seconds: 1 };
+    // Cargo itself says `--bench`.
+    let mut args = env::args().skip(1).filter(|arg| arg != "--bench");
+    while let Some(flag) = args.next() {
+        let value = args.next().ok_or(format!("{flag} needs a value"))?;
+        let number = || value.parse().ok().filter(|&number| number > 0).ok_or(format!("{flag} {value}: no number"));
+        match flag.as_str() {
+            "--rounds" => options.rounds = number()?,
+            "--seconds" => options.seconds = number()?,
+            "--workloads" => options.workloads = value.split(',').map(workload).collect::<Result<_, _>>()?,
+            _ => return Err(format!("{flag} is none of --workloads, --rounds and --seconds")),
+        }
+    }
+    Ok(options)
+}
+
+fn workload(name: &str) -> Result<&'static Workload, String> {
+    let names = || WORKLOADS.iter().map(|workload| workload.name).collect::<Vec<_>>().join(", ");
+    WORKLOADS.iter().find(|workload| workload.name == name).ok_or_else(|| format!("{name} is none of {}", names()))
+}
+
+fn run(options: &Options) -> io::Result<()> {
+    let site = Site::make()?;
+    let (here, missing): (Vec<_>, Vec<_>) = PEERS.iter().partition(|peer| peer.is_installed());
+    let servers: Vec<Server> = here.into_iter().map(|peer| Server::start(peer, &site)).collect::<io::Result<_>>()?;
+    let base = servers.iter().position(|server| server.name() == "nginx").unwrap_or(0);
+    let mut out = io::stdout();
+    describe(&mut out, options, missing.iter().map(|peer| peer.name))?;
+
+    let base_name = servers[base].name();
+    writeln!(
+        out,
+        "| workload | server | requests/s | x {base_name} | us/request | failed |\n|---|---|---|---|---|---|"
+    )?;
+    for workload in &options.workloads {
+        let mut rounds = vec![Vec::new(); servers.len()];
+        // The first round warms everything up.
+        for round in 0..=options.rounds {
+            for (server, figures) in servers.iter().zip(&mut rounds) {
+                let measured = workload.run(server, &site, options.seconds)?;
+                if round > 0 {
+                    figures.push(measured);
+                }
+            }
+        }
+        for (server, figures) in servers.iter().zip(&rounds) {
+            writeln!(out, "| {} | {} |{}", workload.name, server.name(), row(figures, &rounds[base]))?;
+        }
+    }
+    writeln!(out, "\n| server | start to first answer, ms | memory for an idle connection, KiB |\n|---|---|---|")?;
+    for server in &servers {
+        let start = median((0..options.rounds).map(|_| server.time_to_start(&site)).collect::<io::Result<_>>()?);
+        writeln!(out, "| {} | {:.1} | {:.1} |", server.name(), start * 1e3, server.idle_memory()? / 1024.0)?;
+    }
+    Ok(())
+}
+
+fn row(figures: &[Figures], base: &[Figures]) -> String {
+    let ratios = figures.iter().zip(base).map(|(ours, theirs)| ours.per_second / theirs.per_second).collect();
+    let middle = |which: fn(&Figures) -> f64| median(figures.iter().map(which).collect());
+    let failed: u64 = figures.iter().map(|figures| figures.failed).sum();
+    let (per_second, micros) = (middle(|figures| figures.per_second), middle(|figures| figures.cpu_micros));
+    format!(" {per_second:.0} | {:.2} | {micros:.1} | {failed} |", median(ratios))
+}
+
+/// Says where and how this was measured, and what was not there to be measured.
+fn describe(out: &mut impl Write, options: &Options, missing: impl Iterator<Item = &'static str>) -> io::Result<()> {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("an unknown processor");
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cores = std::thread::available_parallelism()?;
+    writeln!(out, "{cores} x {model}, Linux {}", kernel.trim())?;
+    writeln!(
+        out,
+        "medians of {} rounds of {} s; wrk with 1 thread; no access logs\n",
+        options.rounds, options.seconds
+    )?;
+    for name in missing {
+        writeln!(out, "not installed, so not measured: {name}")?;
+    }
+    writeln!(out)
+}

@@ -1,0 +1,272 @@
+//! The servers, how each is told to serve the same files as fast as it can, and what they use.
+
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::param::clock_ticks_per_second;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// How many connections idle while the memory is looked at.
+const IDLE: usize = 500;
+
+/// A server that can be measured.
+pub struct Peer {
+    /// How it is called.
+    pub name: &'static str,
+    command: fn(&Path, &Path, u16) -> io::Result<Command>,
+}
+
+/// The server itself, and those that people run.
+pub const PEERS: [Peer; 5] = [
+    Peer { name: "serve", command: serve },
+    Peer { name: "nginx", command: nginx },
+    Peer { name: "h2o", command: h2o },
+    Peer { name: "lighttpd", command: lighttpd },
+    Peer { name: "caddy", command: caddy },
+];
+
+impl Peer {
+    /// Reports whether the program is there.
+    pub fn is_installed(&self) -> bool {
+        let runs = |program: &str| Command::new(program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        self.name == "serve" || runs(self.name).is_ok()
+    }
+}
+
+fn serve(_: &Path, root: &Path, port: u16) -> io::Result<Command> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_serve"));
+    command.args(["--bind", "127.0.0.1", "--log", "off", "--max-connections", "4000"]);
+    command.arg("--port").arg(port.to_string()).arg("--root").arg(root);
+    Ok(command)
+}
+
+fn nginx(dir: &Path, root: &Path, port: u16) -> io::Result<Command> {
+    let (dir, root) = (dir.display(), root.display());
+    let bodies =
+        ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|kind| format!("{kind}_temp_path {dir}/{kind};"));
+    let conf = format!(
+        "worker_processes 2; daemon off; pid {dir}/pid; error_log {dir}/log crit; worker_rlimit_nofile 16384;\n\
+         events {{ worker_connections 8000; multi_accept on; }}\n\
+         http {{ include /etc/nginx/mime.types; access_log off; sendfile on; tcp_nopush on; tcp_nodelay on;\n\
+         keepalive_timeout 300; keepalive_requests 1000000000; {}\n\
+         open_file_cache max=20000 inactive=60s; open_file_cache_valid 60s; open_file_cache_min_uses 1;\n\
+         server {{ listen 127.0.0.1:{port} reuseport backlog=4096; root {root}; }} }}\n",
+        bodies.concat(),
+    );
+    let file = format!("{dir}/conf");
+    fs::write(&file, conf)?;
+    Ok(with_args("nginx", &["-p", &dir.to_string(), "-c", &file]))
+}
+
+fn h2o(dir: &Path, root: &Path, port: u16) -> io::Result<Command> {
+    let conf = format!(
+        "num-threads: 2\nhttp1-request-timeout: 300\nmax-connections: 8000\nhosts:\n  default:\n    \
+         listen: {{host: 127.0.0.1, port: {port}}}\n    paths:\n      /:\n        file.dir: {}\n",
+        root.display(),
+    );
+    let file = dir.join("conf");
+    fs::write(&file, conf)?;
+    Ok(with_args("h2o", &["-m", "worker", "-c", &file.display().to_string()]))
+}
+
+fn lighttpd(dir: &Path, root: &Path, port: u16) -> io::Result<Command> {
+    let conf = format!(
+        "server.document-root = \"{}\"\nserver.port = {port}\nserver.bind = \"127.0.0.1\"\nserver.max-worker = 2\n\
+         server.max-keep-alive-requests = 0\nserver.max-keep-alive-idle = 300\nserver.max-connections = 8000\n\
+         server.max-fds = 16000\nserver.listen-backlog = 4096\n\
+         mimetype.assign = (\".html\" => \"text/html\", \".bin\" => \"application/octet-stream\")\n",
+        root.display(),
+    );
+    let file = dir.join("conf");
+    fs::write(&file, conf)?;
+    Ok(with_args("lighttpd", &["-D", "-f", &file.display().to_string()]))
+}
+
+fn caddy(dir: &Path, root: &Path, port: u16) -> io::Result<Command> {
+    let conf = format!(
+        "{{\n admin off\n auto_https off\n log {{\n level ERROR\n }}\n}}\n\
+         http://127.0.0.1:{port} {{\n root * {}\n file_server\n}}\n",
+        root.display(),
+    );
+    let file = dir.join("conf");
+    fs::write(&file, conf)?;
+    Ok(with_args("caddy", &["run", "--config", &file.display().to_string(), "--adapter", "caddyfile"]))
+}
+
+fn with_args(program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args);
+    command
+}
+
+/// The files that are served; they are removed at the end.
+pub struct Site {
+    dir: PathBuf,
+    /// Where they are.
+    pub path: PathBuf,
+}
+
+impl Site {
+    /// Makes the files.
+    pub fn make() -> io::Result<Site> {
+        let dir = std::env::temp_dir().join(format!("serve-bench-{}", std::process::id()));
+        let path = dir.join("www");
+        fs::create_dir_all(path.join("many"))?;
+        let text =
+            |length: usize| b"<p>The same line again.</p>\n".iter().copied().cycle().take(length).collect::<Vec<_>>();
+        for (name, length) in
+            [("k1.html", 1 << 10), ("k100.bin", 100 << 10), ("m1.bin", 1 << 20), ("m100.bin", 100 << 20)]
+        {
+            fs::write(path.join(name), text(length))?;
+        }
+        for number in 0..10_000 {
+            fs::write(path.join(format!("many/{number}.html")), text(1 << 10))?;
+        }
+        Ok(Site { dir, path })
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A server that runs; it is ended with this.
+pub struct Server {
+    peer: &'static Peer,
+    process: Child,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+impl Server {
+    /// Starts a server and waits until it answers.
+    pub fn start(peer: &'static Peer, site: &Site) -> io::Result<Server> {
+        let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let dir = site.dir.join(format!("{}-{}", peer.name, addr.port()));
+        fs::create_dir_all(&dir)?;
+        // Some give their rights away and then write into it.
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777))?;
+        let mut command = (peer.command)(&dir, &site.path, addr.port())?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let server = Server { peer, process: command.spawn()?, addr };
+        let end = Instant::now() + Duration::from_secs(20);
+        while server.ask("").is_err() {
+            if Instant::now() > end {
+                return Err(io::Error::other(format!("{} does not answer", peer.name)));
+            }
+            thread::sleep(Duration::from_micros(100));
+        }
+        Ok(server)
+    }
+
+    /// How it is called.
+    pub fn name(&self) -> &'static str {
+        self.peer.name
+    }
+
+    /// The seconds from starting another one like this to its first answer.
+    pub fn time_to_start(&self, site: &Site) -> io::Result<f64> {
+        let began = Instant::now();
+        let _other = Server::start(self.peer, site)?;
+        Ok(began.elapsed().as_secs_f64())
+    }
+
+    /// The field by which a client asks whether what it has is still right; none where the server sends no validator.
+    pub fn condition(&self, path: &str) -> io::Result<Option<String>> {
+        let answer = self.ask_for(path, "Connection: close\r\n")?.1;
+        let fields = || answer.lines().filter_map(|line| line.split_once(':'));
+        let field = |wanted: &str| fields().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value);
+        let etag = field("ETag").map(|tag| format!("If-None-Match:{tag}"));
+        let date = || field("Last-Modified").map(|date| format!("If-Modified-Since:{date}"));
+        Ok(etag.or_else(date))
+    }
+
+    /// The bytes of memory that each of some idle connections adds.
+    pub fn idle_memory(&self) -> io::Result<f64> {
+        let before = self.memory()?;
+        let connections: Vec<_> = (0..IDLE).map(|_| self.ask("")).collect::<io::Result<_>>()?;
+        let added = self.memory()? - before;
+        drop(connections);
+        Ok(added / IDLE as f64)
+    }
+
+    /// The processor time that all its processes have used.
+    pub fn cpu_micros(&self) -> io::Result<f64> {
+        // The 14th and 15th field of proc_pid_stat(5), the first two of which are cut off.
+        let ticks = |stat: &str| -> f64 {
+            let numbers = stat.split(' ').skip(11).take(2);
+            numbers.filter_map(|number| number.parse::<f64>().ok()).sum()
+        };
+        let sum: f64 = self.processes()?.iter().map(|(_, stat)| ticks(stat)).sum();
+        Ok(sum * 1e6 / clock_ticks_per_second() as f64)
+    }
+
+    /// The bytes of memory that all its processes have, shared ones in parts.
+    fn memory(&self) -> io::Result<f64> {
+        let kib = |pid: &str| {
+            let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+            let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).map(str::to_owned);
+            line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()).unwrap_or(0.0)
+        };
+        Ok(self.processes()?.iter().map(|(pid, _)| kib(pid)).sum::<f64>() * 1024.0)
+    }
+
+    /// The processes of the server, each with what the system says of it.
+    fn processes(&self) -> io::Result<Vec<(String, String)>> {
+        let group = self.process.id().to_string();
+        let mut processes = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let pid = entry?.file_name().to_string_lossy().into_owned();
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // The name of the program may hold anything, even parentheses.
+            let Some((_, rest)) = stat.rsplit_once(") ") else { continue };
+            if rest.split(' ').nth(2) == Some(&group) {
+                processes.push((pid, rest.to_owned()));
+            }
+        }
+        Ok(processes)
+    }
+
+    /// Asks for a small file and leaves the connection open.
+    fn ask(&self, fields: &str) -> io::Result<TcpStream> {
+        Ok(self.ask_for("/k1.html", fields)?.0)
+    }
+
+    fn ask_for(&self, path: &str, fields: &str) -> io::Result<(TcpStream, String)> {
+        let mut stream = TcpStream::connect(self.addr)?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")?;
+        let mut answer = String::new();
+        while !answer.contains("\r\n\r\n") {
+            let mut piece = [0; 1024];
+            let count = stream.read(&mut piece)?;
+            if count == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            answer += &String::from_utf8_lossy(&piece[..count]);
+        }
+        if answer.starts_with("HTTP/1.1 200") { Ok((stream, answer)) } else { Err(ErrorKind::InvalidData.into()) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let group = Pid::from_child(&self.process);
+        let _ = kill_process_group(group, Signal::TERM);
+        let end = Instant::now() + Duration::from_secs(5);
+        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(5));
+        }
+        // Whoever is left, the leader or a worker of its.
+        let _ = kill_process_group(group, Signal::KILL);
+        let _ = self.process.wait();
+    }
+}
