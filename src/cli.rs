@@ -71,6 +71,10 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "SERVE_MAX_CONNECTIONS", default_value = "1024")]
     pub max_connections: String,
 
+    /// How many of them may come from one address, or one IPv6 /64 network; 0 sets no limit
+    #[arg(long, value_name = "N", env = "SERVE_MAX_PER_IP", default_value = "0")]
+    pub max_per_ip: String,
+
     /// How long a request may take to arrive
     #[arg(long, value_name = "SECONDS", env = "SERVE_HEADER_TIMEOUT", default_value = "60")]
     pub header_timeout: String,

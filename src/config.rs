@@ -47,14 +47,16 @@ pub struct ConfigError {
 }
 
 impl Config {
-    /// Reads the values of the arguments.
-    pub fn new(args: &Args) -> Result<Config, ConfigError> {
+    /// Reads the values of the arguments. Files kept in memory take no more than a quarter of this many bytes, if there is
+    /// a limit.
+    pub fn new(args: &Args, memory: Option<u64>) -> Result<Config, ConfigError> {
         let symlinks = symlinks(&args.symlinks)?;
         let (root, opened) = root(args.root.as_deref().unwrap_or(OsStr::new(".")), symlinks)?;
         let headers = args.headers.iter().map(|line| header(line)).collect::<Result<Vec<_>, _>>()?;
         let cache_secs = number("--cache", "seconds", &args.cache, 0, u64::from(u32::MAX))?;
         let seconds = |flag, text: &str| number(flag, "seconds", text, 1, 86_400).map(Duration::from_secs);
         let log = log_format(&args.log)?;
+        let cache_memory = number("--cache-memory", "MiB", &args.cache_memory, 0, 1 << 20)? << 20;
         Ok(Config {
             addrs: addrs(&args.bind)?,
             port: number("--port", "ports", &args.port, 0, u64::from(u16::MAX))? as u16,
@@ -66,12 +68,16 @@ impl Config {
                 not_found: not_found(args.not_found.as_deref(), &opened)?,
                 hidden: args.hidden,
                 charset: charset(&args.charset)?,
-                files: Cache::new(number("--cache-memory", "MiB", &args.cache_memory, 0, 1 << 20)? << 20),
+                files: Cache::new(memory.map_or(cache_memory, |memory| cache_memory.min(memory / 4))),
                 policy: Policy::new(cache_secs, &headers),
             },
             server: server::Options {
                 max_connections: number("--max-connections", "connections", &args.max_connections, 1, CONNECTIONS_MAX)?
                     as usize,
+                max_per_ip: match number("--max-per-ip", "connections", &args.max_per_ip, 0, CONNECTIONS_MAX)? {
+                    0 => None,
+                    max => Some(max as usize),
+                },
                 times: Times {
                     header: seconds("--header-timeout", &args.header_timeout)?,
                     idle: seconds("--idle-timeout", &args.idle_timeout)?,

@@ -14,18 +14,18 @@ mod server;
 mod site;
 
 use std::io::{self, ErrorKind, Write};
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::time::SystemTime;
 
 use cli::Args;
 use config::Config;
 use env_logger::Target;
-use net::descriptors::raise_limit;
+use net::limits;
 use net::listener::{BindError, bind_all};
 use proto::date::{HttpDate, Rfc3339};
 use server::Server;
 use server::access_log::AccessLog;
-use server::desks::Desks;
 use server::lines::Lines;
 use server::seats::Seats;
 
@@ -56,16 +56,18 @@ fn start() -> Result<(), (u8, String)> {
         }
         args => args.map_err(|error| (USAGE, cli::explain(&error)))?,
     };
-    let config = Config::new(&args).map_err(|error| (USAGE, error.to_string()))?;
+    let memory = limits::memory();
+    if memory.is_some() {
+        use_one_heap();
+    }
+    let config = Config::new(&args, memory).map_err(|error| (USAGE, error.to_string()))?;
     let diagnostics = Lines::to_stderr().map_err(no_thread)?;
     init_log(&args, diagnostics.clone());
-    let listeners = bind_all(&config.addrs, config.port).map_err(|error| (START, explain(&error)))?;
+    let listeners =
+        bind_all(&config.addrs, config.port, config.server.times.write).map_err(|error| (START, explain(&error)))?;
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
-    let seats = Seats::new(config.server.max_connections.min(raise_limit()));
-    server::run(
-        Server { options: config.server, site: config.site, desks: Desks::default(), seats, access_log, diagnostics },
-        listeners,
-    );
+    let seats = Seats::new(config.server.max_connections.min(limits::connections(memory)), config.server.max_per_ip);
+    server::run(Server::new(config.server, config.site, seats, access_log, diagnostics), listeners);
     Ok(())
 }
 
@@ -86,6 +88,18 @@ fn init_log(args: &Args, output: Lines) {
     });
     builder.target(Target::Pipe(Box::new(output)));
     builder.init();
+}
+
+/// Begins this program anew with one heap for all threads. Otherwise the C library reserves 64 MiB of address space for
+/// each of several heaps; where there is a limit on that, no figure for what is left would hold.
+fn use_one_heap() {
+    const HEAPS: &str = "MALLOC_ARENA_MAX";
+    if std::env::var_os(HEAPS).is_none()
+        && let Ok(program) = std::env::current_exe()
+    {
+        // It only comes back if it fails, and then this process goes on as it is.
+        let _ = Command::new(program).args(std::env::args_os().skip(1)).env(HEAPS, "1").exec();
+    }
 }
 
 fn no_thread(error: io::Error) -> (u8, String) {

@@ -1,15 +1,19 @@
-//! Listening sockets: bound, accepted from, and woken when it is time to stop. The only user of if_addrs.
+//! Listening sockets: bound, accepted from, and ended when it is time to stop. The only user of socket2 and if_addrs.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, bind, listen, shutdown, socket_with, sockopt};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// How many connections wait in the system until they are accepted.
 const BACKLOG: i32 = 4096;
+
+/// How much of an answer the system takes from us before it can send it. What it has sent and nobody has confirmed comes
+/// to that; but without a limit for the rest, a thousand clients that take nothing hold gigabytes of its memory.
+const UNSENT_MAX: u32 = 256 * 1024;
 
 /// How often a free port is looked for that all addresses have.
 const ATTEMPTS: usize = 32;
@@ -51,23 +55,27 @@ pub struct BindError {
 ///
 /// An address of all interfaces (`0.0.0.0`, `::`) is left out where the system does not speak its version of IP, as
 /// long as another is left.
-pub fn bind_all(addrs: &[IpAddr], port: u16) -> Result<Vec<Listener>, BindError> {
-    let mut bound = bind_each(addrs, port);
+///
+/// What is sent on their connections and not confirmed within `patience` ends them.
+pub fn bind_all(addrs: &[IpAddr], port: u16, patience: Duration) -> Result<Vec<Listener>, BindError> {
+    let mut bound = bind_each(addrs, port, patience);
     for _ in 1..ATTEMPTS {
         match &bound {
             // The port that was free on the first address was taken on another.
-            Err(taken) if port == 0 && taken.error.kind() == ErrorKind::AddrInUse => bound = bind_each(addrs, port),
+            Err(taken) if port == 0 && taken.error.kind() == ErrorKind::AddrInUse => {
+                bound = bind_each(addrs, port, patience);
+            }
             _ => break,
         }
     }
     bound
 }
 
-fn bind_each(addrs: &[IpAddr], mut port: u16) -> Result<Vec<Listener>, BindError> {
+fn bind_each(addrs: &[IpAddr], mut port: u16, patience: Duration) -> Result<Vec<Listener>, BindError> {
     let mut listeners: Vec<Listener> = Vec::new();
     for (at, &ip) in addrs.iter().enumerate() {
         let addr = SocketAddr::new(ip, port);
-        match Listener::bind(addr) {
+        match Listener::bind(addr, patience) {
             Ok(listener) => {
                 port = listener.addr.port();
                 listeners.push(listener);
@@ -89,19 +97,21 @@ fn is_unsupported(error: &io::Error) -> bool {
 }
 
 impl Listener {
-    fn bind(addr: SocketAddr) -> io::Result<Listener> {
-        let family = if addr.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        sockopt::set_socket_reuseaddr(&socket, true)?;
+    /// Binds one address. Connections that are accepted inherit the socket's options.
+    fn bind(addr: SocketAddr, patience: Duration) -> io::Result<Listener> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
         if addr.is_ipv6() {
             // IPv4 has a socket of its own, so that every address is shown and logged as what it is.
-            sockopt::set_ipv6_v6only(&socket, true)?;
+            socket.set_only_v6(true)?;
         }
-        // The sockets that are accepted inherit it. Without it, an answer in two segments waits for the client's
-        // delayed acknowledgement, some 40 ms.
-        sockopt::set_tcp_nodelay(&socket, true)?;
-        bind(&socket, &addr)?;
-        listen(&socket, BACKLOG)?;
+        // Without it, an answer in two segments waits for the client's delayed acknowledgement, some 40 ms.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
+        // It holds on after we have closed, so a client that takes nothing does not keep memory of the system for long.
+        socket.set_tcp_user_timeout(Some(patience))?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
         let socket = TcpListener::from(socket);
         Ok(Listener { addr: socket.local_addr()?, socket })
     }
@@ -110,7 +120,7 @@ impl Listener {
     /// been handed over too; then nobody can connect any more. Whatever goes wrong with one accept, the next is tried.
     pub fn accept_all(&self, house: &impl House) {
         self.accept_until_stopped(house);
-        let _ = shutdown(&self.socket, Shutdown::Both);
+        self.shut_down();
     }
 
     fn accept_until_stopped(&self, house: &impl House) {
@@ -140,17 +150,17 @@ impl Listener {
         }
     }
 
-    /// Makes a blocked accept return, by a connection of our own; where that fails, by ending the socket.
-    pub fn wake(&self) {
-        let ip = match self.addr.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        let addr = SocketAddr::new(ip, self.addr.port());
-        if TcpStream::connect_timeout(&addr, Duration::from_millis(500)).is_err() {
-            let _ = shutdown(&self.socket, Shutdown::Both);
+    /// Ends the listening of a house that is stopping. Whoever waits is handed over on this thread too, because another
+    /// that is blocked in accept does not see that it need not wait any more until the socket has ended.
+    pub fn end(&self, house: &impl House) {
+        if self.socket.set_nonblocking(true).is_ok() {
+            self.accept_until_stopped(house);
         }
+        self.shut_down();
+    }
+
+    fn shut_down(&self) {
+        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
     }
 }
 

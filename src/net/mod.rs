@@ -1,6 +1,6 @@
 //! Byte streams with limits of time. No HTTP here, and no log but for the listener's.
 
-pub mod descriptors;
+pub mod limits;
 pub mod listener;
 pub mod scheduling;
 pub mod tcp;
@@ -9,6 +9,15 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::time::{Duration, Instant};
+
+/// Who is told how a client takes what it is sent.
+pub trait Onlooker: Sync {
+    /// The client does not take everything at once; the time for its next 64 KiB begins now.
+    fn client_lags(&self);
+
+    /// The client has taken everything.
+    fn client_caught_up(&self);
+}
 
 /// A connection to a client, as a stream of bytes in each direction.
 ///

@@ -12,7 +12,7 @@ use rustix::fs::sendfile;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 
-use super::Transport;
+use super::{Onlooker, Transport};
 
 /// What the client has to take within each period of its pace.
 const PACE_BYTES: u64 = 64 * 1024;
@@ -20,9 +20,12 @@ const PACE_BYTES: u64 = 64 * 1024;
 /// The most that one system call is asked to send of a file.
 const SENDFILE_MAX: u64 = 256 * 1024;
 
-/// How many times within its period a client that takes nothing is looked at. A system call that sends a file can wait
-/// once for each 64 KiB, so it comes back within a period.
+/// How many times within its period a client that takes nothing is looked at, at least. A system call that sends a file
+/// can wait once for each 64 KiB, so it comes back within a period.
 const LOOKS: u32 = 4;
+
+/// How long a send waits for the client at most until it comes back, so that it is soon known who lags.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The steps in which read timeouts are set, so that nearly equal ones are equal.
 const STEP: Duration = Duration::from_millis(100);
@@ -33,6 +36,7 @@ const LINGER_BYTES: usize = 64 * 1024 * 1024;
 /// A TCP connection. Others may hold the stream too, to end it from outside.
 pub struct Tcp<'s> {
     stream: &'s TcpStream,
+    onlooker: &'s dyn Onlooker,
     /// What the socket's options are set to; zero is no limit.
     read_timeout: Duration,
     send_timeout: Duration,
@@ -43,9 +47,9 @@ pub struct Tcp<'s> {
 
 impl<'s> Tcp<'s> {
     /// Takes a connection over.
-    pub fn new(stream: &'s TcpStream) -> Tcp<'s> {
+    pub fn new(stream: &'s TcpStream, onlooker: &'s dyn Onlooker) -> Tcp<'s> {
         let [read_timeout, send_timeout, pace] = [Duration::ZERO; 3];
-        Tcp { stream, read_timeout, send_timeout, pace, stalled: None }
+        Tcp { stream, onlooker, read_timeout, send_timeout, pace, stalled: None }
     }
 
     /// Makes the next read end at this moment. Between requests there is none, and nothing has to be set.
@@ -65,7 +69,7 @@ impl<'s> Tcp<'s> {
 
     /// Makes a send that waits for the client come back several times within the pace.
     fn arm_send(&mut self) -> io::Result<()> {
-        let timeout = self.pace / LOOKS;
+        let timeout = (self.pace / LOOKS).min(LOOK);
         if timeout != self.send_timeout {
             self.stream.set_write_timeout(Some(timeout))?;
             self.send_timeout = timeout;
@@ -74,7 +78,6 @@ impl<'s> Tcp<'s> {
     }
 
     fn send_flagged(&mut self, mut bytes: &[u8], flags: SendFlags) -> io::Result<()> {
-        self.stalled = None;
         // Most answers fit into the socket's buffer; only one that does not needs a time limit.
         let mut waits = SendFlags::DONTWAIT;
         while !bytes.is_empty() {
@@ -86,6 +89,7 @@ impl<'s> Tcp<'s> {
                 waits = SendFlags::empty();
             }
         }
+        self.all_is_sent();
         Ok(())
     }
 
@@ -110,14 +114,20 @@ impl<'s> Tcp<'s> {
         let now = Instant::now();
         let (since, taken) = self.stalled.unwrap_or((now, 0));
         let taken = taken + sent;
-        if taken >= PACE_BYTES {
-            self.stalled = Some((now, 0));
-        } else if now - since >= self.pace {
+        if taken < PACE_BYTES && now - since >= self.pace {
             return Err(ErrorKind::TimedOut.into());
-        } else {
-            self.stalled = Some((since, taken));
         }
+        if taken >= PACE_BYTES || self.stalled.is_none() {
+            self.onlooker.client_lags();
+        }
+        self.stalled = Some(if taken >= PACE_BYTES { (now, 0) } else { (since, taken) });
         Ok(())
+    }
+
+    fn all_is_sent(&mut self) {
+        if self.stalled.take().is_some() {
+            self.onlooker.client_caught_up();
+        }
     }
 }
 
@@ -156,7 +166,6 @@ impl Transport for Tcp<'_> {
     }
 
     fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()> {
-        self.stalled = None;
         self.arm_send()?;
         while span.start < span.end {
             let wanted = (span.end - span.start).min(SENDFILE_MAX) as usize;
@@ -166,6 +175,7 @@ impl Transport for Tcp<'_> {
             }
             self.progress(sent, wanted)?;
         }
+        self.all_is_sent();
         Ok(())
     }
 

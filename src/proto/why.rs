@@ -215,6 +215,12 @@ reasons! {
     OutOfResources: ServiceUnavailable, "The server has run out of descriptors or memory.",
         "The condition is temporary (RFC 9110 §15.6.4).",
         "Ask again in a few seconds.";
+    NoThread: ServiceUnavailable, "The server cannot start a thread for this connection.",
+        "It needs one for each; the condition is temporary (RFC 9110 §15.6.4).",
+        "Ask again in a few seconds.";
+    TooManyFromAddress: ServiceUnavailable, "There are as many connections from this address as there may be.",
+        "The operator set how many there may be (RFC 9110 §15.6.4).",
+        "Ask again in a second, or end another connection before.";
     FileSystem: InternalServerError, "The file system reported an error.",
         "The server's log tells its operator which one (RFC 9110 §15.6.1).",
         "Ask again; if it stays so, tell the operator.";

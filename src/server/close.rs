@@ -69,6 +69,7 @@ impl From<Dismissal> for Close {
         match dismissal {
             Dismissal::Evicted => Close::Evicted,
             Dismissal::Overdue => Close::Idle,
+            Dismissal::CutOff => Close::SlowClient,
         }
     }
 }

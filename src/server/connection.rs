@@ -11,7 +11,7 @@ use super::access_log::Record;
 use super::close::{Close, Refused};
 use super::desks::Desk;
 use super::inbox::Inbox;
-use super::seats::Seat;
+use super::seats::{Dismissal, Seat};
 use super::send::Reply;
 use super::{Server, trace};
 use crate::net::Transport;
@@ -60,6 +60,11 @@ impl<'c> Connection<'c> {
                 break close;
             }
             patience = self.server.options.times.idle;
+        };
+        let close = match close {
+            // The connection did not break by itself.
+            Close::Io(_) if self.seat.dismissal() == Some(Dismissal::CutOff) => Close::SlowClient,
+            close => close,
         };
         self.end(&close);
         self.server.desks.take_back(&mut self.desk);

@@ -13,18 +13,26 @@ const STACK: usize = 256 * 1024;
 /// How long a thread waits for another connection before it ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Something to be done on a thread of its own.
-pub type Job = Box<dyn FnOnce() + Send>;
-
 /// Hands jobs to threads.
-#[derive(Default)]
-pub struct Handoff {
-    state: Mutex<State>,
+pub struct Handoff<J> {
+    /// What is done with a job, on its thread.
+    work: Box<dyn Fn(J) + Send + Sync>,
+    state: Mutex<State<J>>,
 }
 
-#[derive(Default)]
-struct State {
-    waiting_jobs: VecDeque<Job>,
+/// No thread could be started.
+#[derive(Debug)]
+pub struct NoThread<J> {
+    /// Why.
+    pub error: io::Error,
+    /// What should have been done.
+    pub job: J,
+    /// How many threads there are, none of which is free.
+    pub threads: usize,
+}
+
+struct State<J> {
+    waiting_jobs: VecDeque<J>,
     threads: usize,
     /// The threads that sleep until they are woken. The last to fall asleep is woken first: what it used is still in the
     /// processor's cache, and those that are never woken end.
@@ -33,10 +41,15 @@ struct State {
     looking: usize,
 }
 
-impl Handoff {
-    /// Gives a job to a free thread, or to a new one. Where no thread can be started the error says why; the job then
-    /// waits for the next thread that becomes free, or is dropped where there is none.
-    pub fn give(self: &Arc<Self>, job: Job) -> io::Result<()> {
+impl<J: Send + 'static> Handoff<J> {
+    /// Prepares to do this with each job.
+    pub fn new(work: impl Fn(J) + Send + Sync + 'static) -> Arc<Handoff<J>> {
+        let state = State { waiting_jobs: VecDeque::new(), threads: 0, asleep: Vec::new(), looking: 0 };
+        Arc::new(Handoff { work: Box::new(work), state: Mutex::new(state) })
+    }
+
+    /// Gives a job to a free thread, or to a new one.
+    pub fn give(self: &Arc<Self>, job: J) -> Result<(), NoThread<J>> {
         let mut state = self.lock();
         state.waiting_jobs.push_back(job);
         if state.waiting_jobs.len() <= state.looking {
@@ -50,26 +63,23 @@ impl Handoff {
         }
         let handoff = Arc::clone(self);
         let builder = thread::Builder::new().name("connection".to_owned()).stack_size(STACK);
-        let started = builder.spawn(move || handoff.work());
-        let dropped = match started {
+        match builder.spawn(move || handoff.work()) {
             Ok(_) => {
                 state.threads += 1;
-                None
+                Ok(())
             }
-            Err(_) if state.threads == 0 => state.waiting_jobs.pop_back(),
-            Err(_) => None,
-        };
-        // What a job holds may want other locks when it goes.
-        drop(state);
-        drop(dropped);
-        started.map(|_| ())
+            Err(error) => {
+                let job = state.waiting_jobs.pop_back().expect("it was pushed above, and the lock is held since");
+                Err(NoThread { error, job, threads: state.threads })
+            }
+        }
     }
 
     fn work(&self) {
         while let Some(job) = self.next_job() {
             // A fault in one connection must not take the thread from the next; what it shared is guarded by locks
             // that are left in order.
-            if catch_unwind(AssertUnwindSafe(job)).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| (self.work)(job))).is_err() {
                 log::error!("a connection ended by a fault of the server, which is told above; please report it");
             }
         }
@@ -79,7 +89,7 @@ impl Handoff {
     ///
     /// Before it sleeps, the other threads are let run that can: while connections come all the time, the next one is
     /// often accepted by then, and this thread need not be woken for it.
-    fn next_job(&self) -> Option<Job> {
+    fn next_job(&self) -> Option<J> {
         let mut state = self.lock();
         if state.waiting_jobs.is_empty() {
             state.looking += 1;
@@ -101,7 +111,7 @@ impl Handoff {
     }
 
     /// Sleeps for so long, or until it is woken.
-    fn sleep<'s>(&'s self, mut state: MutexGuard<'s, State>, time: Duration) -> MutexGuard<'s, State> {
+    fn sleep<'s>(&'s self, mut state: MutexGuard<'s, State<J>>, time: Duration) -> MutexGuard<'s, State<J>> {
         let thread = thread::current();
         let id = thread.id();
         state.asleep.push(thread);
@@ -116,7 +126,7 @@ impl Handoff {
         state
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<J>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -126,13 +136,19 @@ mod tests {
     use super::*;
     use std::sync::mpsc::channel;
 
+    type Job = Box<dyn FnOnce() + Send>;
+
+    fn handoff() -> Arc<Handoff<Job>> {
+        Handoff::new(|job: Job| job())
+    }
+
     #[test]
     fn a_thread_serves_one_job_after_another_even_after_a_panic() {
-        let handoff = Arc::new(Handoff::default());
+        let handoff = handoff();
         let (ids, seen) = channel();
         for at in 0..5 {
             // The thread of the job before is free again once it waits with nothing to do.
-            let is_free = |state: &State| state.asleep.len() == 1 && state.waiting_jobs.is_empty();
+            let is_free = |state: &State<Job>| state.asleep.len() == 1 && state.waiting_jobs.is_empty();
             while at > 0 && !is_free(&handoff.lock()) {
                 thread::yield_now();
             }
@@ -141,7 +157,7 @@ mod tests {
                 ids.send(thread::current().id()).expect("the test waits");
                 assert!(at != 2, "a fault on purpose");
             });
-            handoff.give(job).expect("a thread can be started");
+            assert!(handoff.give(job).is_ok());
         }
         let ids: Vec<_> = seen.iter().take(5).collect();
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
@@ -149,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_last_to_fall_asleep_is_woken_first() {
-        let handoff = Arc::new(Handoff::default());
+        let handoff = handoff();
         let (ids, seen) = channel();
         let mut gates = Vec::new();
         for _ in 0..3 {
@@ -159,7 +175,7 @@ mod tests {
                 let _ = gate.recv();
                 ids.send(thread::current().id()).expect("the test waits");
             };
-            handoff.give(Box::new(job)).expect("a thread can be started");
+            assert!(handoff.give(Box::new(job)).is_ok());
         }
         let mut last = None;
         for (at, go) in gates.into_iter().enumerate() {
@@ -169,18 +185,19 @@ mod tests {
                 thread::yield_now();
             }
         }
-        handoff.give(Box::new(move || ids.send(thread::current().id()).expect("the test waits"))).expect("one is free");
+        let job = move || ids.send(thread::current().id()).expect("the test waits");
+        assert!(handoff.give(Box::new(job)).is_ok());
         assert_eq!(seen.recv().ok(), last);
     }
 
     #[test]
     fn a_job_never_waits_while_others_block_the_threads() {
-        let handoff = Arc::new(Handoff::default());
+        let handoff = handoff();
         let (go, gate) = channel::<()>();
         let (done, seen) = channel();
         let blocked = Box::new(move || gate.recv().unwrap_or_default());
-        handoff.give(blocked).expect("a thread can be started");
-        handoff.give(Box::new(move || done.send(()).expect("the test waits"))).expect("another thread");
+        assert!(handoff.give(blocked).is_ok());
+        assert!(handoff.give(Box::new(move || done.send(()).expect("the test waits"))).is_ok());
         seen.recv().expect("the second job is done although the first is not");
         drop(go);
     }

@@ -17,11 +17,12 @@ pub mod signals;
 #[cfg(test)]
 mod tests;
 pub mod trace;
+pub mod turned_away;
 pub mod watch;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,19 +30,23 @@ use crate::net::Transport;
 use crate::net::listener::{self, House, Listener};
 use crate::net::scheduling::prefer_throughput;
 use crate::net::tcp::Tcp;
+use crate::proto::why::Why;
 use crate::site::{self, Site};
 use access_log::AccessLog;
 use connection::Connection;
 use desks::Desks;
-use handoff::Handoff;
+use handoff::{Handoff, NoThread};
 use lines::Lines;
-use seats::{Seat, Seats};
+use seats::{LOOK_AGAIN, NoSeat, Seat, Seats};
+use turned_away::TurnedAway;
 
 /// What the operator asked of the server, apart from the site.
 #[derive(Debug)]
 pub struct Options {
     /// How many connections there may be at once.
     pub max_connections: usize,
+    /// How many of them may come from one address, if there is a limit.
+    pub max_per_ip: Option<usize>,
     /// How long the phases of a connection may take.
     pub times: Times,
     /// How long answers in progress may take to end once the server is asked to stop.
@@ -72,6 +77,8 @@ pub struct Server {
     pub desks: Desks,
     /// The connections there are.
     pub seats: Arc<Seats>,
+    /// The connections that were told that there is no room.
+    pub turned_away: TurnedAway,
     /// Where requests are logged.
     pub access_log: AccessLog,
     /// Where diagnostics go.
@@ -86,30 +93,33 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 pub fn run(server: Server, listeners: Vec<Listener>) {
     let server = Arc::new(server);
     let listeners = Arc::new(listeners);
-    signals::watch(Arc::clone(&server), Arc::clone(&listeners));
+    let reception = Arc::new(Reception::new(&server));
+    let stopped = signals::watch(Arc::clone(&reception), Arc::clone(&listeners));
     announce(&listeners, server.options.show_urls);
     let (asked, max) = (server.options.max_connections, server.seats.max());
     if max < asked {
-        log::warn!("{max} connections at once, not {asked}, because of this process's limit on descriptors");
+        log::warn!(
+            "{max} connections at once, not {asked}, because of this process's limits on descriptors and memory"
+        );
     }
     if let Err(error) = watch::start(&server) {
         log::error!("connections may wait for ever, because no thread can be started: {error}");
     }
     prefer_throughput();
-    let reception = Reception { server: Arc::clone(&server), handoff: Arc::default() };
     let (first, others) = listeners.split_first().expect("there is an address to listen on");
     thread::scope(|scope| {
         for other in others {
             let thread = thread::Builder::new().name("accept".to_owned());
-            if let Err(error) = thread.spawn_scoped(scope, || other.accept_all(&reception)) {
+            if let Err(error) = thread.spawn_scoped(scope, || other.accept_all(&*reception)) {
                 log::error!(
                     "connections to {} are not accepted, because no thread can be started: {error}",
                     other.addr
                 );
             }
         }
-        first.accept_all(&reception);
+        first.accept_all(&*reception);
     });
+    let _ = stopped.recv();
     if !server.seats.wait_until_empty(server.seats.stopped_at() + server.options.grace) {
         log::warn!("{} connections did not end within the grace", server.seats.count());
         server.seats.end_all();
@@ -119,6 +129,18 @@ pub fn run(server: Server, listeners: Vec<Listener>) {
 }
 
 impl Server {
+    /// Puts together what all connections share.
+    pub fn new(
+        options: Options,
+        site: site::Options,
+        seats: Arc<Seats>,
+        access_log: AccessLog,
+        diagnostics: Lines,
+    ) -> Server {
+        let (desks, turned_away) = (Desks::default(), TurnedAway::default());
+        Server { options, site, desks, seats, turned_away, access_log, diagnostics }
+    }
+
     /// Lets the last lines of both logs be written.
     pub fn finish(&self) {
         self.access_log.finish();
@@ -139,17 +161,66 @@ fn announce(listeners: &[Listener], show_urls: bool) {
 /// Receives connections: finds each a seat, then a thread.
 struct Reception {
     server: Arc<Server>,
-    handoff: Arc<Handoff>,
+    handoff: Arc<Handoff<Seat>>,
+    /// When a warning was given last that there are no threads.
+    warned: Mutex<Option<Instant>>,
+}
+
+/// The least time between two warnings of the same kind.
+const WARNING_PAUSE: Duration = Duration::from_secs(10);
+
+impl Reception {
+    fn new(server: &Arc<Server>) -> Reception {
+        let theirs = Arc::clone(server);
+        let handoff = Handoff::new(move |seat| talk(&theirs, &seat));
+        Reception { server: Arc::clone(server), handoff, warned: Mutex::default() }
+    }
+
+    /// Finds a thread for a connection. Where none can be started, another connection makes room; where there is none, this
+    /// one is turned away.
+    fn give_thread(&self, mut seat: Seat) {
+        let mut is_told = false;
+        while let Err(NoThread { error, job, threads }) = self.handoff.give(seat) {
+            seat = job;
+            if !is_told {
+                is_told = true;
+                self.warn_of_threads(&error);
+            }
+            if threads == 0 || self.is_stopping() {
+                let peer = seat.peer;
+                if let Some(stream) = seat.leave() {
+                    self.turn_away(stream, peer, Why::NoThread);
+                }
+                return;
+            }
+            self.make_room();
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Warns, but not again within a moment: who wants to fill the log only has to connect.
+    fn warn_of_threads(&self, error: &io::Error) {
+        let mut last = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= WARNING_PAUSE) {
+            *last = Some(Instant::now());
+            log::warn!("cannot start a thread for a connection: {error}");
+        }
+    }
+
+    fn turn_away(&self, stream: TcpStream, peer: SocketAddr, why: Why) {
+        log::debug!("connection from {peer} turned away: {}", why.explanation().what);
+        self.server.turned_away.answer(stream, why, &self.server.site);
+    }
 }
 
 impl House for Reception {
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let Some(seat) = self.server.seats.take(stream, peer) else { return };
-        let server = Arc::clone(&self.server);
-        if let Err(error) = self.handoff.give(Box::new(move || talk(&server, &seat))) {
-            log::warn!("cannot start a thread for a connection: {error}");
-            self.make_room();
-        }
+        let seat = match self.server.seats.take(stream, peer) {
+            Ok(seat) => seat,
+            Err(NoSeat::Closing) => return,
+            Err(NoSeat::TooManyFromAddress(stream)) => return self.turn_away(stream, peer, Why::TooManyFromAddress),
+        };
+        self.give_thread(seat);
     }
 
     fn make_room(&self) {
@@ -163,7 +234,7 @@ impl House for Reception {
 
 /// Serves one connection from its first byte to its end.
 fn talk(server: &Server, seat: &Seat) {
-    let mut tcp = Tcp::new(seat.stream());
+    let mut tcp = Tcp::new(seat.stream(), seat);
     tcp.set_send_pace(server.options.times.write);
     let site = Site::new(&server.site);
     Connection::new(&mut tcp, server, &site, seat).run();

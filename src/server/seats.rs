@@ -2,24 +2,29 @@
 //! how they are ended from outside.
 //!
 //! A thread that waits in a read cannot be told anything; but ending the reading half of its socket wakes it, and what
-//! has arrived before is still read. That is the only means used here, so whoever is being answered is answered whole.
+//! has arrived before is still read. So whoever is being answered is answered whole, but for a client in a full house
+//! that hardly takes its answer: its connection is ended in both directions.
 //!
 //! How long a connection may idle is kept here too, and not by its socket: that takes a system call to set, and a timer
 //! for each read. With a connection for each request it was 42 µs of processor time instead of 34.
 
 use std::collections::HashMap;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::net::Onlooker;
+
 /// How long a full house waits until it looks again for a connection that can make room.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// All connections.
 #[derive(Debug)]
 pub struct Seats {
     max: usize,
+    /// How many may come from one address, if there is a limit.
+    max_per_ip: Option<usize>,
     taken: Mutex<Taken>,
     left: Condvar,
     /// The number of connections, for those who need not know it exactly.
@@ -39,6 +44,15 @@ pub struct Seat {
     seats: Arc<Seats>,
 }
 
+/// Why a connection gets no seat.
+#[derive(Debug)]
+pub enum NoSeat {
+    /// The house is closing.
+    Closing,
+    /// There are as many connections from its address as there may be.
+    TooManyFromAddress(TcpStream),
+}
+
 #[derive(Debug, Default)]
 struct Taken {
     last_id: u64,
@@ -51,8 +65,10 @@ struct Taken {
 #[derive(Debug)]
 struct Chair {
     stream: TcpStream,
-    /// 0 while a request is being answered. Otherwise the connection waits for its client, and this is twice the
-    /// microseconds from the epoch to when that began, plus 1 in the middle of an exchange.
+    /// Where its client is, as far as it counts for the limit per address.
+    site: IpAddr,
+    /// 0 while a request is being answered. Otherwise the connection waits for its client, and this is since when and
+    /// for what: a [`Waiting`].
     waiting: AtomicU64,
     /// Until when the house lets it wait, in microseconds from the epoch.
     until: AtomicU64,
@@ -60,7 +76,7 @@ struct Chair {
     dismissal: AtomicU8,
 }
 
-/// Why a connection that waits for its client was told to end.
+/// Why a connection was told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Dismissal {
@@ -68,9 +84,28 @@ pub enum Dismissal {
     Evicted = 1,
     /// Because its time is up.
     Overdue = 2,
+    /// To make room for another, in the middle of an answer that was hardly taken.
+    CutOff = 3,
 }
 
-const IN_EXCHANGE: u64 = 1;
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+enum For {
+    /// A request.
+    Request = 0,
+    /// The rest of one, or the client's end.
+    Rest = 1,
+    /// The client to take more of an answer.
+    Taking = 2,
+}
+
+/// Since when a connection waits for its client, in microseconds from the epoch, and for what.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    since: u64,
+    what: For,
+}
 
 /// A time that does not come.
 const NEVER: u64 = u64::MAX;
@@ -78,15 +113,20 @@ const NEVER: u64 = u64::MAX;
 /// From so many connections on, their threads stand in each other's way.
 const CROWD: usize = 256;
 
+/// A client that has not taken the next 64 KiB of its answer for so long lags far enough to make room where nobody else
+/// can. That is 256 KiB a second; the first quarter of a second passes until it is known that it lags.
+const LAG: Duration = Duration::from_millis(250);
+
 /// How long one that was told to make room may take until another is told too.
 const LEAVING: Duration = Duration::from_secs(1);
 
 impl Seats {
-    /// Makes room for so many connections.
-    pub fn new(max: usize) -> Arc<Seats> {
+    /// Makes room for so many connections, and from one address for so many, if there is a limit.
+    pub fn new(max: usize, max_per_ip: Option<usize>) -> Arc<Seats> {
         let taken = Mutex::new(Taken::default());
         Arc::new(Seats {
             max,
+            max_per_ip,
             taken,
             left: Condvar::new(),
             count: AtomicUsize::new(0),
@@ -95,20 +135,29 @@ impl Seats {
         })
     }
 
-    /// Gives a connection a seat. In a full house the connection that has waited longest for its client, idle or in an
-    /// unfinished head, makes room; while all are being answered, this waits. None once the house is closing.
-    pub fn take(self: &Arc<Seats>, stream: TcpStream, peer: SocketAddr) -> Option<Seat> {
+    /// Gives a connection a seat. In a full house the connection that has waited longest for its client makes room: idle,
+    /// in an unfinished request, or lagging behind its answer. While there is none, this waits.
+    ///
+    /// At the limit per address nobody waits; one from there makes room for who comes next, by the same rule. Were it for
+    /// this one, and had it sent a request already, which then is answered, there would be more than the limit.
+    pub fn take(self: &Arc<Seats>, stream: TcpStream, peer: SocketAddr) -> Result<Seat, NoSeat> {
         let mut taken = self.lock();
+        let site = site(peer.ip());
+        if self.max_per_ip.is_some_and(|max| taken.is_full_from(site, max, self.micros(Instant::now()))) {
+            return Err(NoSeat::TooManyFromAddress(stream));
+        }
         while taken.by_id.len() >= self.max {
             if self.is_stopping() {
-                return None;
+                return Err(NoSeat::Closing);
             }
-            taken.evict();
+            taken.evict(self.micros(Instant::now()));
             taken = self.left.wait_timeout(taken, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
         }
         let chair = Arc::new(Chair {
             stream,
-            waiting: AtomicU64::new(waiting_since(self.micros(Instant::now()))),
+            site,
+            // Nobody waits for its client until it has a thread.
+            waiting: AtomicU64::new(0),
             until: AtomicU64::new(NEVER),
             dismissal: AtomicU8::new(0),
         });
@@ -117,12 +166,12 @@ impl Seats {
         taken.by_id.insert(id, Arc::clone(&chair));
         self.count.store(taken.by_id.len(), Ordering::Relaxed);
         drop(taken);
-        Some(Seat { id, peer, chair, seats: Arc::clone(self) })
+        Ok(Seat { id, peer, chair, seats: Arc::clone(self) })
     }
 
     /// Ends the connection that has waited longest for its client, if there is one.
     pub fn evict(&self) {
-        self.lock().evict();
+        self.lock().evict(self.micros(Instant::now()));
     }
 
     /// Ends each connection that at `now` has waited for its client as long as it may, and returns how long it is until
@@ -145,8 +194,7 @@ impl Seats {
         self.stopped_at.get_or_init(Instant::now);
         fence(Ordering::SeqCst);
         for chair in self.lock().by_id.values() {
-            let waiting = chair.waiting.load(Ordering::SeqCst);
-            if waiting != 0 && waiting & IN_EXCHANGE == 0 {
+            if chair.waiting().is_some_and(|waiting| waiting.what == For::Request) {
                 let _ = chair.stream.shutdown(Shutdown::Read);
             }
         }
@@ -201,39 +249,108 @@ impl Seats {
 }
 
 impl Taken {
-    /// Ends the reading of the connection that has waited longest, unless another is about to leave.
-    fn evict(&mut self) {
+    /// Ends the connection that has waited longest, unless another is about to leave.
+    fn evict(&mut self, now: u64) {
         if let Some((id, since)) = self.leaving
-            && self.by_id.contains_key(&id)
+            && self.by_id.get(&id).is_some_and(|chair| chair.is_leaving())
             && since.elapsed() < LEAVING
         {
             return;
         }
-        let since = |chair: &Chair| chair.waiting.load(Ordering::SeqCst);
-        let can_go = |chair: &Chair| since(chair) != 0 && chair.dismissal.load(Ordering::SeqCst) == 0;
-        let longest = self.by_id.iter().filter(|(_, chair)| can_go(chair)).min_by_key(|(_, chair)| since(chair));
-        if let Some((id, chair)) = longest {
+        let could_leave = self.by_id.iter().filter_map(|(id, chair)| Some((chair.could_leave_since(now)?, id, chair)));
+        if let Some((_, id, chair)) = could_leave.min_by_key(|(since, ..)| *since) {
             self.leaving = Some((*id, Instant::now()));
-            chair.dismiss(Dismissal::Evicted);
+            chair.evict();
         }
+    }
+
+    /// Reports whether there are `max` connections from there. Then the one that has waited longest makes room for who
+    /// comes next.
+    fn is_full_from(&self, site: IpAddr, max: usize, now: u64) -> bool {
+        let from_there = self.by_id.values().filter(|chair| chair.site == site);
+        let is_full = from_there.clone().count() >= max;
+        if is_full {
+            let could_leave = from_there.filter_map(|chair| Some((chair.could_leave_since(now)?, chair)));
+            could_leave.min_by_key(|(since, _)| *since).inspect(|(_, chair)| chair.evict());
+        }
+        is_full
+    }
+}
+
+impl Waiting {
+    fn stored(self) -> u64 {
+        (self.since + 1) << 2 | self.what as u64
+    }
+
+    fn read(stored: u64) -> Option<Waiting> {
+        let what = [For::Request, For::Rest, For::Taking].into_iter().find(|what| *what as u64 == stored & 3)?;
+        Some(Waiting { since: (stored >> 2).checked_sub(1)?, what })
     }
 }
 
 impl Chair {
+    fn waiting(&self) -> Option<Waiting> {
+        Waiting::read(self.waiting.load(Ordering::SeqCst))
+    }
+
+    /// Since when it has waited: the connection with the least of this makes room. None where it does not.
+    fn could_leave_since(&self, now: u64) -> Option<u64> {
+        let waiting = self.waiting()?;
+        match (waiting.what, self.dismissal()) {
+            (For::Request | For::Rest, None) => Some(waiting.since),
+            (For::Request | For::Rest, Some(_)) | (For::Taking, Some(Dismissal::CutOff)) => None,
+            (For::Taking, _) if now.saturating_sub(waiting.since) < LAG.as_micros() as u64 => None,
+            (For::Taking, _) => Some(waiting.since),
+        }
+    }
+
+    fn evict(&self) {
+        if self.waiting().is_some_and(|waiting| waiting.what == For::Taking) {
+            self.dismissal.store(Dismissal::CutOff as u8, Ordering::SeqCst);
+            let _ = self.stream.shutdown(Shutdown::Both);
+        } else {
+            self.dismiss(Dismissal::Evicted);
+        }
+    }
+
     /// Makes the connection's thread wake up and find that there is nothing more to read.
     fn dismiss(&self, why: Dismissal) {
         if self.dismissal.compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             let _ = self.stream.shutdown(Shutdown::Read);
         }
     }
+
+    fn dismissal(&self) -> Option<Dismissal> {
+        let said = self.dismissal.load(Ordering::SeqCst);
+        [Dismissal::Evicted, Dismissal::Overdue, Dismissal::CutOff].into_iter().find(|why| *why as u8 == said)
+    }
+
+    /// Reports whether this one, which was told to make room, is about to. It is not where a request had arrived before.
+    fn is_leaving(&self) -> bool {
+        match self.waiting().map(|waiting| waiting.what) {
+            Some(For::Request | For::Rest) => true,
+            Some(For::Taking) | None => self.dismissal() == Some(Dismissal::CutOff),
+        }
+    }
 }
 
-/// What is stored of a connection that waits from this microsecond on.
-fn waiting_since(micros: u64) -> u64 {
-    (micros + 1) << 1
+/// What counts as one address: of IPv6 the network, because whoever has one address there has the others too
+/// (RFC 4291 §2.5.4).
+fn site(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & !u128::from(u64::MAX)).into()),
+    }
 }
 
 impl Seat {
+    /// Gives the place up and returns the connection, unless somebody outside holds it in this moment.
+    pub fn leave(self) -> Option<TcpStream> {
+        let chair = Arc::clone(&self.chair);
+        drop(self);
+        Arc::into_inner(chair).map(|chair| chair.stream)
+    }
+
     /// The connection itself.
     pub fn stream(&self) -> &TcpStream {
         &self.chair.stream
@@ -241,7 +358,7 @@ impl Seat {
 
     /// Says that the connection waits for a request from now on, and for how long at most.
     pub fn wait(&self, patience: Duration) {
-        self.begin(patience, 0);
+        self.begin(patience, For::Request);
         // Either this is seen by whoever stops the house, or that is seen here.
         fence(Ordering::SeqCst);
         if self.seats.is_stopping() {
@@ -252,25 +369,25 @@ impl Seat {
     /// Says that the connection waits for its client to end it, and for how long at most. A stop lets it go on: to end the
     /// reading now would make the system throw away an answer that the client has not read yet.
     pub fn linger(&self, patience: Duration) {
-        self.begin(patience, IN_EXCHANGE);
+        self.begin(patience, For::Rest);
     }
 
-    fn begin(&self, patience: Duration, kind: u64) {
+    fn begin(&self, patience: Duration, what: For) {
         let now = Instant::now();
-        self.chair.until.store(self.seats.micros(now + patience), Ordering::Relaxed);
-        self.chair.waiting.store(waiting_since(self.seats.micros(now)) | kind, Ordering::Release);
+        self.wait_since(self.seats.micros(now), self.seats.micros(now + patience), what);
+    }
+
+    fn wait_since(&self, since: u64, until: u64, what: For) {
+        self.chair.until.store(until, Ordering::Relaxed);
+        self.chair.waiting.store(Waiting { since, what }.stored(), Ordering::Release);
     }
 
     /// Says that some of a request has arrived and the rest is waited for, for a time that is not the house's business:
     /// to end the reading would leave no way to read on after the client has been told. Whoever waited before has waited
     /// since then, so that a client cannot keep a seat by a byte now and then.
     pub fn wait_for_rest(&self) {
-        let since = match self.chair.waiting.load(Ordering::Relaxed) {
-            0 => waiting_since(self.seats.micros(Instant::now())),
-            since => since,
-        };
-        self.chair.until.store(NEVER, Ordering::Relaxed);
-        self.chair.waiting.store(since | IN_EXCHANGE, Ordering::Release);
+        let since = self.chair.waiting().map_or_else(|| self.seats.micros(Instant::now()), |waiting| waiting.since);
+        self.wait_since(since, NEVER, For::Rest);
     }
 
     /// Says that a request is being answered.
@@ -280,8 +397,17 @@ impl Seat {
 
     /// Why the connection was told to end, if it was.
     pub fn dismissal(&self) -> Option<Dismissal> {
-        let said = self.chair.dismissal.load(Ordering::SeqCst);
-        [Dismissal::Evicted, Dismissal::Overdue].into_iter().find(|why| *why as u8 == said)
+        self.chair.dismissal()
+    }
+}
+
+impl Onlooker for Seat {
+    fn client_lags(&self) {
+        self.wait_since(self.seats.micros(Instant::now()), NEVER, For::Taking);
+    }
+
+    fn client_caught_up(&self) {
+        self.answer();
     }
 }
 
@@ -333,7 +459,7 @@ mod tests {
 
     #[test]
     fn in_a_full_house_the_one_that_has_waited_longest_makes_room() {
-        let seats = Seats::new(3);
+        let seats = Seats::new(3, None);
         let (_a, busy) = take(&seats);
         let (_b, old) = take(&seats);
         let (_c, young) = take(&seats);
@@ -355,7 +481,7 @@ mod tests {
 
     #[test]
     fn who_idles_too_long_is_ended_and_nobody_else() {
-        let seats = Seats::new(4);
+        let seats = Seats::new(4, None);
         let (_a, idle) = take(&seats);
         let (_b, in_request) = take(&seats);
         let (_c, busy) = take(&seats);
@@ -378,7 +504,7 @@ mod tests {
 
     #[test]
     fn who_sends_content_behind_an_answered_request_has_not_waited_since_the_beginning() {
-        let seats = Seats::new(2);
+        let seats = Seats::new(2, None);
         let (_a, idle) = take(&seats);
         idle.wait(LONG);
         let (_b, busy) = take(&seats);
@@ -390,12 +516,67 @@ mod tests {
     }
 
     #[test]
+    fn who_hardly_takes_an_answer_makes_room_where_nobody_else_can() {
+        let seats = Seats::new(3, None);
+        let (_a, lagging) = take(&seats);
+        let (_b, busy) = take(&seats);
+        let (_c, idle) = take(&seats);
+        let now = || seats.micros(Instant::now());
+        let micros = |time: Duration| time.as_micros() as u64;
+        lagging.answer();
+        busy.answer();
+        idle.wait(LONG);
+        let_a_microsecond_pass(&seats);
+        lagging.client_lags();
+        let order = |at: u64| [&lagging, &busy, &idle].map(|seat| seat.chair.could_leave_since(at));
+        let [lag, none, wait] = order(now() + micros(LAG));
+        assert!(none.is_none() && wait < lag, "who idles since before goes first: {lag:?} {wait:?}");
+        let_a_microsecond_pass(&seats);
+        idle.wait(LONG);
+        let [lag, _, wait] = order(now() + micros(LAG));
+        assert!(lag < wait, "who has just begun to idle goes last: {lag:?} {wait:?}");
+        idle.answer();
+        assert_eq!(order(now()), [None; 3], "who lags for a moment does not go");
+        lagging.client_caught_up();
+        assert_eq!(order(now() + micros(LONG)), [None; 3]);
+    }
+
+    #[test]
+    fn at_the_limit_of_an_address_nobody_is_let_in_and_the_longest_waiting_makes_room() {
+        let seats = Seats::new(10, Some(2));
+        let (_a, busy) = take(&seats);
+        let (_b, idle) = take(&seats);
+        busy.answer();
+        idle.wait(LONG);
+        for _ in 0..2 {
+            let (_client, server, peer) = pair();
+            assert!(matches!(seats.take(server, peer), Err(NoSeat::TooManyFromAddress(_))));
+        }
+        assert!(idle.dismissal() == Some(Dismissal::Evicted) && busy.dismissal().is_none());
+        let (_client, server, peer) = pair();
+        let elsewhere = SocketAddr::new([192, 0, 2, 1].into(), peer.port());
+        let other = seats.take(server, elsewhere).expect("from elsewhere there are none");
+        drop(idle);
+        take(&seats);
+        drop(other);
+    }
+
+    #[test]
+    fn of_ipv6_a_network_counts_as_one_address() {
+        let site = |text: &str| site(text.parse().expect("an address"));
+        assert_eq!(site("2001:db8:1:2:3:4:5:6"), site("2001:db8:1:2::1"));
+        assert_ne!(site("2001:db8:1:2::1"), site("2001:db8:1:3::1"));
+        assert_ne!(site("192.0.2.1"), site("192.0.2.2"));
+    }
+
+    #[test]
     fn a_closing_house_wakes_who_waits_and_leaves_who_is_being_answered() {
-        let seats = Seats::new(5);
+        let seats = Seats::new(5, None);
         let (_a, idle) = take(&seats);
         let (_b, in_head) = take(&seats);
         let (_c, busy) = take(&seats);
         let (_d, lingering) = take(&seats);
+        [&idle, &in_head, &busy].into_iter().for_each(|seat| seat.wait(LONG));
         in_head.wait_for_rest();
         busy.answer();
         lingering.linger(LONG);

@@ -2,21 +2,28 @@
 
 use std::process;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::Server;
+use super::Reception;
 use crate::net::listener::Listener;
 
-/// Watches for SIGTERM and SIGINT. The first lets what is being answered end; the second ends the process.
-pub fn watch(server: Arc<Server>, listeners: Arc<Vec<Listener>>) {
+/// Watches for SIGTERM and SIGINT. The first ends the listening and lets what is being answered end; then something is
+/// received here. The second ends the process.
+pub(super) fn watch(reception: Arc<Reception>, listeners: Arc<Vec<Listener>>) -> Receiver<()> {
+    let (told, stopped) = channel();
     let mut signals = match Signals::new([SIGTERM, SIGINT]) {
         Ok(signals) => signals,
-        Err(error) => return log::warn!("signals end the server at once, because they cannot be watched: {error}"),
+        Err(error) => {
+            log::warn!("signals end the server at once, because they cannot be watched: {error}");
+            return stopped;
+        }
     };
     let stop = move || {
+        let server = &reception.server;
         for signal in signals.forever() {
             if server.seats.is_stopping() {
                 server.finish();
@@ -24,10 +31,12 @@ pub fn watch(server: Arc<Server>, listeners: Arc<Vec<Listener>>) {
             }
             log::info!("stopping; a second signal stops at once");
             server.seats.stop();
-            listeners.iter().for_each(Listener::wake);
+            listeners.iter().for_each(|listener| listener.end(&*reception));
+            let _ = told.send(());
         }
     };
     if let Err(error) = thread::Builder::new().name("signals".to_owned()).spawn(stop) {
         log::warn!("the server can only be ended by force, because no thread can be started: {error}");
     }
+    stopped
 }

@@ -131,13 +131,10 @@ impl House {
         };
         let long = Duration::from_secs(60);
         let times = Times { header: long, idle: long, write: long };
-        let options = Options { max_connections: 10, times, grace: long, show_urls: false };
+        let options = Options { max_connections: 10, max_per_ip: None, times, grace: long, show_urls: false };
         let access_log = AccessLog::open(None).expect("there is none");
         let diagnostics = Lines::to_stderr().expect("a thread can be started");
-        House {
-            server: Server { options, site, desks: Desks::default(), seats: Seats::new(10), access_log, diagnostics },
-            root,
-        }
+        House { server: Server::new(options, site, Seats::new(10, None), access_log, diagnostics), root }
     }
 
     /// What a client hears that says this.
@@ -230,6 +227,9 @@ fn answer_for(why: Why, house: &House) -> String {
         Why::RangeUnsatisfiable => get("Range: bytes=99-\r\n"),
         Why::KeepsChanging => answer_while_rewritten(house),
         Why::FileSystem => answer_without_root(house),
+        Why::NoThread | Why::TooManyFromAddress => {
+            String::from_utf8(turned_away::answer(why, &house.server.site)).expect("text")
+        }
         // These two only the system can say. The real binary is brought there by the tests
         // `a_file_that_may_not_be_read_is_forbidden_without_a_reason_of_the_system` and
         // `without_a_free_descriptor_a_file_is_refused_and_the_connection_goes_on`.

@@ -22,7 +22,9 @@ fn watch(server: &Server) -> ! {
     let times = &server.options.times;
     let shortest = times.header.min(times.idle).min(LINGER).max(PAUSE_MIN);
     loop {
-        let next = server.seats.dismiss_overdue(Instant::now());
+        let now = Instant::now();
+        let next = server.seats.dismiss_overdue(now);
+        server.turned_away.end(now);
         thread::sleep(next.unwrap_or(shortest).clamp(PAUSE_MIN, shortest));
     }
 }

@@ -315,7 +315,7 @@ fn who_promised_to_send_no_more_and_does_still_gets_the_whole_answer() {
 #[test]
 fn who_is_told_to_be_too_slow_and_goes_on_gets_all_that_was_answered() {
     // The system takes all of it from the server, but not all of it reaches a client that does not read.
-    let content = vec![b'y'; 1 << 20];
+    let content = vec![b'y'; 200 << 10];
     let folder = site().file("file.bin", content.clone());
     let server = serve(&folder).args(&["--header-timeout", "1"]).start();
     let mut client = server.connect();
@@ -392,6 +392,24 @@ fn heads_that_never_end_keep_nobody_out() {
     for _ in 0..8 {
         idle(&server);
     }
+}
+
+#[test]
+fn answers_that_are_hardly_taken_keep_nobody_out() {
+    let folder = site().file("large.bin", vec![b'y'; LARGE]);
+    let server = serve(&folder).args(&["--max-connections", "4"]).start();
+    let mut slow: Vec<Client> = (0..4).map(|_| server.connect()).collect();
+    for client in &mut slow {
+        client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        client.stream().peek(&mut [0]).expect("the answer begins");
+    }
+    idle(&server);
+    let line = server.logged(|line| line.contains("large.bin"));
+    let sent: usize = line.rsplit(' ').next().and_then(|bytes| bytes.parse().ok()).expect("the line ends in a number");
+    assert!(sent < LARGE, "the answer was broken off, and the log says where: {line}");
+    let received: Vec<usize> = slow.iter_mut().map(|client| client.rest().len()).collect();
+    let broken_off = received.iter().filter(|bytes| **bytes < LARGE).count();
+    assert_eq!(broken_off, 1, "one makes room, the others get all they asked for: {received:?}");
 }
 
 #[test]

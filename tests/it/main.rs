@@ -11,6 +11,7 @@ mod connections;
 mod directories;
 mod files;
 mod framing;
+mod full_house;
 mod hostile;
 mod hosts;
 mod limits;

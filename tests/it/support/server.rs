@@ -68,6 +68,19 @@ impl Starter {
         self
     }
 
+    /// Has another program start it, which is given these arguments and then the command line.
+    pub fn under(self, program: &str, args: &[&str]) -> Starter {
+        let mut command = Command::new(program);
+        command.args(args).arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Starter { command }
+    }
+
     /// Starts it and waits until it says where it listens.
     pub fn start(mut self) -> Server {
         self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,0 +1,122 @@
+//! What happens when the system has no more to give: descriptors, threads, memory. Who comes then waits or is told to
+//! come again, who is there goes on, and it passes by itself.
+
+use std::process::Command;
+
+use crate::support::{Client, Folder, Server, serve};
+
+const GET: &str = "GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// The limit on threads counts those of all processes of a user, so this one is nobody else's.
+const AS_NOBODY_ELSE: [&str; 3] = ["--reuid", "65117", "--clear-groups"];
+
+fn site() -> Folder {
+    Folder::new().file("page.txt", "a page\n")
+}
+
+#[test]
+#[ignore = "needs prlimit"]
+fn with_few_descriptors_everybody_is_answered() {
+    let folder = site();
+    everybody_is_answered(&serve(&folder).under("prlimit", &["--nofile=64:64"]).start(), 32);
+}
+
+#[test]
+#[ignore = "needs prlimit"]
+fn with_little_memory_everybody_is_answered() {
+    let folder = site();
+    for (mebibytes, connections) in [("40", 40), ("400", 500)] {
+        let limit = format!("--as={}", mebibytes.to_owned() + "000000");
+        everybody_is_answered(&serve(&folder).under("prlimit", &[&limit]).start(), connections);
+    }
+}
+
+/// Far more clients come than there is room for, and stay; each is answered, and so many at least are kept.
+fn everybody_is_answered(server: &Server, kept: usize) {
+    let mut clients: Vec<Client> = Vec::new();
+    for _ in 0..700 {
+        let mut client = server.connect();
+        client.send(GET).answer().status(200).body("a page\n");
+        clients.push(client);
+    }
+    server.rests();
+    // The last to come are those that have waited shortest.
+    for client in clients.iter_mut().rev().take(kept) {
+        client.send(GET).answer().status(200).body("a page\n");
+    }
+    drop(clients);
+    server.get("/page.txt").status(200).body("a page\n");
+}
+
+#[test]
+#[ignore = "needs setpriv"]
+fn where_no_thread_can_be_started_who_comes_takes_one_over_or_is_told_to_come_again() {
+    let folder = site();
+    let server = serve(&folder).under("setpriv", &AS_NOBODY_ELSE).start();
+    let threads = threads(&server);
+    limit_threads(&server, threads);
+    let answer = server.get("/page.txt").status(503).has("Retry-After", "1").has("Connection", "close");
+    assert!(answer.text().contains("cannot start a thread"), "{}", answer.exchange);
+    server.said(|line| line.contains("cannot start a thread"));
+
+    limit_threads(&server, threads + 2);
+    let mut first = server.connect();
+    first.send(GET).answer().status(200);
+    server.rests();
+    let mut second = server.connect();
+    second.send(GET).answer().status(200);
+    server.rests();
+    let mut third = server.connect();
+    third.send(GET).answer().status(200);
+    first.closed();
+    second.still_open();
+
+    limit_threads(&server, threads + 3);
+    server.connect().send(GET).answer().status(200);
+    second.still_open();
+    third.still_open();
+}
+
+#[test]
+fn an_address_has_no_more_connections_than_it_may() {
+    let folder = site();
+    for start in [
+        serve(&folder).args(&["--max-per-ip", "2"]),
+        serve(&folder).env("SERVE_MAX_PER_IP", "2"),
+        serve(&folder).args(&["--max-per-ip", "2"]).env("SERVE_MAX_PER_IP", "3"),
+    ] {
+        let server = start.start();
+        let mut idle: Vec<Client> = (0..2).map(|_| server.connect()).collect();
+        for client in &mut idle {
+            client.send(GET).answer().status(200);
+            server.rests();
+        }
+        let answer = server.get("/page.txt").status(503).has("Retry-After", "1").has("Connection", "close");
+        assert!(answer.text().contains("from this address"), "{}", answer.exchange);
+        idle[0].closed();
+        idle[1].still_open();
+        server.rests();
+        server.get("/page.txt").status(200);
+        idle[1].still_open();
+    }
+}
+
+#[test]
+fn without_a_limit_an_address_may_have_all_connections() {
+    let folder = site();
+    let server = serve(&folder).args(&["--max-connections", "50", "--max-per-ip", "0"]).start();
+    let mut clients: Vec<Client> = (0..50).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(|client| client.still_open());
+    clients.iter_mut().for_each(|client| client.still_open());
+}
+
+fn threads(server: &Server) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("the process is there");
+    tasks.count() as u64
+}
+
+fn limit_threads(server: &Server, most: u64) {
+    let mut command = Command::new("setpriv");
+    command.args(AS_NOBODY_ELSE).args(["prlimit", "--pid", &server.pid().to_string(), &format!("--nproc={most}:")]);
+    assert!(command.status().expect("setpriv runs").success(), "the limit can be set");
+}
