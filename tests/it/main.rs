@@ -8,6 +8,7 @@ mod clients;
 mod command_limits;
 mod command_line;
 mod connections;
+mod decisions;
 mod directories;
 mod files;
 mod framing;

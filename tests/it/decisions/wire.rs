@@ -1,0 +1,60 @@
+//! One kept connection on which requests go out by the dozen before the first answer is read.
+//!
+//! [`Client`](crate::support::Client) remembers all that was ever said, for its messages. Over 10^5 exchanges that is
+//! too much.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::support::Answer;
+
+pub struct Wire {
+    stream: BufReader<TcpStream>,
+}
+
+impl Wire {
+    pub fn connect(addr: SocketAddr) -> Wire {
+        let stream = TcpStream::connect(addr).expect("the server accepts the connection");
+        stream.set_nodelay(true).expect("the option can be set");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("the option can be set");
+        Wire { stream: BufReader::with_capacity(64 * 1024, stream) }
+    }
+
+    /// Sends requests together.
+    pub fn send(&mut self, requests: &[String]) {
+        self.stream.get_mut().write_all(requests.concat().as_bytes()).expect("the server reads on");
+    }
+
+    /// Reads the next answer, which is the one to this request.
+    pub fn answer(&mut self, request: &str) -> Answer {
+        let mut exchange = request.to_owned();
+        let status_line = self.line(&mut exchange);
+        assert!(status_line.starts_with("HTTP/1.1 "), "no answer begins here\n{exchange}");
+        let status = status_line[9..12].parse().unwrap_or_else(|_| panic!("no status\n{exchange}"));
+        let mut answer = Answer { status, status_line, fields: Vec::new(), body: Vec::new(), exchange: String::new() };
+        loop {
+            let line = self.line(&mut exchange);
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("no field: {line:?}\n{exchange}"));
+            answer.fields.push((name.to_owned(), value.to_owned()));
+        }
+        answer.exchange = exchange;
+        let has_content = !request.starts_with("HEAD ") && !matches!(status, 204 | 304);
+        if has_content {
+            let length = answer.field("Content-Length").parse().expect("a length");
+            answer.body.resize(length, 0);
+            self.stream.read_exact(&mut answer.body).expect("the content is as long as it says");
+        }
+        answer
+    }
+
+    fn line(&mut self, exchange: &mut String) -> String {
+        let from = exchange.len();
+        let count = self.stream.read_line(exchange).unwrap_or_else(|error| panic!("no line: {error}\n{exchange}"));
+        assert!(count > 0, "the server closed\n{exchange}");
+        exchange[from..].trim_end_matches("\r\n").to_owned()
+    }
+}
