@@ -12,4 +12,4 @@ mod server;
 pub use answer::Answer;
 pub use client::Client;
 pub use folder::Folder;
-pub use server::{Server, run, serve};
+pub use server::{Server, Starter, run, serve};

@@ -1,0 +1,413 @@
+//! A file system that fails: every error of every system call gives a definite answer, one line of the access log, and a
+//! server that goes on.
+//!
+//! The errors come from strace, which puts them in the place of what the kernel says to the real server. Here is what
+//! goes wrong before an answer begins; `faults_sending` has what goes wrong later.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::strace::Strace;
+use crate::support::{Answer, Client, Folder, Server, Starter, serve};
+
+/// One request while a system call fails, and what is to come of it.
+struct Case {
+    target: &'static str,
+    /// What strace is to inject, and only where a call is given this path, unless that is empty.
+    fault: &'static str,
+    path: &'static str,
+    status: u16,
+    /// What the content says.
+    says: &'static str,
+    /// The error that the operator is warned of; empty where there is nothing to warn of.
+    warned: &'static str,
+}
+
+type Row = (&'static str, u16, &'static str, &'static str);
+
+/// The cases of one target and path: the fault, the status, what the content says, and the error that is warned of.
+fn cases(target: &'static str, path: &'static str, rows: &[Row]) -> Vec<Case> {
+    let case = |&(fault, status, says, warned): &Row| Case { target, fault, path, status, says, warned };
+    rows.iter().map(case).collect()
+}
+
+const FAILED: &str = "The file system reported an error.";
+const NOTHING: &str = "There is nothing here.";
+const UNREADABLE: &str = "This file may not be read by the server.";
+const EXHAUSTED: &str = "The server has run out of descriptors or memory.";
+const CHANGING: &str = "The file is being rewritten at this moment.";
+const NO_LISTING: &str = "This directory has no index file, and directories are not listed.";
+
+fn site() -> Folder {
+    let folder = Folder::new().file("a.txt", "hello").file("large.bin", vec![b'x'; 1 << 20]);
+    let folder = folder.file("d/one.txt", "one").file("d/two.txt", "two").link("d/link.txt", "one.txt");
+    folder.file("i/index.html", "index")
+}
+
+/// Starts a server that keeps no file in memory, so that every request asks the file system for everything.
+fn start(folder: &Folder, args: &[&str]) -> Server {
+    telling(folder).args(&["--cache-memory", "0"]).args(args).start()
+}
+
+/// Begins a server whose logs say what [`Told`] reads.
+pub fn telling(folder: &Folder) -> Starter {
+    serve(folder).args(&["--log", "json", "-vv"])
+}
+
+/// Goes through the cases, each on a connection of its own, and asserts what the client and the operator see of them.
+#[track_caller]
+fn check(folder: &Folder, server: &Server, cases: &[Case]) {
+    for (number, case) in cases.iter().enumerate() {
+        let mut client = server.connect();
+        client.still_open();
+        let strace = Strace::attach(server, &[case.fault], case.path);
+        let answer = ask(&mut client, &format!("{}?{number}.", case.target));
+        assert_eq!(answer.status, case.status, "{} on {:?}\n{}", case.fault, case.path, answer.exchange);
+        let retry_after: &[&str] = if case.status == 503 { &["1"] } else { &[] };
+        assert_eq!(answer.all("Retry-After"), retry_after, "{}", case.fault);
+        let root = folder.path().to_str().expect("the path is text");
+        answer.says(case.says).never_says(root).never_says("os error");
+        strace.detach();
+        ask(&mut client, "/a.txt").status(200).body("hello");
+        server.get("/a.txt").status(200).body("hello");
+    }
+    let told = Told::by(server);
+    for (number, case) in cases.iter().enumerate() {
+        let lines = told.lines(&format!("{}?{number}.", case.target));
+        assert_eq!(lines.len(), 1, "{} on {:?}: {lines:?}", case.fault, case.path);
+        assert_eq!(lines[0]["status"], case.status, "{}", case.fault);
+        assert_eq!(lines[0]["broken_off"], Value::Null, "{}", case.fault);
+    }
+    let expected: Vec<_> = cases.iter().filter(|case| !case.warned.is_empty()).collect();
+    assert_eq!(told.warnings.len(), expected.len(), "{:#?}", told.warnings);
+    for (case, warning) in expected.iter().zip(&told.warnings) {
+        assert!(warning.contains(case.warned) && warning.contains(case.target), "{}: {warning}", case.fault);
+    }
+}
+
+/// Asks on a connection that is kept.
+#[track_caller]
+pub fn ask(client: &mut Client, target: &str) -> Answer {
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer()
+}
+
+/// What a server with a log in JSON and with `-vv` has told its operator until now.
+pub struct Told {
+    lines: Vec<Value>,
+    /// The warnings and errors, in their order.
+    pub warnings: Vec<String>,
+}
+
+impl Told {
+    /// Asks for one thing more: once that is in both logs, whatever was before it is too.
+    #[track_caller]
+    pub fn by(server: &Server) -> Told {
+        server.ask("OPTIONS /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").status(204);
+        server.logged(|line| line.contains("/last"));
+        server.said(|line| line.contains("/last"));
+        let is_warning = |line: &String| ["WARN", "ERROR", "panicked"].iter().any(|word| line.contains(word));
+        let lines = server.log().iter().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+        Told { lines, warnings: server.diagnostics().into_iter().filter(is_warning).collect() }
+    }
+
+    /// The lines of the access log for this target.
+    pub fn lines(&self, target: &str) -> Vec<&Value> {
+        self.lines.iter().filter(|line| line["target"] == target).collect()
+    }
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_file_that_cannot_be_opened_is_answered_by_the_reason() {
+    let folder = site();
+    let server = start(&folder, &[]);
+    let rows = [
+        ("openat2:error=ENOENT", 404, NOTHING, ""),
+        ("openat2:error=ENOTDIR", 404, NOTHING, ""),
+        ("openat2:error=ELOOP", 404, NOTHING, ""),
+        ("openat2:error=EXDEV", 404, NOTHING, ""),
+        ("openat2:error=ENXIO", 404, NOTHING, ""),
+        ("openat2:error=ENODEV", 404, NOTHING, ""),
+        // Names that some file systems cannot have: too long, of wrong characters, not of UTF-8.
+        ("openat2:error=ENAMETOOLONG", 404, NOTHING, ""),
+        ("openat2:error=EINVAL", 404, NOTHING, ""),
+        ("openat2:error=EACCES", 403, UNREADABLE, ""),
+        ("openat2:error=EPERM", 403, UNREADABLE, ""),
+        ("openat2:error=EMFILE", 503, EXHAUSTED, "Too many open files"),
+        ("openat2:error=ENFILE", 503, EXHAUSTED, "Too many open files in system"),
+        ("openat2:error=ENOMEM", 503, EXHAUSTED, "Cannot allocate memory"),
+        ("openat2:error=EIO", 500, FAILED, "Input/output error"),
+        ("openat2:error=ESTALE", 500, FAILED, "Stale file handle"),
+        ("openat2:error=EUCLEAN", 500, FAILED, "Structure needs cleaning"),
+        ("openat2:error=ETIMEDOUT", 500, FAILED, "Connection timed out"),
+        ("openat2:error=ENOTCONN", 500, FAILED, "endpoint is not connected"),
+        // Others that rename and signals that come disturb a lookup; it is tried again, and not for ever.
+        ("openat2:error=EAGAIN:when=1..3", 200, "hello", ""),
+        ("openat2:error=EINTR:when=1..3", 200, "hello", ""),
+        ("openat2:error=EAGAIN", 503, EXHAUSTED, "Resource temporarily unavailable"),
+        ("openat2:error=EINTR", 500, FAILED, "Interrupted system call"),
+    ];
+    check(&folder, &server, &cases("/a.txt", "a.txt", &rows));
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn an_index_that_cannot_be_opened_is_not_hidden_by_a_listing() {
+    let folder = site();
+    for (args, without_index, says) in [(&["--list"][..], 200, "<table"), (&[], 404, NO_LISTING)] {
+        let server = start(&folder, args);
+        let rows = [
+            ("openat2:error=ENOENT", without_index, says, ""),
+            ("openat2:error=ELOOP", without_index, says, ""),
+            ("openat2:error=ENAMETOOLONG", without_index, says, ""),
+            ("openat2:error=EACCES", 403, UNREADABLE, ""),
+            ("openat2:error=EMFILE", 503, EXHAUSTED, "Too many open files"),
+            ("openat2:error=EIO", 500, FAILED, "Input/output error"),
+            ("openat2:error=EAGAIN:when=1..3", 200, "index", ""),
+        ];
+        check(&folder, &server, &cases("/i/", "i/index.html", &rows));
+    }
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_directory_that_cannot_be_opened_is_answered_by_the_reason() {
+    let folder = site();
+    let server = start(&folder, &["--list"]);
+    let rows = [
+        ("openat2:error=ENOENT", 404, NOTHING, ""),
+        ("openat2:error=ENOTDIR", 404, NOTHING, ""),
+        ("openat2:error=EACCES", 403, UNREADABLE, ""),
+        ("openat2:error=EMFILE", 503, EXHAUSTED, "Too many open files"),
+        ("openat2:error=EIO", 500, FAILED, "Input/output error"),
+    ];
+    for target in ["/d/", "/d"] {
+        let server = start(&folder, &["--list"]);
+        check(&folder, &server, &cases(target, "d", &rows));
+    }
+    // Only who asks for the entries has to read them.
+    let rows = [
+        ("openat:error=ENOENT", 404, NOTHING, ""),
+        ("openat:error=EACCES", 403, UNREADABLE, ""),
+        ("openat:error=EMFILE", 503, EXHAUSTED, "Too many open files"),
+        ("openat:error=EIO", 500, FAILED, "Input/output error"),
+    ];
+    check(&folder, &server, &cases("/d/", ".", &rows));
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_page_of_the_site_for_what_is_not_there_that_cannot_be_opened_changes_no_status() {
+    let folder = site().file("404.html", "the site's own");
+    let server = start(&folder, &[]);
+    let rows = [
+        ("openat2:error=ENOENT", 404, NOTHING, ""),
+        ("openat2:error=ELOOP", 404, NOTHING, ""),
+        ("openat2:error=EACCES", 404, NOTHING, ""),
+        ("openat2:error=EMFILE", 404, NOTHING, ""),
+        ("openat2:error=EIO", 404, NOTHING, ""),
+        ("openat2:error=EAGAIN:when=1..3", 404, "the site's own", ""),
+    ];
+    check(&folder, &server, &cases("/nothing", "404.html", &rows));
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn an_open_file_that_cannot_be_asked_about_is_an_error_of_the_server() {
+    let folder = site();
+    let server = start(&folder, &["--list"]);
+    let rows = [
+        ("fstat:error=EIO", 500, FAILED, "Input/output error"),
+        ("fstat:error=ESTALE", 500, FAILED, "Stale file handle"),
+        ("fstat:error=ENOMEM", 503, EXHAUSTED, "Cannot allocate memory"),
+    ];
+    let mut table = cases("/a.txt", "", &rows);
+    table.extend(cases("/d/", "", &rows));
+    // After the file has been read.
+    table.extend(cases("/a.txt", "", &[("fstat:error=EIO:when=2", 500, FAILED, "Input/output error")]));
+    table.extend(cases("/large.bin", "", &[("fstat:error=EIO:when=2", 500, FAILED, "Input/output error")]));
+    check(&folder, &server, &table);
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_file_that_cannot_be_read_is_an_error_before_anything_is_sent() {
+    let folder = site();
+    let server = start(&folder, &[]);
+    let rows = [
+        ("pread64:error=EIO", 500, FAILED, "Input/output error"),
+        ("pread64:error=EIO:when=1", 500, FAILED, "Input/output error"),
+        ("pread64:error=ESTALE", 500, FAILED, "Stale file handle"),
+        ("pread64:error=ETIMEDOUT", 500, FAILED, "Connection timed out"),
+        ("pread64:error=ENOMEM", 503, EXHAUSTED, "Cannot allocate memory"),
+    ];
+    let mut table = cases("/a.txt", "", &rows);
+    table.extend(cases("/large.bin", "", &rows));
+    check(&folder, &server, &table);
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_read_that_brings_less_than_was_asked_for_is_continued() {
+    let folder = site();
+    let server = start(&folder, &[]);
+    let rows = [
+        ("pread64:error=EINTR:when=1..5", 200, "hello", ""),
+        // "he" and "hel" come, and with the next read what is left.
+        ("pread64:retval=2:poke_exit=@arg2=6865:when=1", 200, "hello", ""),
+        ("pread64:retval=3:poke_exit=@arg2=68656c:when=1", 200, "hello", ""),
+        // The file is shorter than it was, and then it is not; or it stays so.
+        ("pread64:retval=0:when=1", 200, "hello", ""),
+        ("pread64:retval=0", 503, CHANGING, ""),
+    ];
+    check(&folder, &server, &cases("/a.txt", "", &rows));
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_directory_that_cannot_be_read_gets_no_listing_of_a_part() {
+    let folder = site();
+    let server = start(&folder, &["--list"]);
+    let rows = [
+        ("getdents64:error=EIO", 500, FAILED, "Input/output error"),
+        ("getdents64:error=EIO:when=2", 500, FAILED, "Input/output error"),
+        ("getdents64:error=ESTALE", 500, FAILED, "Stale file handle"),
+        ("getdents64:error=ENOMEM:when=2", 503, EXHAUSTED, "Cannot allocate memory"),
+        ("getdents64:error=EINTR:when=1", 200, "two.txt", ""),
+    ];
+    check(&folder, &server, &cases("/d/", "", &rows));
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn an_entry_that_cannot_be_asked_about_does_not_hide_the_others() {
+    let folder = site();
+    let server = start(&folder, &["--list"]);
+    let rows = [
+        ("newfstatat:error=ENOENT", 200, "two.txt", ""),
+        ("newfstatat:error=EACCES", 200, "two.txt", ""),
+        ("newfstatat:error=EIO", 200, "two.txt", ""),
+    ];
+    check(&folder, &server, &cases("/d/", "one.txt", &rows));
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_root_that_cannot_be_opened_is_never_the_client_s_fault() {
+    let folder = site();
+    let rows = [
+        ("?open,openat:error=ENOENT", 500, FAILED, "the root cannot be opened: No such file"),
+        ("?open,openat:error=ENOTDIR", 500, FAILED, "the root cannot be opened: Not a directory"),
+        ("?open,openat:error=ELOOP", 500, FAILED, "the root cannot be opened: Too many levels"),
+        ("?open,openat:error=EACCES", 500, FAILED, "the root cannot be opened: Permission denied"),
+        ("?open,openat:error=EIO", 500, FAILED, "the root cannot be opened: Input/output error"),
+        ("?open,openat:error=EMFILE", 503, EXHAUSTED, "the root cannot be opened: Too many open files"),
+        ("statx:error=EIO", 500, FAILED, "the root cannot be opened: Input/output error"),
+        ("statx:error=ESTALE", 500, FAILED, "the root cannot be opened: Stale file handle"),
+        ("statx:error=ENOMEM", 503, EXHAUSTED, "the root cannot be opened: Cannot allocate memory"),
+    ];
+    for row in rows {
+        // A connection that has ended a moment ago could still hold the root for this one.
+        let server = start(&folder, &[]);
+        check(&folder, &server, &cases("/a.txt", "", &[row]));
+    }
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_file_in_memory_that_cannot_be_asked_about_is_opened_again() {
+    let folder = site();
+    for fault in [
+        "newfstatat:error=EIO",
+        "newfstatat:error=ENOENT",
+        "newfstatat:error=EACCES",
+        "newfstatat:error=ESTALE",
+        "newfstatat:error=EINTR",
+    ] {
+        folder.replace("b.txt", "older");
+        let server = telling(&folder).start();
+        server.get("/b.txt").status(200).body("older");
+        folder.replace("b.txt", "newer");
+        check(&folder, &server, &cases("/b.txt", "", &[(fault, 200, "newer", "")]));
+    }
+}
+
+/// What happens while the server stands still after a system call, and what the client gets then.
+struct Change {
+    /// Whether the copy in memory is older than the file, so that the file is opened after it was asked about.
+    is_stale: bool,
+    after: &'static str,
+    target: &'static str,
+    change: fn(&Folder),
+    status: u16,
+    says: &'static str,
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_file_that_changes_between_two_system_calls_is_one_thing_or_the_other() {
+    let row = |is_stale, after, target, change, status, says| Change { is_stale, after, target, change, status, says };
+    let table = [
+        // The copy in memory was the file's content when the file was asked about.
+        row(false, "newfstatat", "/a.txt", |folder| remove(folder, "a.txt"), 200, "hello"),
+        row(true, "newfstatat", "/a.txt", |folder| remove(folder, "a.txt"), 404, NOTHING),
+        row(true, "newfstatat", "/a.txt", |folder| folder.replace("a.txt", "newest"), 200, "newest"),
+        row(true, "newfstatat", "/a.txt", become_directory, 301, "ends with a slash"),
+        // Whatever becomes of the name once it is open, the descriptor leads to the file.
+        row(false, "openat2", "/b.txt", |folder| remove(folder, "b.txt"), 200, "other"),
+        row(false, "openat2", "/b.txt", |folder| folder.replace("b.txt", "new"), 200, "other"),
+        row(false, "openat2", "/b.txt", |folder| folder.write("b.txt", "cut"), 200, "cut"),
+        row(false, "fstat", "/b.txt", |folder| folder.write("b.txt", "cut"), 200, "cut"),
+        row(false, "fstat", "/b.txt", |folder| folder.write("b.txt", "longer than it was"), 200, "longer than it was"),
+        row(false, "fstat", "/b.txt", |folder| folder.write("b.txt", ""), 200, ""),
+        row(false, "pread64", "/b.txt", |folder| folder.write("b.txt", "cut"), 200, "cut"),
+        row(false, "pread64", "/b.txt", |folder| folder.write("b.txt", "OTHER"), 200, "OTHER"),
+        // The index is looked for first, then the directory.
+        row(false, "openat2", "/e/", |folder| fs::remove_dir(folder.at("e")).expect("it is empty"), 404, NOTHING),
+        row(false, "openat", "/e/", |folder| fs::remove_dir(folder.at("e")).expect("it is empty"), 200, "Index of /e/"),
+    ];
+    for case in table {
+        change_under_way(&case);
+    }
+}
+
+fn remove(folder: &Folder, name: &str) {
+    fs::remove_file(folder.at(name)).expect("the file can be removed");
+}
+
+fn become_directory(folder: &Folder) {
+    remove(folder, "a.txt");
+    fs::create_dir(folder.at("a.txt")).expect("the directory can be made");
+}
+
+#[track_caller]
+fn change_under_way(case: &Change) {
+    let folder = site().file("b.txt", "other").dir("e");
+    let server = telling(&folder).arg("--list").start();
+    server.get("/a.txt?warm").status(200).body("hello");
+    if case.is_stale {
+        folder.replace("a.txt", "newer");
+    }
+    let mut client = server.connect();
+    // The root is open then, so that nothing but the file is asked about.
+    ask(&mut client, "/i/").status(200).body("index");
+    let mut strace = Strace::attach(&server, &[&format!("{}:signal=SIGSTOP:when=1", case.after)], "");
+    client.send(format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", case.target));
+    strace.stopped();
+    (case.change)(&folder);
+    server.signal("CONT");
+    let answer = client.answer();
+    assert_eq!(answer.status, case.status, "after {}\n{}", case.after, answer.exchange);
+    let is_exact = case.status == 200 && case.target.ends_with(".txt");
+    if is_exact {
+        answer.body(case.says)
+    } else {
+        answer.says(case.says)
+    };
+    strace.detach();
+    ask(&mut client, "/i/").status(200).body("index");
+    let told = Told::by(&server);
+    assert_eq!(told.lines(case.target).len(), 1, "after {}", case.after);
+    assert!(told.warnings.is_empty(), "after {}: {:?}", case.after, told.warnings);
+}

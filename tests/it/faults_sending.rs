@@ -1,0 +1,204 @@
+//! Faults while a large file is sent: the client gets it whole, or can tell that it did not.
+//!
+//! The errors come from strace, as in `faults`. A large file's beginning is read first (`pread64`), then it is handed
+//! over by reference (`sendfile`), and its end is read and held back until the file has been looked at again (`fstat`).
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
+
+use crate::changing::Raw;
+use crate::faults::{Told, ask, telling};
+use crate::strace::Strace;
+use crate::support::{Folder, Server};
+
+/// A megabyte in which no four bytes are repeated.
+fn content() -> Vec<u8> {
+    (0..1 << 18).flat_map(u32::to_le_bytes).collect()
+}
+
+/// A site whose large file is at rest, so that it is handed over by reference.
+fn site() -> Folder {
+    let folder = Folder::new().file("large.bin", content()).file("a.txt", "hello");
+    let changed = fs::metadata(folder.at("large.bin")).expect("the file is there").ctime() as u64;
+    let since = Instant::now();
+    let now = || SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs();
+    while now() < changed + 3 {
+        assert!(since.elapsed() < Duration::from_secs(30), "the clock stands still");
+        thread::sleep(Duration::from_millis(50));
+    }
+    folder
+}
+
+/// What comes of a request, on a connection of its own, while there are these faults.
+#[track_caller]
+fn under(server: &Server, faults: &[&str], request: &str) -> Vec<u8> {
+    let mut client = server.connect();
+    client.still_open();
+    let strace = Strace::attach(server, faults, "");
+    let bytes = client.send(request).rest();
+    strace.detach();
+    ask(&mut server.connect(), "/a.txt").status(200).body("hello");
+    bytes
+}
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_hand_over_that_fails_where_reading_does_not_harms_no_answer() {
+    let folder = site();
+    let server = telling(&folder).start();
+    let table = [
+        // Not every file system or sandbox has it.
+        "sendfile:error=EINVAL",
+        "sendfile:error=EINVAL:when=2",
+        // A signal came, or the client was slow.
+        "sendfile:error=EINTR:when=1..3",
+        "sendfile:error=EAGAIN:when=1..3",
+        "sendto:error=EINTR:when=1..3",
+        "sendto:error=EAGAIN:when=1..3",
+    ];
+    for (number, fault) in table.iter().enumerate() {
+        let bytes = under(&server, &[fault], &get(&format!("/large.bin?{number}")));
+        let answer = Raw::parse(&bytes).unwrap_or_else(|| panic!("{fault}: no head came"));
+        assert!(answer.status == 200 && answer.body == content(), "{fault}: other bytes came");
+    }
+    let told = Told::by(&server);
+    for (number, fault) in table.iter().enumerate() {
+        let lines = told.lines(&format!("/large.bin?{number}"));
+        assert_eq!(lines.len(), 1, "{fault}: {lines:?}");
+        assert_eq!((&lines[0]["bytes"], &lines[0]["broken_off"]), (&(1 << 20).into(), &Value::Null), "{fault}");
+    }
+    assert!(told.warnings.is_empty(), "{:#?}", told.warnings);
+}
+
+/// The content of an answer that is cut off. What had not left the machine is lost, which can be all of it.
+#[track_caller]
+fn cut(bytes: &[u8], what: &str) -> Vec<u8> {
+    let Some(answer) = Raw::parse(bytes) else { return Vec::new() };
+    assert!(answer.status < 300 && !answer.is_complete(), "{what}: a whole answer");
+    answer.body
+}
+
+/// The faults, the reason in the access log, and the error that the operator is warned of.
+type Break = (&'static [&'static str], &'static str, &'static str);
+
+const UNREADABLE: &str = "the file cannot be read: ";
+const CHANGED: &str = "the file changed while it was sent";
+const BROKEN: &str = "the connection broke: ";
+
+const BREAKS: [Break; 11] = [
+    (&["sendfile:error=EIO", "pread64:error=EIO:when=2+"], UNREADABLE, "Input/output error"),
+    (&["sendfile:error=EIO:when=2", "pread64:error=EIO:when=2+"], UNREADABLE, "Input/output error"),
+    // Handed over or copied, and then the end.
+    (&["sendfile:error=EINVAL", "pread64:error=EIO:when=3"], UNREADABLE, "Input/output error"),
+    (&["pread64:error=EIO:when=2"], UNREADABLE, "Input/output error"),
+    (&["fstat:error=EIO:when=3"], UNREADABLE, "Input/output error"),
+    // The file is shorter now.
+    (&["sendfile:retval=0:when=1"], CHANGED, ""),
+    (&["sendfile:retval=0:when=2"], CHANGED, ""),
+    (&["sendfile:error=EINVAL", "pread64:retval=0:when=3"], CHANGED, ""),
+    (&["pread64:retval=0:when=2"], CHANGED, ""),
+    // The client is gone.
+    (&["sendfile:error=EPIPE:when=2"], BROKEN, ""),
+    (&["sendfile:error=ECONNRESET:when=2"], BROKEN, ""),
+];
+
+#[test]
+#[ignore = "needs strace"]
+fn an_answer_whose_file_cannot_be_read_to_its_end_is_cut_off_and_logged_with_the_reason() {
+    let folder = site();
+    let server = telling(&folder).start();
+    let mut came = Vec::new();
+    for (number, (faults, ..)) in BREAKS.iter().enumerate() {
+        let bytes = under(&server, faults, &get(&format!("/large.bin?{number}")));
+        let answer = cut(&bytes, &format!("{faults:?}"));
+        assert!(content().starts_with(&answer), "{faults:?}: other bytes came");
+        came.push(answer.len() as u64);
+    }
+    let told = Told::by(&server);
+    for (number, ((faults, reason, error), came)) in BREAKS.iter().zip(came).enumerate() {
+        let lines = told.lines(&format!("/large.bin?{number}"));
+        assert_eq!(lines.len(), 1, "{faults:?}: {lines:?}");
+        let broken_off = lines[0]["broken_off"].as_str().unwrap_or_else(|| panic!("{faults:?}: {lines:?}"));
+        assert!(broken_off.starts_with(reason) && broken_off.contains(error), "{faults:?}: {broken_off}");
+        let bytes = lines[0]["bytes"].as_u64().expect("a number of bytes");
+        assert!(lines[0]["status"] == 200 && bytes >= came && bytes < 1 << 20, "{faults:?}: {lines:?}");
+    }
+    let errors: Vec<_> = BREAKS.iter().map(|(.., error)| error).filter(|error| !error.is_empty()).collect();
+    assert_eq!(told.warnings.len(), errors.len(), "{:#?}", told.warnings);
+    for (error, warning) in errors.iter().zip(&told.warnings) {
+        assert!(warning.contains("could not be sent to its end") && warning.contains(*error), "{warning}");
+    }
+}
+
+/// What makes a file unreadable after 64 KiB of it were copied.
+const UNREADABLE_LATER: &[&str] = &["sendfile:error=EIO", "pread64:error=EIO:when=3+"];
+
+#[test]
+#[ignore = "needs strace"]
+fn every_kind_of_answer_from_an_unreadable_file_is_cut_off_and_followed_by_nothing() {
+    let folder = site();
+    let server = telling(&folder).start();
+    let next = "GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let one = "GET /large.bin HTTP/1.1\r\nHost: localhost\r\n";
+    for request in [
+        format!("{one}\r\n{next}"),
+        format!("{one}Range: bytes=1000-\r\n\r\n{next}"),
+        format!("{one}Range: bytes=0-99,1000-900000\r\n\r\n{next}"),
+        "GET /large.bin HTTP/1.0\r\n\r\n".to_owned(),
+        format!("GET /large.bin HTTP/1.0\r\nConnection: keep-alive\r\n\r\n{next}"),
+    ] {
+        let bytes = under(&server, UNREADABLE_LATER, &request);
+        let answer = cut(&bytes, &request);
+        assert!(!answer.windows(8).any(|window| window == b"HTTP/1.1"), "the client would take this for content");
+    }
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn an_answer_without_a_length_from_an_unreadable_file_ends_in_a_reset() {
+    let folder = site();
+    let server = telling(&folder).start();
+    let mut client = server.connect();
+    let strace = Strace::attach(&server, UNREADABLE_LATER, "");
+    client.send("GET /large.bin\r\n");
+    // An orderly end would say that this was all.
+    let end = io::copy(&mut client.stream(), &mut io::sink()).map_err(|error| error.kind());
+    assert_eq!(end, Err(ErrorKind::ConnectionReset));
+    strace.detach();
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_client_that_cannot_be_sent_to_is_left_without_a_warning() {
+    let folder = site();
+    let server = telling(&folder).start();
+    let table = [
+        ("/a.txt", "sendto:error=EPIPE"),
+        ("/a.txt", "sendto:error=ECONNRESET"),
+        ("/a.txt", "sendto:error=ETIMEDOUT"),
+        ("/a.txt", "sendto:error=EHOSTUNREACH"),
+        ("/a.txt", "sendto:error=ENOBUFS"),
+        ("/a.txt", "sendto:error=ENOMEM"),
+        ("/large.bin", "sendto:error=EPIPE"),
+        ("/large.bin", "sendto:error=ENOBUFS"),
+    ];
+    for (number, (target, fault)) in table.iter().enumerate() {
+        let bytes = under(&server, &[fault], &get(&format!("{target}?{number}")));
+        assert!(bytes.is_empty(), "{fault}: {} bytes came", bytes.len());
+    }
+    let told = Told::by(&server);
+    for (number, (target, fault)) in table.iter().enumerate() {
+        let lines = told.lines(&format!("{target}?{number}"));
+        assert_eq!(lines.len(), 1, "{fault}: {lines:?}");
+    }
+    assert!(told.warnings.is_empty(), "{:#?}", told.warnings);
+}

@@ -1,0 +1,46 @@
+//! Makes system calls of a running server fail, and stops it between two of them, with strace.
+
+use std::process::{Command, Stdio};
+
+use crate::process::Process;
+use crate::support::Server;
+
+/// A strace that holds a server. What it does to the server's threads it counts for each from the moment of attaching.
+pub struct Strace {
+    process: Process,
+}
+
+impl Strace {
+    /// Attaches to every thread the server has or will have, with these injections, such as
+    /// `sendfile:error=EIO:when=2`. Of calls that take a path only those are touched that are given `path`, unless that
+    /// is empty.
+    #[track_caller]
+    pub fn attach(server: &Server, injections: &[&str], path: &str) -> Strace {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-p", &server.pid().to_string()]);
+        let calls: Vec<_> = injections.iter().filter_map(|injection| injection.split(':').next()).collect();
+        command.arg(format!("--trace={}", calls.join(",")));
+        command.args(injections.iter().map(|injection| format!("--inject={injection}")));
+        if !path.is_empty() {
+            command.arg(format!("--trace-path={path}"));
+        }
+        let mut process = Process::start(&mut command, Stdio::null());
+        while !process.next_line().contains(" attached") {}
+        Strace { process }
+    }
+
+    /// Waits until the server has been stopped by an injected `signal=SIGSTOP`.
+    #[track_caller]
+    pub fn stopped(&mut self) {
+        while !self.process.next_line().ends_with("--- stopped by SIGSTOP ---") {}
+    }
+
+    /// Lets go of the server, and asserts that there was a fault at all.
+    #[track_caller]
+    pub fn detach(mut self) {
+        self.process.signal("TERM");
+        let (_, lines) = self.process.ended();
+        let is_injected = |line: &String| line.contains("(INJECTED") || line.contains("stopped by SIGSTOP");
+        assert!(lines.iter().any(is_injected), "nothing was injected\n{}", lines.join("\n"));
+    }
+}
