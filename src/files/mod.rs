@@ -34,7 +34,9 @@ impl From<Errno> for Denied {
             // XDEV: a link that leads out of the root. LOOP: links in a circle, or a link where none is followed.
             // NXIO, NODEV: a socket, or a device that is not there.
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV => Denied::NotFound,
-            Errno::NAMETOOLONG | Errno::NXIO | Errno::NODEV | Errno::INVAL => Denied::NotFound,
+            Errno::NXIO | Errno::NODEV => Denied::NotFound,
+            // Names that this file system cannot hold: too long, with characters that it forbids, not in its encoding.
+            Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => Denied::NotFound,
             Errno::ACCESS | Errno::PERM => Denied::Unreadable(errno.into()),
             Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN => {
                 Denied::OutOfResources(errno.into())

@@ -132,6 +132,7 @@ fn a_file_that_cannot_be_opened_is_answered_by_the_reason() {
         // Names that some file systems cannot have: too long, of wrong characters, not of UTF-8.
         ("openat2:error=ENAMETOOLONG", 404, NOTHING, ""),
         ("openat2:error=EINVAL", 404, NOTHING, ""),
+        ("openat2:error=EILSEQ", 404, NOTHING, ""),
         ("openat2:error=EACCES", 403, UNREADABLE, ""),
         ("openat2:error=EPERM", 403, UNREADABLE, ""),
         ("openat2:error=EMFILE", 503, EXHAUSTED, "Too many open files"),
