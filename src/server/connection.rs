@@ -293,11 +293,13 @@ fn record(server: &Server, record: &Record<'_>, line: &mut Vec<u8>) {
     server.access_log.write(record, line);
 }
 
-/// Says what the file system said. Only a fault of ours is worth an operator's attention; anyone can ask for a file
-/// that may not be read, as often as they like.
+/// Says what the file system said. A fault of ours is worth an operator's attention, though the status may be another
+/// one, as where the site's own page for what is not there cannot be read. But anyone can ask for a file that may not be
+/// read, as often as they like.
 fn log_cause(cause: &io::Error, record: &Record<'_>) {
     let status = record.response.head.status.code();
-    let level = if status >= 500 { log::Level::Warn } else { log::Level::Debug };
+    let is_ours = status >= 500 || cause.kind() != ErrorKind::PermissionDenied;
+    let level = if is_ours { log::Level::Warn } else { log::Level::Debug };
     log::log!(level, "{status} for {}: {cause}", record.line.escape_ascii());
 }
 

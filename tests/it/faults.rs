@@ -206,8 +206,8 @@ fn a_page_of_the_site_for_what_is_not_there_that_cannot_be_opened_changes_no_sta
         ("openat2:error=ENOENT", 404, NOTHING, ""),
         ("openat2:error=ELOOP", 404, NOTHING, ""),
         ("openat2:error=EACCES", 404, NOTHING, ""),
-        ("openat2:error=EMFILE", 404, NOTHING, ""),
-        ("openat2:error=EIO", 404, NOTHING, ""),
+        ("openat2:error=EMFILE", 404, NOTHING, "Too many open files"),
+        ("openat2:error=EIO", 404, NOTHING, "Input/output error"),
         ("openat2:error=EAGAIN:when=1..3", 404, "the site's own", ""),
     ];
     check(&folder, &server, &cases("/nothing", "404.html", &rows));
