@@ -8,6 +8,7 @@ use super::errors::Refusal;
 use super::policy::Caching;
 use super::response::{Body, Response};
 use super::{Request, Site, link, page};
+use crate::files::Denied;
 use crate::files::dir::{Entry, Kind, OpenDir};
 use crate::files::file::Meta;
 use crate::files::root::Node;
@@ -88,7 +89,8 @@ impl Site<'_> {
         };
         let entries = dir.entries(is_shown)?;
         let left_out = entries.kept.len();
-        let mut rows: Vec<Row> = entries.kept.into_iter().filter_map(|entry| self.row(&target.path, entry)).collect();
+        let rows = entries.kept.into_iter().filter_map(|entry| self.row(&target.path, entry).transpose());
+        let mut rows = rows.collect::<Result<Vec<Row>, Refusal>>()?;
         let count = entries.count - (left_out - rows.len());
         let sort = Sort::parse(target.query.unwrap_or_default());
         sort.sort(&mut rows);
@@ -98,8 +100,9 @@ impl Site<'_> {
         Ok(Listing { path, is_root, rows, count, sort })
     }
 
-    /// Makes a row of an entry. A link is shown as what it leads to, and not at all where it may not be followed.
-    fn row(&self, parent: &RelPath, entry: Entry) -> Option<Row> {
+    /// Makes a row of an entry. A link is shown as what it leads to, and not at all where it may not be followed. A list
+    /// that lacks it only because descriptors or memory have run out would be taken for the whole.
+    fn row(&self, parent: &RelPath, entry: Entry) -> Result<Option<Row>, Refusal> {
         let row = |is_dir: bool, meta: Meta| {
             let slash = if is_dir { "/" } else { "" };
             Row {
@@ -111,13 +114,15 @@ impl Site<'_> {
             }
         };
         match entry.kind {
-            Kind::Dir => Some(row(true, entry.meta)),
-            Kind::File => Some(row(false, entry.meta)),
+            Kind::Dir => Ok(Some(row(true, entry.meta))),
+            Kind::File => Ok(Some(row(false, entry.meta))),
             Kind::Link => {
-                let path = parent.join(&RelPath::new(&entry.name)?);
-                match self.root().ok()?.open(&path).ok()? {
-                    Node::Dir(dir) => Some(row(true, dir.meta())),
-                    Node::File(file) => Some(row(false, file.meta())),
+                let Some(name) = RelPath::new(&entry.name) else { return Ok(None) };
+                match self.root()?.open(&parent.join(&name)) {
+                    Ok(Node::Dir(dir)) => Ok(Some(row(true, dir.meta()))),
+                    Ok(Node::File(file)) => Ok(Some(row(false, file.meta()))),
+                    Err(denied @ Denied::OutOfResources(_)) => Err(denied.into()),
+                    Err(_) => Ok(None),
                 }
             }
         }

@@ -278,6 +278,15 @@ fn a_directory_that_cannot_be_read_gets_no_listing_of_a_part() {
         ("getdents64:error=EINTR:when=1", 200, "two.txt", ""),
     ];
     check(&folder, &server, &cases("/d/", "", &rows));
+    // A link is opened, to see what it leads to.
+    let rows = [
+        ("openat2:error=EMFILE", 503, EXHAUSTED, "Too many open files"),
+        ("openat2:error=ENOMEM", 503, EXHAUSTED, "Cannot allocate memory"),
+        ("openat2:error=ENOENT", 200, "two.txt", ""),
+        ("openat2:error=EIO", 200, "two.txt", ""),
+    ];
+    let server = start(&folder, &["--list"]);
+    check(&folder, &server, &cases("/d/", "d/link.txt", &rows));
 }
 
 #[test]
