@@ -162,8 +162,9 @@ impl Outbox {
             _ => Ok(()),
         };
         let outcome = match handed_over {
-            // Not every file system can hand over its bytes by reference.
-            Err(error) if error.kind() != ErrorKind::InvalidInput => Err(error.into()),
+            Err(error) if is_final(&error) => Err(error.into()),
+            // Not every file system can hand over its bytes by reference. And where it can, one call deals with the file
+            // and with the client: only to read and then to send tells which of them an error is of.
             _ => copy(transport, file, &mut span),
         };
         *sent += span.start - start;
@@ -191,6 +192,16 @@ fn copy(transport: &mut dyn Transport, file: &OpenFile, span: &mut Range<u64>) -
         span.start = end;
     }
     Ok(())
+}
+
+/// Reports whether it is known why no more of a file can be handed over: it is shorter now, or the client is too slow or
+/// gone. A client's slowness is found by us; a `TimedOut` of the system can be a file system's.
+fn is_final(error: &std::io::Error) -> bool {
+    match error.kind() {
+        ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => true,
+        ErrorKind::TimedOut => error.raw_os_error().is_none(),
+        _ => false,
+    }
 }
 
 fn file_error(error: std::io::Error) -> Close {

@@ -59,6 +59,12 @@ fn a_hand_over_that_fails_where_reading_does_not_harms_no_answer() {
         // Not every file system or sandbox has it.
         "sendfile:error=EINVAL",
         "sendfile:error=EINVAL:when=2",
+        "sendfile:error=ENOSYS",
+        "sendfile:error=EOPNOTSUPP",
+        "sendfile:error=EOVERFLOW:when=2",
+        "sendfile:error=EIO:when=1",
+        "sendfile:error=EIO:when=2",
+        "sendfile:error=ENOMEM:when=2",
         // A signal came, or the client was slow.
         "sendfile:error=EINTR:when=1..3",
         "sendfile:error=EAGAIN:when=1..3",
@@ -94,9 +100,12 @@ const UNREADABLE: &str = "the file cannot be read: ";
 const CHANGED: &str = "the file changed while it was sent";
 const BROKEN: &str = "the connection broke: ";
 
-const BREAKS: [Break; 11] = [
+const BREAKS: [Break; 15] = [
     (&["sendfile:error=EIO", "pread64:error=EIO:when=2+"], UNREADABLE, "Input/output error"),
     (&["sendfile:error=EIO:when=2", "pread64:error=EIO:when=2+"], UNREADABLE, "Input/output error"),
+    (&["sendfile:error=ESTALE:when=2", "pread64:error=ESTALE:when=2+"], UNREADABLE, "Stale file handle"),
+    (&["sendfile:error=EUCLEAN:when=2", "pread64:error=EUCLEAN:when=2+"], UNREADABLE, "Structure needs cleaning"),
+    (&["sendfile:error=ETIMEDOUT:when=2", "pread64:error=ETIMEDOUT:when=2+"], UNREADABLE, "Connection timed out"),
     // Handed over or copied, and then the end.
     (&["sendfile:error=EINVAL", "pread64:error=EIO:when=3"], UNREADABLE, "Input/output error"),
     (&["pread64:error=EIO:when=2"], UNREADABLE, "Input/output error"),
@@ -109,6 +118,7 @@ const BREAKS: [Break; 11] = [
     // The client is gone.
     (&["sendfile:error=EPIPE:when=2"], BROKEN, ""),
     (&["sendfile:error=ECONNRESET:when=2"], BROKEN, ""),
+    (&["sendfile:error=EHOSTUNREACH:when=2", "sendto:error=EPIPE:when=2+"], BROKEN, ""),
 ];
 
 #[test]
