@@ -3,8 +3,10 @@
 //! Whoever has something to say only adds lines to a buffer; a thread of its own writes them. So an output that takes no
 //! more, such as a pipe that nobody reads, holds nobody up: lines are dropped then, and counted.
 
-use std::io::{self, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::mem;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -47,18 +49,20 @@ impl Lines {
     /// Opens standard output.
     pub fn to_stdout() -> io::Result<Lines> {
         let enough = if io::stdout().is_terminal() { 1 } else { ENOUGH };
-        Lines::open(enough, io::stdout)
+        Lines::open(enough, io::stdout())
     }
 
     /// Opens standard error.
     pub fn to_stderr() -> io::Result<Lines> {
-        Lines::open(1, io::stderr)
+        Lines::open(1, io::stderr())
     }
 
-    fn open<W: Write + 'static>(enough: usize, target: fn() -> W) -> io::Result<Lines> {
+    fn open(enough: usize, output: impl AsFd) -> io::Result<Lines> {
+        // Past the standard library's buffer, because it has to be known what was written.
+        let output = File::from(output.as_fd().try_clone_to_owned()?);
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), enough });
         let writer = Arc::clone(&shared);
-        thread::Builder::new().name("lines".to_owned()).spawn(move || writer.write_all(target()))?;
+        thread::Builder::new().name("lines".to_owned()).spawn(move || writer.write_all(&output))?;
         Ok(Lines { shared })
     }
 
@@ -97,10 +101,11 @@ impl Write for Lines {
 }
 
 impl Shared {
-    /// Writes lines until the end, each time as many as there are. An output that is broken takes them all and loses
-    /// them: nobody is left to be told.
-    fn write_all(&self, mut target: impl Write) {
+    /// Writes lines until the end, each time as many as there are. What an output does not take, such as a full disk, is
+    /// lost: nobody is left to be told. A line that was torn by that is ended before the next one.
+    fn write_all(&self, output: &File) {
         let mut lines = Vec::new();
+        let mut is_torn = false;
         loop {
             let mut state = self.wait_for_lines();
             if state.waiting.is_empty() {
@@ -111,7 +116,12 @@ impl Shared {
             mem::swap(&mut lines, &mut state.waiting);
             let lost = mem::take(&mut state.lost);
             drop(state);
-            let _ = target.write_all(&lines).and_then(|()| target.flush());
+            if is_torn {
+                lines.insert(0, b'\n');
+            }
+            if let Some(last) = lines[..write_most(output, &lines)].last() {
+                is_torn = *last != b'\n';
+            }
             if lost > 0 {
                 log::warn!("{lost} lines are lost, because an output takes them too slowly");
             }
@@ -131,4 +141,17 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes as much as the output takes, and returns how much that is.
+fn write_most(mut output: &File, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while written < bytes.len() {
+        match output.write(&bytes[written..]) {
+            Ok(count @ 1..) => written += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            _ => break,
+        }
+    }
+    written
 }

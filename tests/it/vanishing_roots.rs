@@ -188,6 +188,35 @@ fn until(what: &str, happens: impl Fn() -> bool) {
 }
 
 #[test]
+#[ignore = "needs unshare"]
+fn a_line_of_the_log_that_a_full_disk_has_torn_does_not_spoil_the_next() {
+    let mut mounted = Mounted::start("exec > \"$ROOT/log\"");
+    let addr = mounted.process.listening();
+    let path = format!("/proc/{}/root{}/log", mounted.process.pid(), mounted.folder.path().display());
+    let log = || fs::read_to_string(&path).expect("the log is there");
+    let mut client = Client::connect(addr);
+    ask(&mut client, "/a.txt").status(200);
+    until("there is a first line", || !log().is_empty());
+    // A line of odd length never ends where a page of memory does, and the disk is full for all but this page.
+    let target = if log().len() % 2 == 0 { "/a.txt?" } else { "/a.txt" };
+    assert!(!mounted.run("head -c 100000000 /dev/zero > \"$ROOT/fill\""), "the disk is not full");
+    until("a line is torn", || {
+        (0..100).for_each(|_| drop(ask(&mut Client::connect(addr), target).status(200)));
+        !log().ends_with('\n')
+    });
+    assert!(mounted.run("rm \"$ROOT/fill\""), "the disk stays full");
+    until("a later line is whole", || {
+        ask(&mut Client::connect(addr), "/a.txt?last").status(200);
+        log().lines().any(|line| line.starts_with("127.0.0.1 ") && line.contains("/a.txt?last"))
+    });
+    until("every line but one is that of one exchange", || {
+        let log = log();
+        let torn = log.lines().filter(|line| !line.ends_with(" HTTP/1.1\" 200 8")).count();
+        torn == 1 && log.lines().all(|line| line.matches("127.0.0.1 ").count() == 1)
+    });
+}
+
+#[test]
 fn logs_that_cannot_be_written_end_nothing() {
     let folder = Folder::new().file("a.txt", "hello");
     let full = || File::options().write(true).open("/dev/full").expect("the device is there");
