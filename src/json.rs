@@ -50,7 +50,7 @@ pub fn array<T>(out: &mut Vec<u8>, elements: impl Iterator<Item = T>, write: imp
     out.extend_from_slice(b"\n]");
 }
 
-/// Writes a string. Characters that JSON allows and a terminal obeys, such as U+009B, are escaped too.
+/// Writes a string. Characters that JSON allows and a terminal or a reader of lines obeys, such as U+009B, are escaped too.
 fn text(out: &mut Vec<u8>, text: &str) {
     let start = out.len();
     serde_json::to_writer(&mut *out, text).expect(IN_MEMORY);
@@ -59,12 +59,18 @@ fn text(out: &mut Vec<u8>, text: &str) {
     }
     let written = out.split_off(start);
     for char in String::from_utf8_lossy(&written).chars() {
-        if char.is_control() {
+        if char.is_control() || turns_or_breaks(char) {
             write!(out, "\\u{:04x}", u32::from(char)).expect(IN_MEMORY);
         } else {
             out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
         }
     }
+}
+
+/// Reports whether the character ends a line, or turns the text around it, though Unicode does not call it a control: the
+/// separators of lines and paragraphs, and the formatting of text in two directions (UAX #9).
+fn turns_or_breaks(char: char) -> bool {
+    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -81,6 +87,13 @@ mod tests {
     fn no_control_character_is_left_in_a_string() {
         let text = "a\"\\\n\u{1b}\u{7f}\u{9b}é";
         assert_eq!(written(Value::Text(text.into())), r#"{"a":"a\"\\\n\u001b\u007f\u009bé"}"#);
+    }
+
+    #[test]
+    fn no_character_is_left_in_a_string_that_ends_a_line_or_turns_it_around() {
+        let text = "a\u{2028}\u{2029}\u{202e}b\u{61c}\u{200f}\u{2069}\u{202f}c";
+        let expected = "{\"a\":\"a\\u2028\\u2029\\u202eb\\u061c\\u200f\\u2069\u{202f}c\"}";
+        assert_eq!(written(Value::Text(text.into())), expected);
     }
 
     #[test]
