@@ -26,7 +26,7 @@ fn idle(server: &Server) -> Client {
 }
 
 /// Ends the connection by a reset.
-fn vanish(client: Client) {
+pub fn vanish(client: Client) {
     set_socket_linger(client.stream(), Some(Duration::ZERO)).expect("the option can be set");
 }
 
