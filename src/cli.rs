@@ -67,6 +67,14 @@ pub struct Args {
     #[arg(long, value_name = "MIB", env = "SERVE_CACHE_MEMORY", default_value = "64")]
     pub cache_memory: String,
 
+    /// The user whose rights serve takes on once it listens, where it was started as root
+    #[arg(long, value_name = "NAME", env = "SERVE_USER")]
+    pub user: Option<String>,
+
+    /// Do not give up what serving files does not need: writing, other files, programs, connections out
+    #[arg(long, env = "SERVE_NO_SANDBOX", value_parser = BoolishValueParser::new())]
+    pub no_sandbox: bool,
+
     /// How many connections there may be at once; the one that has waited longest makes room for a new one
     #[arg(long, value_name = "N", env = "SERVE_MAX_CONNECTIONS", default_value = "1024")]
     pub max_connections: String,

@@ -31,6 +31,10 @@ pub struct Config {
     pub addrs: Vec<IpAddr>,
     /// The port to listen on; 0 for any.
     pub port: u16,
+    /// Whose rights to take on once it listens.
+    pub user: Option<String>,
+    /// Whether to give up what serving files does not need.
+    pub sandbox: bool,
     /// The form of the access log, if there is one.
     pub log: Option<Format>,
     /// What the site layer is asked for.
@@ -60,6 +64,8 @@ impl Config {
         Ok(Config {
             addrs: addrs(&args.bind)?,
             port: number("--port", "ports", &args.port, 0, u64::from(u16::MAX))? as u16,
+            user: args.user.clone(),
+            sandbox: !args.no_sandbox,
             log: if args.quiet { None } else { log },
             site: site::Options {
                 root,
@@ -84,7 +90,7 @@ impl Config {
                     write: seconds("--write-timeout", &args.write_timeout)?,
                 },
                 grace: seconds("--grace", &args.grace)?,
-                show_urls: !args.quiet,
+                is_quiet: args.quiet,
             },
         })
     }

@@ -6,6 +6,7 @@
 
 mod cli;
 mod config;
+mod confine;
 mod files;
 mod json;
 mod net;
@@ -20,6 +21,7 @@ use std::time::SystemTime;
 
 use cli::Args;
 use config::Config;
+use confine::Confined;
 use env_logger::Target;
 use net::limits;
 use net::listener::{BindError, bind_all};
@@ -65,10 +67,36 @@ fn start() -> Result<(), (u8, String)> {
     init_log(&args, diagnostics.clone());
     let listeners =
         bind_all(&config.addrs, config.port, config.server.times.write).map_err(|error| (START, explain(&error)))?;
+    let notes = give_up(&config)?;
+    diagnostics.start().map_err(no_thread)?;
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
     let seats = Seats::new(config.server.max_connections.min(limits::connections(memory)), config.server.max_per_ip);
-    server::run(Server::new(config.server, config.site, seats, access_log, diagnostics), listeners);
+    server::run(Server::new(config.server, config.site, seats, access_log, diagnostics), listeners, &notes);
     Ok(())
+}
+
+/// Gives up what is not needed any more once the listeners are there, and says how far that went.
+fn give_up(config: &Config) -> Result<Vec<String>, (u8, String)> {
+    let mut notes = Vec::new();
+    match &config.user {
+        Some(name) => {
+            confine::become_user(name).map_err(|error| (START, format!("--user: {name}: {error}")))?;
+            let root = config.site.root.open().and_then(|root| root.probe());
+            root.map_err(|error| (START, format!("--user: {name} may not enter the root: {error}")))?;
+        }
+        None if confine::is_root() => {
+            notes.push("warning: it runs as root; --user NAME takes on the rights of another user".to_owned());
+        }
+        None => {}
+    }
+    let confined = if config.sandbox {
+        let places = config.site.root.places().map_err(|error| (START, format!("--root: {error}")))?;
+        confine::confine(&places).map_err(|error| (START, format!("--no-sandbox is needed here: {error}")))?
+    } else {
+        Confined::Unwanted
+    };
+    notes.push(confined.to_string());
+    Ok(notes)
 }
 
 /// Sets up the diagnostics on standard error: as `-q` and `-v` say, or else as RUST_LOG does.

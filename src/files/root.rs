@@ -7,12 +7,16 @@
 //! 4. `O_NONBLOCK`, then a look at the open descriptor: a FIFO cannot hang us, and only regular files and directories
 //!    exist.
 
-use std::io;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, open, openat2, statat, statx};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, accessat, fstat, open, openat, openat2,
+    statat, statx,
+};
 use rustix::io::Errno;
 
 use super::Denied;
@@ -51,6 +55,8 @@ pub struct RootPath {
     path: PathBuf,
     symlinks: Symlinks,
     last: Mutex<Weak<Root>>,
+    /// What it led to first.
+    first: OnceLock<Identity>,
 }
 
 /// What a path leads to.
@@ -65,7 +71,22 @@ pub enum Node {
 impl RootPath {
     /// Remembers the path. Nothing is opened yet.
     pub fn new(path: PathBuf, symlinks: Symlinks) -> RootPath {
-        RootPath { path, symlinks, last: Mutex::default() }
+        RootPath { path, symlinks, last: Mutex::default(), first: OnceLock::new() }
+    }
+
+    /// The directories below which everything is that can be served: the root, and where its path has a link, what holds the
+    /// directory that it leads to, because tomorrow it may lead to another one there. All, where links are followed anywhere.
+    pub fn places(&self) -> io::Result<Vec<PathBuf>> {
+        let all = Path::new("/");
+        if self.symlinks == Symlinks::All {
+            return Ok(vec![all.to_owned()]);
+        }
+        let mut places = vec![fs::canonicalize(&self.path)?];
+        for link in self.path.ancestors().filter(|part| part.is_symlink()) {
+            let holder = fs::canonicalize(link)?.parent().map(Path::to_owned);
+            places.extend(holder.filter(|holder| holder != all));
+        }
+        Ok(places)
     }
 
     /// Opens the directory that the path leads to now, following any links in it.
@@ -77,6 +98,9 @@ impl RootPath {
             return Ok(root);
         }
         let root = Arc::new(Root::resolve(&self.path, self.symlinks)?);
+        if *self.first.get_or_init(|| root.identity) != root.identity {
+            root.check_sandbox()?;
+        }
         *last = Arc::downgrade(&root);
         Ok(root)
     }
@@ -100,6 +124,18 @@ impl Root {
     /// Reports what keeps this system from opening files as it is done here, such as a kernel without `openat2`.
     pub fn probe(&self) -> io::Result<()> {
         openat2(&self.dir, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), self.resolve_flags())?;
+        Ok(())
+    }
+
+    /// Finds out whether a directory that took the root's place may be read by its own permissions, and not by those that
+    /// this process has given up.
+    fn check_sandbox(&self) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let is_refused = openat(&self.dir, ".", flags, Mode::empty()).err() == Some(Errno::ACCESS);
+        if is_refused && accessat(&self.dir, ".", Access::READ_OK, AtFlags::empty()).is_ok() {
+            let what = "another directory took its place, which the sandbox does not let be read; start serve again";
+            return Err(io::Error::new(ErrorKind::PermissionDenied, what));
+        }
         Ok(())
     }
 

@@ -54,8 +54,10 @@ pub struct AccessLog {
 impl AccessLog {
     /// Opens the log on standard output; without a format there is none.
     pub fn open(format: Option<Format>) -> io::Result<AccessLog> {
-        let output = format.map(|format| Lines::to_stdout().map(|lines| (format, lines)));
-        Ok(AccessLog { output: output.transpose()? })
+        let Some(format) = format else { return Ok(AccessLog { output: None }) };
+        let lines = Lines::to_stdout()?;
+        lines.start()?;
+        Ok(AccessLog { output: Some((format, lines)) })
     }
 
     /// Adds a line, which is put together in `line`, whatever that holds.

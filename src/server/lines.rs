@@ -31,6 +31,7 @@ pub struct Lines {
 
 #[derive(Debug)]
 struct Shared {
+    output: File,
     state: Mutex<State>,
     changed: Condvar,
     /// From so many waiting bytes on, the writer is woken.
@@ -46,13 +47,13 @@ struct State {
 }
 
 impl Lines {
-    /// Opens standard output.
+    /// Opens standard output. Nothing is written before [`Lines::start`].
     pub fn to_stdout() -> io::Result<Lines> {
         let enough = if io::stdout().is_terminal() { 1 } else { ENOUGH };
         Lines::open(enough, io::stdout())
     }
 
-    /// Opens standard error.
+    /// Opens standard error, in the same way.
     pub fn to_stderr() -> io::Result<Lines> {
         Lines::open(1, io::stderr())
     }
@@ -60,10 +61,14 @@ impl Lines {
     fn open(enough: usize, output: impl AsFd) -> io::Result<Lines> {
         // Past the standard library's buffer, because it has to be known what was written.
         let output = File::from(output.as_fd().try_clone_to_owned()?);
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), enough });
-        let writer = Arc::clone(&shared);
-        thread::Builder::new().name("lines".to_owned()).spawn(move || writer.write_all(&output))?;
-        Ok(Lines { shared })
+        Ok(Lines { shared: Arc::new(Shared { output, state: Mutex::default(), changed: Condvar::new(), enough }) })
+    }
+
+    /// Starts the thread that writes.
+    pub fn start(&self) -> io::Result<()> {
+        let writer = Arc::clone(&self.shared);
+        thread::Builder::new().name("lines".to_owned()).spawn(move || writer.write_all())?;
+        Ok(())
     }
 
     /// Adds a line, which brings its line end.
@@ -103,7 +108,7 @@ impl Write for Lines {
 impl Shared {
     /// Writes lines until the end, each time as many as there are. What an output does not take, such as a full disk, is
     /// lost: nobody is left to be told. A line that was torn by that is ended before the next one.
-    fn write_all(&self, output: &File) {
+    fn write_all(&self) {
         let mut lines = Vec::new();
         let mut is_torn = false;
         loop {
@@ -119,7 +124,7 @@ impl Shared {
             if is_torn {
                 lines.insert(0, b'\n');
             }
-            if let Some(last) = lines[..write_most(output, &lines)].last() {
+            if let Some(last) = lines[..write_most(&self.output, &lines)].last() {
                 is_torn = *last != b'\n';
             }
             if lost > 0 {

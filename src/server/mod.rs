@@ -51,8 +51,8 @@ pub struct Options {
     pub times: Times,
     /// How long answers in progress may take to end once the server is asked to stop.
     pub grace: Duration,
-    /// Whether the addresses are told as URLs when the server is ready.
-    pub show_urls: bool,
+    /// Whether nothing is told when the server is ready but its addresses.
+    pub is_quiet: bool,
 }
 
 /// How long the phases of a connection may take.
@@ -89,13 +89,13 @@ pub struct Server {
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Serves on these listeners until a signal says to stop, and returns when the last answer is sent or the grace is
-/// over.
-pub fn run(server: Server, listeners: Vec<Listener>) {
+/// over. What is noted here is said where it says that it is ready.
+pub fn run(server: Server, listeners: Vec<Listener>, notes: &[String]) {
     let server = Arc::new(server);
     let listeners = Arc::new(listeners);
     let reception = Arc::new(Reception::new(&server));
     let stopped = signals::watch(Arc::clone(&reception), Arc::clone(&listeners));
-    announce(&listeners, server.options.show_urls);
+    announce(&listeners, (!server.options.is_quiet).then_some(notes));
     let (asked, max) = (server.options.max_connections, server.seats.max());
     if max < asked {
         log::warn!(
@@ -149,13 +149,14 @@ impl Server {
 }
 
 /// Says on standard error where the server listens. Programs read the first line, so nothing may come before it.
-fn announce(listeners: &[Listener], show_urls: bool) {
+fn announce(listeners: &[Listener], notes: Option<&[String]>) {
     let addrs: Vec<SocketAddr> = listeners.iter().map(|listener| listener.addr).collect();
-    let urls = if show_urls { listener::urls(&addrs) } else { Vec::new() };
+    let urls = if notes.is_some() { listener::urls(&addrs) } else { Vec::new() };
     let addrs = addrs.iter().map(|addr| format!("listening on http://{addr}\n"));
     let urls = urls.iter().map(|url| format!("  {url}\n"));
+    let notes = notes.unwrap_or_default().iter().map(|note| format!("{note}\n"));
     // Whoever closed standard error does not want to know.
-    let _ = io::stderr().write_all(addrs.chain(urls).collect::<String>().as_bytes());
+    let _ = io::stderr().write_all(addrs.chain(urls).chain(notes).collect::<String>().as_bytes());
 }
 
 /// Receives connections: finds each a seat, then a thread.

@@ -131,7 +131,7 @@ impl House {
         };
         let long = Duration::from_secs(60);
         let times = Times { header: long, idle: long, write: long };
-        let options = Options { max_connections: 10, max_per_ip: None, times, grace: long, show_urls: false };
+        let options = Options { max_connections: 10, max_per_ip: None, times, grace: long, is_quiet: true };
         let access_log = AccessLog::open(None).expect("there is none");
         let diagnostics = Lines::to_stderr().expect("a thread can be started");
         House { server: Server::new(options, site, Seats::new(10, None), access_log, diagnostics), root }

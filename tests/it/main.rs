@@ -33,6 +33,7 @@ mod process;
 mod ranges;
 mod refused_start;
 mod requests;
+mod sandbox;
 mod soak;
 mod strace;
 mod support;

@@ -61,7 +61,7 @@ fn a_root_that_is_replaced_is_an_error_until_there_is_a_directory_again() {
 #[test]
 fn a_root_that_is_removed_for_good_has_nothing_for_those_who_began_in_it() {
     let folder = Folder::new().file("a.txt", "hello").file("d/b.txt", "other");
-    let server = telling(&folder).arg("--list").start();
+    let server = telling(&folder).args(&["--list", "--no-sandbox"]).start();
     let mut old = server.connect();
     ask(&mut old, "/a.txt").status(200).body("hello");
     fs::remove_dir_all(folder.path()).expect("the root can be removed");
@@ -79,7 +79,7 @@ fn a_root_that_is_removed_for_good_has_nothing_for_those_who_began_in_it() {
 #[test]
 fn another_directory_in_the_place_of_the_root_is_served_to_those_who_come() {
     let (folder, other) = (Folder::new().file("a.txt", "hello"), Folder::new().file("a.txt", "HELLO"));
-    let server = serve(&folder).start();
+    let server = serve(&folder).arg("--no-sandbox").start();
     let mut old = server.connect();
     ask(&mut old, "/a.txt").status(200).body("hello");
     let aside = folder.path().with_extension("aside");
@@ -111,7 +111,7 @@ impl Mounted {
         }
         let script = format!("{MOUNT} && {script} && exec \"$@\"");
         command.env("ROOT", folder.path()).args(["sh", "-c", &script, "sh", BINARY, "--port", "0", "--bind"]);
-        command.args(["127.0.0.1", "--root"]).arg(folder.path());
+        command.args(["127.0.0.1", "--no-sandbox", "--root"]).arg(folder.path());
         let process = Process::start(&mut command, Stdio::null());
         Mounted { folder, process }
     }
