@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::scan::{HEAD_MAX, first_line, skip_empty_lines, split_line};
+use super::scan::{HEAD_MAX, ends_in_version, first_line, skip_empty_lines, split_line};
 use super::syntax::{Few, field_value_len, is_tchar, is_token, token_len, trim_ows, trim_ows_start};
 use super::why::{Reject, Why};
 
@@ -164,6 +164,8 @@ fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), Reject<'_>> {
     let mut words = line.split(|&byte| byte == b' ');
     let words = [words.next(), words.next(), words.next(), words.next()];
     let (method, target, version) = match words {
+        // Where the target is forgotten, and not the version, the client does not expect an answer without a head.
+        [Some(_), Some(_), None, None] if ends_in_version(line) => return Err(Why::RequestLine.because(line)),
         [Some(method), Some(target), None, None] if method == b"GET" => (method, target, Version::Http09),
         [Some(method), Some(target), Some(word), None] => (method, target, version(word)?),
         _ => return Err(Why::RequestLine.because(line)),
@@ -270,6 +272,8 @@ mod tests {
             ("GET", Some(Why::RequestLine)),
             ("GET ", Some(Why::RequestLine)),
             ("GET  HTTP/1.1", Some(Why::RequestLine)),
+            ("GET HTTP/1.1", Some(Why::RequestLine)),
+            ("GET http/1.1", Some(Why::RequestLine)),
             ("POST /", Some(Why::RequestLine)),
             ("G(T / HTTP/1.1", Some(Why::RequestLine)),
             (" GET / HTTP/1.1", Some(Why::NotHttp)),

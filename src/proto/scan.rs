@@ -106,7 +106,8 @@ pub fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     (without_cr(&bytes[..end]), bytes.get(end + 1..).unwrap_or_default())
 }
 
-fn ends_in_version(line: &[u8]) -> bool {
+/// Reports whether the last word of the line is meant to be a version.
+pub fn ends_in_version(line: &[u8]) -> bool {
     let space = line.iter().rposition(|&byte| byte == b' ');
     let last = space.and_then(|space| line.get(space + 1..space + 6));
     last.is_some_and(|start| start.eq_ignore_ascii_case(b"HTTP/"))
