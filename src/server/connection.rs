@@ -280,7 +280,10 @@ impl<'c> Connection<'c> {
         let (seat, stamp) = (self.seat, &self.desk.stamp);
         let answer = Record { seat, stamp, started, line, head, response: &response, sent: &sent };
         record(self.server, &answer, &mut self.desk.log_line);
-        self.say_goodbye();
+        match sent.outcome {
+            Ok(()) => self.say_goodbye(),
+            Err(_) => self.transport.abort(),
+        }
     }
 }
 

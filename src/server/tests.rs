@@ -314,6 +314,16 @@ fn what_a_slow_client_did_not_take_is_never_sent_again() {
 }
 
 #[test]
+fn a_refusal_that_cannot_be_sent_breaks_the_connection_off() {
+    let house = House::new("slow-refusal");
+    // With the refusal behind it, this is more than waits to leave together.
+    fs::write(house.path().join("near"), [b'a'; 65_000]).expect("the file can be written");
+    let says = request("GET /near HTTP/1.1", "") + "GET / HTTP/1,1\r\n\r\n";
+    let (part, end) = house.converse(vec![Said::Bytes(says.into())], Some(20));
+    assert_eq!((part.len(), end), (20, End::Abort));
+}
+
+#[test]
 fn a_connection_that_ends_while_something_may_still_come_is_read_on() {
     let house = House::new("end");
     let get = |fields: &str| Said::Bytes(request("GET /a.txt HTTP/1.1", fields).into());
