@@ -46,3 +46,8 @@ fn conditions_of_the_corpus_pass() {
 fn chunked_messages_of_the_corpus_pass() {
     check_all("chunked", checks::chunked);
 }
+
+#[test]
+fn fields_of_the_corpus_pass() {
+    check_all("fields", checks::fields);
+}

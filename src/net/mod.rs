@@ -40,9 +40,8 @@ pub trait Transport: Send {
     /// Sends all the bytes, holding back a last incomplete segment because more follows at once.
     fn send_more(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Sends a part of a file; the span shrinks by what is sent. Some kinds of error are about the file:
-    /// `UnexpectedEof`, it is shorter than that now; `InvalidData`, it cannot be read; `InvalidInput`, it cannot be sent
-    /// in this way.
+    /// Sends a part of a file; the span shrinks by what is sent. `UnexpectedEof` says that the file is shorter now; whether
+    /// most other errors are the file's or the connection's, only reading and sending tells.
     fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()>;
 
     /// Ends our side and reads on, so that what the client still sends does not make the system throw away an answer

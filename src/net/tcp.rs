@@ -99,8 +99,6 @@ impl<'s> Tcp<'s> {
             Ok(sent) => sent,
             // The socket's own timeout has passed without any progress; or a signal came.
             Err(Errno::AGAIN | Errno::INTR) => 0,
-            // Sockets know no such error: it is the file's.
-            Err(error @ Errno::IO) => return Err(io::Error::new(ErrorKind::InvalidData, io::Error::from(error))),
             Err(error) => return Err(error.into()),
         };
         if sent < wanted || self.stalled.is_some() {

@@ -56,9 +56,8 @@ impl From<io::Error> for Close {
     fn from(error: io::Error) -> Close {
         match error.kind() {
             io::ErrorKind::TimedOut => Close::SlowClient,
-            // These two come only of sending from a file.
+            // This comes only of sending from a file.
             io::ErrorKind::UnexpectedEof => Close::FileChanged,
-            io::ErrorKind::InvalidData => Close::File(error),
             _ => Close::Io(error),
         }
     }

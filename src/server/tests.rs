@@ -1,5 +1,9 @@
 //! The request loop over a connection in memory: every reason to refuse is reached by what a client sends, or by what
-//! the file system does, and is explained.
+//! the file system does, and is explained. And the scripts of the fuzz target `connection`, which are judged by a second
+//! reading.
+
+#[path = "../../tests/fuzz/connection/mod.rs"]
+mod fuzz;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -349,4 +353,16 @@ fn a_connection_that_breaks_takes_its_desk_back() {
         house.hears(vec![Said::Bytes(request("GET /a.txt HTTP/1.1", "").into()), Said::Reset]);
     }
     assert_eq!(house.server.desks.free_count(), 1);
+}
+
+#[test]
+fn the_scripts_of_the_corpus_are_answered_as_a_second_reading_foretells() {
+    let house = fuzz::house::House::at(std::env::temp_dir().join(format!("serve-unit-{}-corpus", std::process::id())));
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/connection");
+    for script in fs::read_dir(corpus).expect("the corpus is committed") {
+        let path = script.expect("the corpus can be read").path();
+        println!("{}", path.display());
+        fuzz::check(&house, &fs::read(path).expect("the corpus can be read"));
+    }
+    fs::remove_dir_all(house.root()).expect("the house can be removed");
 }

@@ -3,10 +3,19 @@
 //! The fuzz targets run these on made-up inputs, the test `corpus` on the committed ones. They see the parsers' folder
 //! alone, as `crate::proto`.
 
+#[path = "oracle.rs"]
+mod oracle;
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV6};
+use std::ops::Range;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::proto::accept::media_weight;
 use crate::proto::chunked::Decoder;
 use crate::proto::conditional::{Validators, Verdict, evaluate};
-use crate::proto::date::HttpDate;
-use crate::proto::etag::ETag;
+use crate::proto::date::{CommonLog, HttpDate, Rfc3339};
+use crate::proto::etag::{Comparison, ETag};
 use crate::proto::framing::{self, BodyLength, CONTENT_MAX};
 use crate::proto::host;
 use crate::proto::multipart::Multipart;
@@ -15,17 +24,26 @@ use crate::proto::request::{FIELDS_MAX, Head, Version};
 use crate::proto::scan::{HEAD_MAX, Scan};
 use crate::proto::target::{RelPath, Target};
 use crate::proto::why::Why;
+use oracle::{Asked, Content, Length, Read};
 
-/// A head ends at the same byte in whatever pieces it comes, and what is read from it can be written and read again.
+/// A head ends at the same byte in whatever pieces it comes, it says what httparse reads, and what is read from it can be
+/// written and read again.
 pub fn head(bytes: &[u8]) {
     // Nobody parses what was not found to be a head, but if somebody did, it would be no disaster.
     let _ = Head::parse(bytes);
     let whole = Scan::default().resume(bytes).map_err(|reject| reject.why);
     assert_eq!(scan_bytewise(bytes), whole, "the pieces matter");
-    let Ok(Some(length)) = whole else { return };
+    let parsed = match whole {
+        Ok(Some(length)) => Some(Head::parse(&bytes[..length])),
+        _ => None,
+    };
+    match (&whole, &parsed, oracle::read_head(bytes)) {
+        (Ok(None), _, Read::Partial) | (Err(_), _, Read::Bad(_)) | (_, Some(Err(_)), Read::Bad(_)) => {}
+        (Ok(Some(length)), Some(Ok(head)), Read::Head(asked)) => is_same(head, *length, &asked),
+        (_, _, other) => panic!("{whole:?}, {parsed:?}, and the oracle reads {other:?}"),
+    }
+    let (Ok(Some(length)), Some(Ok(head))) = (whole, parsed) else { return };
     assert!(length <= HEAD_MAX);
-
-    let Ok(head) = Head::parse(&bytes[..length]) else { return };
     assert!(!head.target.is_empty() && !head.target.iter().any(|byte| byte.is_ascii_control() || *byte == b' '));
     let fields: Vec<_> = head.fields.iter().collect();
     assert!(fields.len() <= FIELDS_MAX);
@@ -44,7 +62,27 @@ pub fn head(bytes: &[u8]) {
         assert!(length <= CONTENT_MAX);
         assert!(length == 0 || head.fields.all("Content-Length").count() == 1);
     }
-    let _ = (framing::persistence(&head), framing::expects_continue(&head), host::check(&head));
+    let _ = host::check(&head);
+}
+
+/// The server's reading and the oracle's are the same, and so is what follows for the framing.
+fn is_same(head: &Head<'_>, length: usize, asked: &Asked<'_>) {
+    let version = match head.version {
+        Version::Http09 => 9,
+        Version::Http10 => 10,
+        Version::Http11 => 11,
+    };
+    assert_eq!((length, head.target, version), (asked.len, asked.target, asked.version));
+    assert!(head.line.starts_with(&[asked.method, b" "].concat()));
+    assert_eq!(head.fields.iter().collect::<Vec<_>>(), asked.fields);
+    let body = match framing::body_length(head) {
+        Ok(BodyLength::Exactly(length)) => Length::Exactly(length),
+        Ok(BodyLength::Chunked) => Length::Chunked,
+        Err(_) => Length::Refused,
+    };
+    assert_eq!(body, asked.length());
+    assert_eq!(framing::expects_continue(head).ok(), asked.expects_continue());
+    assert_eq!(framing::persistence(head).persists(), asked.persists());
 }
 
 /// A target leads to a path below the root, and the path written as a target leads to itself.
@@ -60,12 +98,20 @@ pub fn target(bytes: &[u8]) {
     assert_eq!(again.path, target.path);
 }
 
-/// What is selected lies in the representation, in pieces that do not touch, and an answer of several parts is as long
-/// as it says. The first eight bytes are the representation's length.
+/// What is selected are the bytes that the ranges name, in pieces that do not touch, and an answer of several parts is as
+/// long as it says. The first eight bytes are the representation's length.
 pub fn range(bytes: &[u8]) {
     let Some((len, value)) = bytes.split_first_chunk::<8>() else { return };
     let len = u64::from_le_bytes(*len);
-    let Selection::Spans(spans) = select(value, len) else { return };
+    let selection = select(value, len);
+    if let Some(named) = named_bytes(value, len % 256) {
+        match select(value, len % 256) {
+            Selection::Spans(spans) => assert_eq!(spans.into_iter().flatten().collect::<BTreeSet<_>>(), named),
+            Selection::Unsatisfiable => assert!(named.is_empty()),
+            Selection::Whole => {}
+        }
+    }
+    let Selection::Spans(spans) = selection else { return };
     assert!(!spans.is_empty() && spans.len() <= 16);
     let mut sorted = spans.clone();
     sorted.sort_by_key(|span| span.start);
@@ -78,6 +124,24 @@ pub fn range(bytes: &[u8]) {
     if let Some(total) = content.checked_add(frame as u64) {
         assert_eq!(multipart.len(), total);
     }
+}
+
+/// The bytes that ranges name in a short representation, one by one; none where a range is not of the plainest form.
+fn named_bytes(value: &[u8], len: u64) -> Option<BTreeSet<u64>> {
+    let set = str::from_utf8(value).ok()?.strip_prefix("bytes=")?;
+    let number = |text: &str| text.parse::<u32>().ok().filter(|_| !text.starts_with('+')).map(u64::from);
+    let mut named = BTreeSet::new();
+    for range in set.split(',') {
+        let (first, last) = range.split_once('-')?;
+        let is_named: Range<u64> = match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => first..last + 1,
+            (Some(first), None) if last.is_empty() => first..len,
+            (None, Some(count)) if first.is_empty() => len.saturating_sub(count)..len,
+            _ => return None,
+        };
+        named.extend((0..len).filter(|at| is_named.contains(at)));
+    }
+    Some(named)
 }
 
 /// Conditions are decided by the fields that state them, however their names are written, and alike for GET and HEAD.
@@ -107,15 +171,134 @@ pub fn conditional(bytes: &[u8]) {
     assert_eq!(verdict("GET", &shouted).map(|(verdict, ..)| verdict), Some(get));
 }
 
-/// A chunked message ends at the same byte in whatever pieces it comes. The first byte is the size of the pieces.
+/// A chunked message ends at the same byte in whatever pieces it comes, and where a second reader finds its end. The
+/// first byte is the size of the pieces.
 pub fn chunked(bytes: &[u8]) {
     let Some((size, message)) = bytes.split_first() else { return };
     let whole = decode(message, message.len().max(1));
     assert_eq!(decode(message, usize::from(*size).max(1)), whole, "the pieces matter");
+    match (&whole, oracle::read_chunked(message)) {
+        (Ok(Some(end)), Content::Ends(other)) => assert_eq!(*end, other),
+        (Ok(None), Content::Partial) | (Err(_), Content::Bad(_)) => {}
+        // The oracle knows no limit on the framing.
+        (Err(Why::ContentTooLarge), _) if message.len() > usize::from(u16::MAX) => {}
+        (_, other) => panic!("{whole:?}, and the oracle reads {other:?}"),
+    }
     if let Ok(Some(end)) = whole {
         assert_eq!(decode(&message[..end], 1), Ok(Some(end)));
         assert_eq!(decode(&message[..end - 1], 1), Ok(None));
         assert!(message[..end].ends_with(b"\r\n\r\n"));
+    }
+}
+
+/// The values of single fields: Host, Accept, dates, and entity tags.
+pub fn fields(bytes: &[u8]) {
+    host_value(bytes);
+    accept_value(bytes);
+    date_value(bytes);
+    etag_value(bytes);
+}
+
+/// A host stands in a Host field and in a URL alike, holds no byte that separates the parts of a URL, and an address is
+/// one.
+fn host_value(bytes: &[u8]) {
+    let is_host = host::is_host_port(bytes);
+    let separates = |byte: &u8| !byte.is_ascii_graphic() || b"/?#@\\<>\"^`{|}".contains(byte);
+    assert!(!is_host || !bytes.iter().any(separates));
+    assert_eq!(host::is_host_port(&bytes.to_ascii_uppercase()), is_host);
+    if !bytes.iter().any(|byte| b"/?#".contains(byte)) {
+        let url = [b"http://", bytes, b"/a"].concat();
+        assert_eq!(Target::parse(&url).is_ok_and(|target| target.path.as_bytes() == b"a"), is_host);
+    }
+    let text = str::from_utf8(bytes).unwrap_or_default();
+    let is_address = text.parse::<Ipv4Addr>().is_ok()
+        || text.parse::<SocketAddrV6>().is_ok_and(|_| !text.contains('%'))
+        || text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'))
+            .is_some_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
+    assert!(is_host || !is_address);
+    if is_host && !bytes.contains(&b':') {
+        assert!(host::is_host_port(&[bytes, b":80"].concat()) && !host::is_host_port(&[bytes, b":80a"].concat()));
+    }
+}
+
+/// A weight is at most 1000, two lines are one list, and of two equal ranges the last one counts.
+fn accept_value(bytes: &[u8]) {
+    let weight = |lines: &[u8]| {
+        let bytes = [b"GET / HTTP/1.1\r\n", lines, b"\r\n\r\n"].concat();
+        Some(media_weight(&Head::parse(&bytes).ok()?.fields, "text/html"))
+    };
+    let Some(alone) = weight(&[b"Accept: ", bytes].concat()).filter(|_| !bytes.contains(&b'\n')) else { return };
+    assert!(alone <= 1000);
+    let behind = [b"Accept: ", bytes, b", TEXT/html ; q=0.123"].concat();
+    assert_eq!(weight(&behind), Some(123));
+    let before = [b"Accept: ", bytes, b", */*;q=0.5"].concat();
+    assert!(weight(&before) == Some(alone) || weight(&before) == Some(500));
+    let lines: Vec<_> = bytes.split(|byte| *byte == b',').map(|part| [b"Accept: ", part].concat()).collect();
+    if lines.len() <= FIELDS_MAX {
+        assert_eq!(weight(&lines.join(&b"\r\n"[..])), Some(alone));
+    }
+}
+
+/// A date that was read is written as it would be by a calendar, in each form, and read again. The bytes are a date, and
+/// the first eight are the seconds of one.
+fn date_value(bytes: &[u8]) {
+    let counted = bytes.first_chunk().map(|secs| u64::from_le_bytes(*secs) % (1 << 38));
+    let counted = counted.and_then(|secs| Some((secs, HttpDate::new(UNIX_EPOCH + Duration::from_secs(secs))?)));
+    if let Some((secs, date)) = counted {
+        let (year, month, day) = civil(secs / 86400);
+        let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
+        let expected = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z");
+        assert_eq!(Rfc3339(date).to_string(), expected);
+        let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(secs / 86400 % 7) as usize];
+        assert!(date.to_string().starts_with(weekday));
+    }
+    for date in [HttpDate::parse(bytes), counted.map(|(_, date)| date)].into_iter().flatten() {
+        let written = date.to_string();
+        assert_eq!((written.len(), HttpDate::parse(written.as_bytes())), (29, Some(date)), "{written}");
+        assert_eq!((Rfc3339(date).to_string().len(), CommonLog(date).to_string().len()), (20, 26), "{written}");
+    }
+}
+
+/// The year, month and day that is so many days after 1970-01-01: counted, year by year and month by month.
+fn civil(mut days: u64) -> (u64, u64, u64) {
+    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let mut year = 1970 + days / 146_097 * 400;
+    days %= 146_097;
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let lengths = [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 0;
+    while days >= lengths[month] {
+        days -= lengths[month];
+        month += 1;
+    }
+    (year, month as u64 + 1, days + 1)
+}
+
+/// A tag is found in a list where it stands whole, and what matches strongly matches weakly. The first bytes make a tag,
+/// the others are a list.
+fn etag_value(bytes: &[u8]) {
+    let Some((numbers, list)) = bytes.split_first_chunk::<12>() else { return };
+    let number = |at: usize| u32::from_le_bytes([numbers[at], numbers[at + 1], numbers[at + 2], numbers[at + 3]]);
+    let etag = ETag::new(number(0).into(), i64::from(number(4).cast_signed()), number(8));
+    let written = etag.to_string();
+    let is_in = |value: &[u8], comparison| etag.is_in([value].into_iter(), comparison);
+    let both = |value: &[u8]| (is_in(value, Comparison::Strong), is_in(value, Comparison::Weak));
+    assert_eq!((both(written.as_bytes()), etag.is_exactly(written.as_bytes())), ((true, true), true));
+    assert_eq!(both(format!("W/{written}").as_bytes()), (false, true));
+    assert!(!etag.is_exactly(list) || list == written.as_bytes());
+
+    let (strong, weak) = both(list);
+    assert!(weak || !strong);
+    let holds = |tag: &[u8]| list.windows(tag.len()).any(|window| window == tag);
+    assert!(!weak || list == b"*" || holds(written.as_bytes()), "nothing like it stands there");
+    assert_eq!(both(&[written.as_bytes(), b", ", list].concat()), (true, true));
+    if list != b"*" {
+        assert_eq!(both(&[b"W/\"x,\" ,\"\xff\",", list].concat()), (strong, weak));
     }
 }
 

@@ -1,0 +1,188 @@
+//! A server, and a directory with a file of each kind.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::{Duration, SystemTime};
+
+use super::script::Script;
+use crate::files::cache::Cache;
+use crate::files::root::{RootPath, Symlinks};
+use crate::proto::target::RelPath;
+use crate::server::access_log::AccessLog;
+use crate::server::lines::Lines;
+use crate::server::seats::{Seat, Seats};
+use crate::server::{Options, Server, Times};
+use crate::site::policy::Policy;
+use crate::site::{self};
+
+/// When all files were modified.
+pub const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+const MODIFIED_SECS: u64 = 784_111_777;
+
+/// What stands in a file that no link may lead to.
+pub const OUTSIDE: &[u8] = b"outside of the root";
+
+/// So many connections that the server takes them for a crowd.
+const CROWD: usize = 257;
+
+/// A file, and how a target names it that needs no decoding.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    pub name: &'static str,
+    pub len: usize,
+    pub media_type: &'static str,
+    pub is_hidden: bool,
+}
+
+/// The files of the root. Each has another length, so each has another entity tag.
+pub const FILES: [Known; 9] = [
+    file("index.html", 40, "text/html; charset=utf-8"),
+    file("404.html", 50, "text/html; charset=utf-8"),
+    file("empty", 0, "application/octet-stream"),
+    file("a.txt", 5, "text/plain; charset=utf-8"),
+    // With the page of a refusal behind it, this is more than waits to leave together.
+    file("near", 65_000, "application/octet-stream"),
+    // This is more than is read into memory.
+    file("big", 70_000, "application/octet-stream"),
+    file("dir/b.txt", 7, "text/plain; charset=utf-8"),
+    file("dir/sub/index.html", 41, "text/html; charset=utf-8"),
+    Known { is_hidden: true, ..file(".dot", 9, "application/octet-stream") },
+];
+
+const fn file(name: &'static str, len: usize, media_type: &'static str) -> Known {
+    Known { name, len, media_type, is_hidden: false }
+}
+
+impl Known {
+    /// The bytes of the file: which they are depends on where they stand, so that no part can be taken for another.
+    pub fn content(&self) -> Vec<u8> {
+        let mark = self.len % 251;
+        (0..self.len).map(|at| b'!' + ((at * 7 + at / 89 * 13 + mark) % 89) as u8).collect()
+    }
+
+    /// The entity tag, as the server makes it of the length and the time.
+    pub fn etag(&self) -> String {
+        format!("\"{:x}-{MODIFIED_SECS:x}-0\"", self.len)
+    }
+}
+
+/// A directory, and servers for it.
+pub struct House {
+    /// A server that answers one connection at a time.
+    pub quiet: Server,
+    /// A server with many others.
+    pub crowded: Crowd,
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    stream: TcpStream,
+    /// As the script's options say: listings in every second one, hidden names in the last two.
+    sites: [site::Options; 4],
+    root: PathBuf,
+}
+
+/// A server with other connections, none of which ever waits.
+pub struct Crowd {
+    pub server: Server,
+    _seats: Vec<Seat>,
+}
+
+impl House {
+    /// Opens the house at this place, and builds it where it is not there yet.
+    pub fn at(root: PathBuf) -> House {
+        if !root.exists() {
+            let new = root.with_extension(process::id().to_string());
+            build(&new);
+            // Another process may have been faster.
+            if fs::rename(&new, &root).is_err() {
+                fs::remove_dir_all(&new).expect("the directory can be removed");
+            }
+        }
+        House::open(root)
+    }
+
+    fn open(root: PathBuf) -> House {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let peer = listener.local_addr().expect("bound");
+        let stream = TcpStream::connect(peer).expect("listening");
+        let lines = Lines::to_stderr().expect("a thread can be started");
+        let server = server(&root, lines.clone());
+        let stand = |_| {
+            let stream = stream.try_clone().expect("there are descriptors");
+            let seat = server.seats.take(stream, peer).expect("the house is open");
+            seat.answer();
+            seat
+        };
+        let seats = (0..CROWD).map(stand).collect();
+        let crowded = Crowd { _seats: seats, server };
+        let sites = [(false, false), (true, false), (false, true), (true, true)];
+        let sites = sites.map(|(list, hidden)| site_options(&root, list, hidden));
+        House { quiet: self::server(&root, lines), crowded, peer, stream, sites, root }
+    }
+
+    /// A server for one connection alone, which may stop it.
+    pub fn server(&self) -> Server {
+        server(&self.root, self.quiet.diagnostics.clone())
+    }
+
+    /// The site with the options that the script asks for.
+    pub fn site(&self, script: &Script) -> &site::Options {
+        &self.sites[usize::from(script.list) + 2 * usize::from(script.hidden)]
+    }
+
+    /// A socket, for the seat. Nothing goes through it.
+    pub fn stream(&self) -> TcpStream {
+        self.stream.try_clone().expect("there are descriptors")
+    }
+
+    /// Where the files are.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+/// Makes a server. Its site is not asked.
+fn server(root: &Path, diagnostics: Lines) -> Server {
+    let long = Duration::from_secs(60);
+    let times = Times { header: long, idle: long, write: long };
+    let options = Options { max_connections: 1000, times, max_per_ip: None, grace: long, is_quiet: true };
+    let access_log = AccessLog::open(None).expect("there is none");
+    let site = site_options(root, false, false);
+    Server::new(options, site, Seats::new(1000, None), access_log, diagnostics)
+}
+
+fn site_options(root: &Path, list: bool, hidden: bool) -> site::Options {
+    let plain = |path: &[u8]| RelPath::new(path).expect("plain");
+    site::Options {
+        root: RootPath::new(root.join("root"), Symlinks::Inside),
+        index: vec![plain(b"index.html")],
+        list,
+        not_found: plain(b"404.html"),
+        hidden,
+        charset: Some("utf-8".to_owned()),
+        // Where listings are on, nothing is kept in memory.
+        files: Cache::new(if list { 0 } else { 1 << 20 }),
+        policy: Policy::new(0, &[]),
+    }
+}
+
+/// Builds the directory.
+fn build(house: &Path) {
+    const CAN: &str = "the house can be built";
+    let root = house.join("root");
+    fs::create_dir_all(root.join("dir/sub")).expect(CAN);
+    fs::create_dir_all(root.join("bare")).expect(CAN);
+    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(MODIFIED_SECS);
+    for known in FILES {
+        let path = root.join(known.name);
+        fs::write(&path, known.content()).expect(CAN);
+        File::options().write(true).open(&path).expect(CAN).set_modified(modified).expect(CAN);
+    }
+    fs::write(house.join("outside"), OUTSIDE).expect(CAN);
+    symlink("a.txt", root.join("link")).expect(CAN);
+    symlink("../outside", root.join("out")).expect(CAN);
+    symlink("/etc", root.join("etc")).expect(CAN);
+    fs::write(root.join("bare/\u{e9} <b>.txt"), "odd").expect(CAN);
+}

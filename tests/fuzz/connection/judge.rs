@@ -1,0 +1,328 @@
+//! Holds what a client heard against what was foretold.
+
+use std::sync::LazyLock;
+
+use super::answer::{Answer, read_fields};
+use super::foretell::{Due, foretell};
+use super::house::{FILES, Known, MODIFIED, OUTSIDE};
+use super::oracle::Asked;
+use super::script::{End, Heard, Script};
+
+/// The fields that this server writes, each at most once.
+const FIELDS: [&str; 15] = [
+    "Accept-Ranges",
+    "Allow",
+    "Cache-Control",
+    "Connection",
+    "Content-Length",
+    "Content-Range",
+    "Content-Type",
+    "Date",
+    "ETag",
+    "Last-Modified",
+    "Location",
+    "Retry-After",
+    "Server",
+    "Vary",
+    "X-Content-Type-Options",
+];
+
+/// The fields that make an answer depend on what a client has.
+const CONDITIONS: [&str; 6] =
+    ["If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"];
+
+static CONTENTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| FILES.iter().map(Known::content).collect());
+
+/// What a target that needs no decoding leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// A file, by its place in [`FILES`].
+    File(usize),
+    Redirect,
+    Listing,
+    Nothing,
+    /// Something that is not judged here.
+    Unknown,
+}
+
+/// Judges the answers and the end of the connection.
+pub fn judge(script: &Script, heard: &Heard) {
+    let foretold = foretell(script);
+    let mut rest = &heard.bytes[..];
+    for due in &foretold.dues {
+        if due.refused.is_none() && due.asked.as_ref().is_some_and(|asked| asked.version == 9) {
+            judge_bare(script, due, rest, heard.is_broken);
+            rest = b"";
+            break;
+        }
+        let Some((answer, behind)) = Answer::read(rest, due.is_to_head) else {
+            assert!(heard.is_broken, "no whole answer: {}\n{due:?}", rest.escape_ascii());
+            rest = b"";
+            break;
+        };
+        judge_answer(script, due, &answer);
+        rest = behind;
+    }
+    assert!(rest.is_empty(), "nobody asked for that: {}\n{foretold:?}", rest.escape_ascii());
+    let is_abort = heard.end == End::Abort;
+    assert_eq!(is_abort, heard.is_broken || foretold.is_reset, "{:?}\n{foretold:?}", heard.end);
+    let holds = |bytes: &[u8]| bytes.windows(OUTSIDE.len()).any(|window| window == OUTSIDE);
+    assert!(!holds(&heard.bytes) || holds(&script.says), "a link led out of the root");
+}
+
+/// An answer of HTTP/0.9 is the content alone.
+fn judge_bare(script: &Script, due: &Due<'_>, bytes: &[u8], is_broken: bool) {
+    assert!(!due.keeps);
+    let asked = due.asked.as_ref().expect("there is a request");
+    if let Place::File(at) = place(script, asked) {
+        let content = &CONTENTS[at];
+        assert!(if is_broken { content.starts_with(bytes) } else { content == bytes }, "{due:?}");
+    }
+}
+
+fn judge_answer(script: &Script, due: &Due<'_>, answer: &Answer<'_>) {
+    let (status, field) = (answer.status, |name| answer.field(name));
+    for (name, _) in &answer.fields {
+        assert!(FIELDS.contains(name) && field(name).is_some(), "a field that is not ours: {answer:?}");
+    }
+    assert!(field("Date").is_some_and(is_date), "{answer:?}");
+    assert_eq!((field("Server"), field("X-Content-Type-Options")), (Some("serve"), Some("nosniff")), "{answer:?}");
+    let version = due.asked.as_ref().map(|asked| asked.version);
+    let connection = match (due.keeps, version) {
+        (false, _) => Some("close"),
+        (true, Some(10)) => Some("keep-alive"),
+        (true, _) => None,
+    };
+    assert_eq!(field("Connection"), connection, "{answer:?}\n{due:?}");
+    match (due.refused, &due.asked) {
+        (Some(statuses), _) => {
+            assert!(statuses.contains(&status), "{answer:?}\n{due:?}");
+            judge_page(due, answer);
+        }
+        (None, Some(asked)) => {
+            let allowed = statuses(script, asked);
+            assert!(allowed.contains(&status), "{status} instead of {allowed:?}\n{answer:?}\n{asked:?}");
+            judge_content(script, due, asked, answer);
+        }
+        (None, None) => unreachable!("what is no request is refused"),
+    }
+}
+
+/// The statuses that an answer to this request may have.
+fn statuses(script: &Script, asked: &Asked<'_>) -> Vec<u16> {
+    match is_host(asked) {
+        Some(false) => vec![400],
+        None => [vec![400], by_method(script, asked)].concat(),
+        Some(true) => by_method(script, asked),
+    }
+}
+
+fn by_method(script: &Script, asked: &Asked<'_>) -> Vec<u16> {
+    let place = place(script, asked);
+    match asked.method {
+        b"GET" | b"HEAD" => {}
+        b"OPTIONS" if asked.target == b"*" || place != Place::Unknown => return vec![204],
+        b"OPTIONS" => return vec![204, 400, 404],
+        b"POST" | b"PUT" | b"DELETE" | b"TRACE" | b"PATCH" | b"CONNECT" => return vec![405],
+        _ => return vec![501],
+    }
+    let has_any = |names: &[&str]| names.iter().any(|name| asked.has(name));
+    let mut file = vec![200];
+    if has_any(&["If-Match", "If-Unmodified-Since"]) {
+        file.push(412);
+    }
+    if has_any(&["If-None-Match", "If-Modified-Since"]) {
+        file.push(304);
+    }
+    if asked.method == b"GET" && asked.has("Range") {
+        file.extend([206, 416]);
+    }
+    match place {
+        Place::File(at) => match simple_range(asked) {
+            Some((first, last)) if first > last => vec![200],
+            Some((first, _)) if first >= FILES[at].len => vec![416],
+            Some(_) => vec![206],
+            None => file,
+        },
+        Place::Redirect => vec![301],
+        Place::Listing if script.list => vec![200],
+        Place::Listing | Place::Nothing => vec![404],
+        Place::Unknown => [file, vec![301, 400, 404]].concat(),
+    }
+}
+
+/// Whether the Host field is as it has to be, as far as that is plain to see.
+fn is_host(asked: &Asked<'_>) -> Option<bool> {
+    let hosts: Vec<_> = asked.all("Host").collect();
+    match hosts[..] {
+        [] => Some(asked.version < 11),
+        [host] => {
+            let (name, port) = host.split_at(host.iter().position(|byte| *byte == b':').unwrap_or(host.len()));
+            let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
+            let is_port = port.is_empty() || port[1..].iter().all(u8::is_ascii_digit);
+            if host.is_empty() || !name.is_empty() && name.iter().all(is_plain) && is_port {
+                return Some(true);
+            }
+            let is_wrong = |byte: &u8| !byte.is_ascii_graphic() || b"/?#@\\<>\"^`{|}".contains(byte);
+            if host.iter().any(is_wrong) { Some(false) } else { None }
+        }
+        _ => Some(false),
+    }
+}
+
+/// What the target leads to.
+fn place(script: &Script, asked: &Asked<'_>) -> Place {
+    let Ok(target) = str::from_utf8(asked.target) else { return Place::Unknown };
+    let path = if target.contains('#') { target } else { target.split('?').next().unwrap_or_default() };
+    let name = match path {
+        "/" => "index.html",
+        "/link" => "a.txt",
+        "/dir/sub/" => "dir/sub/index.html",
+        "/dir" | "/dir/sub" | "/bare" => return Place::Redirect,
+        "/dir/" | "/bare/" => return Place::Listing,
+        "/out" | "/etc/passwd" | "/a.txt/" | "/nothing" => return Place::Nothing,
+        path => path.strip_prefix('/').unwrap_or_default(),
+    };
+    match FILES.iter().position(|known| known.name == name) {
+        Some(at) if FILES[at].is_hidden && !script.hidden => Place::Nothing,
+        Some(at) => Place::File(at),
+        None => Place::Unknown,
+    }
+}
+
+/// The first and last byte that a GET asks for, where it does that in the plainest way and without a condition.
+fn simple_range(asked: &Asked<'_>) -> Option<(usize, usize)> {
+    let has_other = CONDITIONS[..5].iter().any(|name| asked.has(name));
+    let values: Vec<_> = asked.all("Range").collect();
+    let [value] = values[..] else { return None };
+    let (first, last) = str::from_utf8(value.strip_prefix(b"bytes=")?).ok()?.split_once('-')?;
+    let number = |text: &str| {
+        let is_short = (1..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| is_short)
+    };
+    (asked.method == b"GET" && !has_other).then_some((number(first)?, number(last)?))
+}
+
+/// Judges the fields and the content of an answer to a request that was read.
+fn judge_content(script: &Script, due: &Due<'_>, asked: &Asked<'_>, answer: &Answer<'_>) {
+    let field = |name| answer.field(name);
+    let etag = field("ETag");
+    let at = etag.map(|etag| FILES.iter().position(|known| known.etag() == etag));
+    let at = at.map(|at| at.unwrap_or_else(|| panic!("no file has this tag: {answer:?}")));
+    if let (Some(at), Place::File(place)) = (at, place(script, asked)) {
+        assert_eq!(at, place, "another file: {answer:?}");
+    }
+    match (answer.status, at) {
+        (200 | 206, Some(at)) => {
+            assert!(script.hidden || !FILES[at].is_hidden, "a hidden file: {answer:?}");
+            assert_eq!(field("Last-Modified"), Some(MODIFIED), "{answer:?}");
+            assert_eq!(field("Accept-Ranges"), Some("bytes"), "{answer:?}");
+            judge_representation(due, asked, answer, at);
+        }
+        (200, None) => {
+            assert!(script.list, "a listing: {answer:?}");
+            let is_html = field("Content-Type") == Some("text/html; charset=utf-8");
+            let start: &[u8] = if is_html { b"<!DOCTYPE html>" } else { b"{\"path\":\"/" };
+            assert!(due.is_to_head || answer.content.starts_with(start), "{answer:?}");
+        }
+        (304, at) => assert!(at.is_some() && field("Content-Type").is_none(), "{answer:?}"),
+        (204, None) => assert_eq!(field("Allow"), Some("GET, HEAD, OPTIONS"), "{answer:?}"),
+        (404, None) if !due.is_to_head && answer.content == CONTENTS[1] => {}
+        (400.., None) | (301, None) => {
+            assert_eq!(field("Location").is_some(), answer.status == 301, "{answer:?}");
+            assert_eq!(field("Allow").is_some(), answer.status == 405, "{answer:?}");
+            judge_page(due, answer);
+        }
+        _ => panic!("a status without its fields, or with those of another: {answer:?}"),
+    }
+}
+
+/// Judges an answer with a file, or with some of it.
+fn judge_representation(due: &Due<'_>, asked: &Asked<'_>, answer: &Answer<'_>, at: usize) {
+    let (known, content) = (&FILES[at], &CONTENTS[at]);
+    let media_type = answer.field("Content-Type").expect("a file has a type");
+    let range = answer.field("Content-Range");
+    if answer.status == 200 {
+        assert_eq!(answer.field("Content-Length"), Some(known.len.to_string().as_str()), "{answer:?}");
+        assert!(due.is_to_head || answer.content == *content, "other content: {answer:?}");
+        assert!(range.is_none(), "{answer:?}");
+    } else if let Some(range) = range {
+        let (first, last) = span(range, known);
+        assert_eq!(answer.content, &content[first..=last], "other content: {answer:?}");
+        if let Some((asked_first, asked_last)) = simple_range(asked) {
+            assert_eq!((first, last), (asked_first, asked_last.min(known.len - 1)), "{answer:?}");
+        }
+    } else {
+        let boundary = media_type.strip_prefix("multipart/byteranges; boundary=").expect("there are parts");
+        return judge_parts(answer, boundary, at);
+    }
+    assert!(is_type_of(known, media_type), "another type: {answer:?}");
+}
+
+/// Reports whether the file can have this type: it comes of the name, and a link may have another one.
+fn is_type_of(known: &Known, media_type: &str) -> bool {
+    media_type == known.media_type || known.name == "a.txt" && media_type == "application/octet-stream"
+}
+
+/// Judges the parts of an answer with several ranges (RFC 9110 §14.6).
+fn judge_parts(answer: &Answer<'_>, boundary: &str, at: usize) {
+    let (known, content) = (&FILES[at], &CONTENTS[at]);
+    let mut rest = answer.content;
+    let start = format!("--{boundary}\r\n");
+    let end = format!("\r\n--{boundary}--\r\n");
+    let mut count = 0;
+    while rest != end.as_bytes() {
+        let between = if count == 0 { "" } else { "\r\n" };
+        let part = rest.strip_prefix(between.as_bytes()).and_then(|rest| rest.strip_prefix(start.as_bytes()));
+        rest = part.unwrap_or_else(|| panic!("no part: {}", rest.escape_ascii()));
+        let fields = read_fields(&mut rest).expect("a part has fields");
+        let [("Content-Type", media_type), ("Content-Range", range)] = fields[..] else { panic!("{fields:?}") };
+        let (first, last) = span(range, known);
+        assert!(is_type_of(known, media_type), "another type: {fields:?}");
+        let bytes = &content[first..=last];
+        rest = rest.strip_prefix(bytes).unwrap_or_else(|| panic!("other content: {}", rest.escape_ascii()));
+        count += 1;
+    }
+    assert!((2..=16).contains(&count), "{count} parts");
+}
+
+/// Reads `bytes first-last/length`.
+fn span(range: &str, known: &Known) -> (usize, usize) {
+    let read = || {
+        let (span, len) = range.strip_prefix("bytes ")?.split_once('/')?;
+        let (first, last) = span.split_once('-')?;
+        Some((first.parse().ok()?, last.parse().ok()?, len.parse().ok()?))
+    };
+    let (first, last, len): (usize, usize, usize) = read().unwrap_or_else(|| panic!("no span: {range:?}"));
+    assert!(first <= last && last < len && len == known.len, "{range:?} of {known:?}");
+    (first, last)
+}
+
+/// A page says its status first, in either form.
+fn judge_page(due: &Due<'_>, answer: &Answer<'_>) {
+    let is_html = match answer.field("Content-Type") {
+        Some("text/html; charset=utf-8") => true,
+        Some("text/plain; charset=utf-8") => false,
+        _ => panic!("no page: {answer:?}"),
+    };
+    let page = str::from_utf8(answer.content).expect("a page is text");
+    let title = format!("{} {}", answer.status, answer.reason);
+    let is_titled = if is_html {
+        page.starts_with("<!DOCTYPE html>") && page.contains(&format!("<h1>{title}</h1>"))
+    } else {
+        page.starts_with(&format!("{title}\n\n"))
+    };
+    assert!(due.is_to_head || is_titled, "{answer:?}\n{page}");
+}
+
+/// Reports whether this is a date as a sender writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn is_date(text: &str) -> bool {
+    let form = "Aaa, 00 Aaa 0000 00:00:00 GMT";
+    let fits = |(byte, form): (u8, u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        b'a' => byte.is_ascii_lowercase(),
+        b'A' => byte.is_ascii_uppercase(),
+        form => byte == form,
+    };
+    text.len() == form.len() && text.bytes().zip(form.bytes()).all(fits)
+}

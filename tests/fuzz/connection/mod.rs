@@ -1,0 +1,66 @@
+//! The whole request loop over a connection in memory: what must hold for every client, whatever it says, however its
+//! bytes arrive, and however slowly it listens.
+//!
+//! An input is a [`script`]. The server answers it, a second [reading](oracle) of the same bytes [foretells](foretell)
+//! which answers are due, a strict [reader](answer) takes apart what the server said, and the [judge] compares.
+//!
+//! The fuzz target runs this on made-up scripts, `server::tests` on the committed ones. It sees the server's modules as
+//! `crate::server` and so on, and makes a server in one place alone: [`house`].
+
+mod answer;
+mod foretell;
+pub mod house;
+mod judge;
+#[path = "../oracle.rs"]
+mod oracle;
+mod script;
+
+use std::sync::Once;
+
+use crate::net::Transport as _;
+use crate::server::connection::Connection;
+use crate::site::Site;
+use house::House;
+use script::{Client, Script};
+
+/// Longer scripts are cut, so that no limit on the framing of chunks is reached, which the oracle does not know.
+const LEN_MAX: usize = 60_000;
+
+/// Runs a script and judges what the client heard.
+pub fn check(house: &House, bytes: &[u8]) {
+    let script = Script::parse(&bytes[..bytes.len().min(LEN_MAX)]);
+    listen_to_log(script.is_told);
+    let lent;
+    let server = match (script.stops(), script.is_crowded) {
+        (true, _) => {
+            lent = house.server();
+            &lent
+        }
+        (false, true) => &house.crowded.server,
+        (false, false) => &house.quiet,
+    };
+    let seat = server.seats.take(house.stream(), house.peer).expect("the house is open");
+    let mut client = Client::new(&script, &server.seats);
+    client.set_send_pace(server.options.times.write);
+    let site = Site::new(house.site(&script));
+    Connection::new(&mut client, server, &site, &seat).run();
+    judge::judge(&script, &client.heard);
+}
+
+/// Follows the exchanges as `-vv` tells them, where a script asks for it: what is told is fit for a terminal.
+fn listen_to_log(is_told: bool) {
+    struct Listener;
+    impl log::Log for Listener {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            let told = record.args().to_string();
+            assert!(!told.chars().any(|char| char.is_control() && char != '\t'), "{told:?}");
+        }
+        fn flush(&self) {}
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| log::set_logger(&Listener).expect("nobody else listens"));
+    log::set_max_level(if is_told { log::LevelFilter::Trace } else { log::LevelFilter::Off });
+}

@@ -1,0 +1,286 @@
+//! What a client says and how it arrives.
+//!
+//! The first byte of an input holds options; the rest is what the client says, with marks in it. A mark is a backtick
+//! and what happens there:
+//!
+//! | mark | what happens |
+//! |---|---|
+//! | `` `. `` | the piece ends; the next read begins behind it |
+//! | `` `_ `` | the same, and what follows arrives only when it is waited for |
+//! | `` `~ `` | silence for an hour |
+//! | `` `! `` | the client resets the connection |
+//! | `` `$ `` | the server is asked to stop |
+//! | `` `^ `` | the connection has to make room for another |
+//! | `` `<c `` | from here on the client takes c² more bytes and is too slow then |
+//! | `` `>c `` | the same, but then the connection breaks |
+//! | `` `i `` `` `e `` `` `d `` | the next file cannot be sent by reference, is shorter then, cannot be read |
+//! | ` `` ` | a backtick |
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use crate::net::Transport;
+use crate::server::seats::Seats;
+
+/// More than so many bytes no client takes.
+const TAKES_MAX: usize = 1 << 20;
+
+/// An input, read.
+#[derive(Debug, Default)]
+pub struct Script {
+    /// What the client says, in all.
+    pub says: Vec<u8>,
+    /// What happens, and behind how many bytes, in order.
+    pub marks: Vec<(usize, Mark)>,
+    /// Whether directories are listed.
+    pub list: bool,
+    /// Whether hidden names are served.
+    pub hidden: bool,
+    /// Whether there are many other connections.
+    pub is_crowded: bool,
+    /// Whether the exchanges are told.
+    pub is_told: bool,
+    /// Whether each byte arrives alone.
+    pub is_bytewise: bool,
+}
+
+/// Something that happens while the server reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    Piece,
+    Late,
+    Silence,
+    Reset,
+    Stop,
+    Evict,
+    Takes(usize, ErrorKind),
+    Fault(ErrorKind),
+}
+
+impl Script {
+    pub fn parse(bytes: &[u8]) -> Script {
+        let Some((&options, mut rest)) = bytes.split_first() else { return Script::default() };
+        let is = |bit: u8| options & bit != 0;
+        let mut script = Script {
+            list: is(1),
+            hidden: is(2),
+            is_crowded: is(4),
+            is_told: is(8),
+            is_bytewise: is(0x40),
+            ..Script::default()
+        };
+        while let [byte, after @ ..] = rest {
+            let (mark, after) = match rest {
+                [b'`', b'.', after @ ..] => (Some(Mark::Piece), after),
+                [b'`', b'_', after @ ..] => (Some(Mark::Late), after),
+                [b'`', b'~', after @ ..] => (Some(Mark::Silence), after),
+                [b'`', b'!', after @ ..] => (Some(Mark::Reset), after),
+                [b'`', b'$', after @ ..] => (Some(Mark::Stop), after),
+                [b'`', b'^', after @ ..] => (Some(Mark::Evict), after),
+                [b'`', b'<', count, after @ ..] => (Some(takes(*count, ErrorKind::TimedOut)), after),
+                [b'`', b'>', count, after @ ..] => (Some(takes(*count, ErrorKind::BrokenPipe)), after),
+                [b'`', b'i', after @ ..] => (Some(Mark::Fault(ErrorKind::InvalidInput)), after),
+                [b'`', b'e', after @ ..] => (Some(Mark::Fault(ErrorKind::UnexpectedEof)), after),
+                [b'`', b'd', after @ ..] => (Some(Mark::Fault(ErrorKind::InvalidData)), after),
+                [b'`', b'`', after @ ..] => {
+                    script.says.push(b'`');
+                    (None, after)
+                }
+                _ => {
+                    script.says.push(*byte);
+                    (None, after)
+                }
+            };
+            script.marks.extend(mark.map(|mark| (script.says.len(), mark)));
+            rest = after;
+        }
+        script
+    }
+
+    /// Whether the server is asked to stop.
+    pub fn stops(&self) -> bool {
+        self.marks.iter().any(|(_, mark)| *mark == Mark::Stop)
+    }
+}
+
+fn takes(count: u8, kind: ErrorKind) -> Mark {
+    Mark::Takes(usize::from(count).pow(2), kind)
+}
+
+/// What a client heard, and how its connection ended.
+#[derive(Debug, Default)]
+pub struct Heard {
+    pub bytes: Vec<u8>,
+    /// Whether it did not take, or could not be sent, everything.
+    pub is_broken: bool,
+    /// Whether it reset the connection.
+    pub is_reset: bool,
+    pub end: End,
+}
+
+/// How the server ended the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum End {
+    #[default]
+    Close,
+    Linger,
+    Abort,
+}
+
+/// The client's side of the connection.
+pub struct Client<'s> {
+    pub heard: Heard,
+    script: &'s Script,
+    seats: &'s Seats,
+    /// How many bytes have arrived.
+    at: usize,
+    /// How many marks have been passed.
+    passed: usize,
+    is_dismissed: bool,
+    is_stopping: bool,
+    takes: (usize, ErrorKind),
+    fault: Option<ErrorKind>,
+    /// Whether something was sent that is held back until more comes.
+    is_held_back: bool,
+}
+
+/// What a read finds.
+enum Found {
+    Bytes,
+    Nothing,
+    End,
+}
+
+impl<'s> Client<'s> {
+    pub fn new(script: &'s Script, seats: &'s Seats) -> Client<'s> {
+        Client {
+            heard: Heard::default(),
+            script,
+            seats,
+            at: 0,
+            passed: 0,
+            is_dismissed: false,
+            is_stopping: false,
+            takes: (TAKES_MAX, ErrorKind::BrokenPipe),
+            fault: None,
+            is_held_back: false,
+        }
+    }
+
+    /// Passes the marks that stand here. `until` is none for a read that does not wait.
+    fn pass(&mut self, until: Option<Option<Instant>>) -> io::Result<Found> {
+        while let Some((_, mark)) = self.script.marks.get(self.passed).filter(|(at, _)| *at == self.at) {
+            let is_ended = self.is_dismissed || (self.is_stopping && until == Some(None));
+            match (mark, until) {
+                (Mark::Late | Mark::Silence, None) => return Ok(Found::Nothing),
+                (Mark::Late | Mark::Silence, Some(_)) if is_ended => return Ok(Found::End),
+                (Mark::Silence, Some(Some(_))) => return Err(ErrorKind::TimedOut.into()),
+                (Mark::Silence, Some(None)) => {
+                    self.seats.dismiss_overdue(Instant::now() + Duration::from_secs(3600));
+                    self.is_dismissed = true;
+                    return Ok(Found::End);
+                }
+                (Mark::Reset, _) => {
+                    self.heard.is_reset = true;
+                    return Err(ErrorKind::ConnectionReset.into());
+                }
+                (Mark::Stop, _) => {
+                    self.seats.stop();
+                    self.is_stopping = true;
+                }
+                (Mark::Evict, _) => {
+                    self.seats.evict();
+                    self.is_dismissed = true;
+                }
+                (Mark::Takes(count, kind), _) => self.takes = (*count, *kind),
+                (Mark::Fault(kind), _) => self.fault = Some(*kind),
+                (Mark::Late, Some(_)) | (Mark::Piece, _) => {}
+            }
+            self.passed += 1;
+        }
+        Ok(if self.at < self.script.says.len() { Found::Bytes } else { Found::End })
+    }
+
+    fn take_bytes(&mut self, into: &mut [u8]) -> usize {
+        assert!(!into.is_empty(), "a read has room");
+        let end = self.script.marks.get(self.passed).map_or(self.script.says.len(), |(at, _)| *at);
+        let most = if self.script.is_bytewise { 1 } else { into.len() };
+        let count = most.min(end - self.at);
+        into[..count].copy_from_slice(&self.script.says[self.at..self.at + count]);
+        self.at += count;
+        count
+    }
+
+    /// Takes what is sent, or a part of it and no more for ever.
+    fn hear(&mut self, bytes: &[u8]) -> io::Result<()> {
+        assert!(self.heard.end == End::Close, "nothing is sent after the end");
+        assert!(!self.heard.is_broken, "nothing is sent on a broken connection");
+        let count = if self.heard.is_reset { 0 } else { bytes.len().min(self.takes.0) };
+        self.takes.0 -= count;
+        self.heard.bytes.extend_from_slice(&bytes[..count]);
+        self.heard.is_broken = count < bytes.len();
+        if self.heard.is_broken { Err(self.takes.1.into()) } else { Ok(()) }
+    }
+}
+
+impl Transport for Client<'_> {
+    fn set_send_pace(&mut self, _: Duration) {}
+
+    fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
+        assert!(!self.is_held_back, "nothing is held back while the client is waited for");
+        assert!(!self.heard.is_broken && self.heard.end == End::Close, "nobody waits after the end");
+        match self.pass(Some(until))? {
+            Found::Bytes => Ok(self.take_bytes(into)),
+            Found::Nothing | Found::End => Ok(0),
+        }
+    }
+
+    fn try_read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        match self.pass(None)? {
+            Found::Bytes => Ok(Some(self.take_bytes(into))),
+            Found::Nothing => Ok(None),
+            Found::End => Ok(Some(0)),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.is_held_back = false;
+        self.hear(bytes)
+    }
+
+    fn send_more(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.is_held_back |= !bytes.is_empty();
+        self.hear(bytes)
+    }
+
+    fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()> {
+        self.is_held_back = false;
+        let fault = self.fault.take();
+        let whole = (span.end - span.start) as usize;
+        let mut bytes = vec![0; if fault.is_some() { whole / 2 } else { whole }];
+        file.read_exact_at(&mut bytes, span.start)?;
+        self.hear(&bytes)?;
+        span.start += bytes.len() as u64;
+        match fault {
+            Some(kind) => {
+                self.heard.is_broken = kind == ErrorKind::UnexpectedEof;
+                Err(kind.into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn linger(&mut self) {
+        assert!(!self.is_held_back && !self.heard.is_broken, "only a whole answer is left to be read in peace");
+        assert_eq!(self.heard.end, End::Close, "a connection ends once");
+        self.heard.end = End::Linger;
+    }
+
+    fn abort(&mut self) {
+        assert_eq!(self.heard.end, End::Close, "a connection ends once");
+        self.heard.end = End::Abort;
+    }
+}
