@@ -2,6 +2,7 @@
 //!
 //! What comes from a client is escaped, so that no line can be forged and no terminal be told what to do.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::time::Instant;
 
@@ -42,6 +43,12 @@ pub struct Record<'r> {
     /// What became of it.
     pub sent: &'r Sent,
 }
+
+/// The most bytes of a request line, of a target, or of a field that a line shows; what is longer ends in [`CUT`].
+const SHOWN_MAX: usize = 2048;
+
+/// What stands for the rest of something too long.
+const CUT: &[u8] = b"...";
 
 const IN_MEMORY: &str = "memory can always be written to";
 
@@ -87,7 +94,7 @@ impl AccessLog {
 impl Record<'_> {
     fn common(&self, out: &mut Vec<u8>) {
         write!(out, "{} - - [{}] \"", self.seat.peer.ip(), self.stamp.common_log).expect(IN_MEMORY);
-        escape(out, if self.line.is_empty() { b"-" } else { self.line });
+        escape(out, &shown(if self.line.is_empty() { b"-" } else { self.line }));
         write!(out, "\" {} {}", self.response.head.status.code(), self.sent.bytes).expect(IN_MEMORY);
     }
 
@@ -95,7 +102,7 @@ impl Record<'_> {
         self.common(out);
         for name in ["Referer", "User-Agent"] {
             out.extend_from_slice(b" \"");
-            escape(out, self.field(name).unwrap_or(b"-"));
+            escape(out, &shown(self.field(name).unwrap_or(b"-")));
             out.push(b'"');
         }
     }
@@ -127,7 +134,22 @@ impl Record<'_> {
 }
 
 fn maybe(bytes: Option<&[u8]>) -> Value<'_> {
-    bytes.map_or(Value::Null, |bytes| Value::Text(String::from_utf8_lossy(bytes)))
+    bytes.map_or(Value::Null, |bytes| match shown(bytes) {
+        Cow::Borrowed(bytes) => Value::Text(String::from_utf8_lossy(bytes)),
+        Cow::Owned(bytes) => Value::Text(String::from_utf8_lossy(&bytes).into_owned().into()),
+    })
+}
+
+/// As much of what a client sent as is written: it may send many times more than an answer is long, and each byte may take
+/// four or six in the log.
+fn shown(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if bytes.len() <= SHOWN_MAX {
+        return Cow::Borrowed(bytes);
+    }
+    // A character of UTF-8 is not cut in two.
+    let is_first = |at: &usize| bytes[*at] & 0xC0 != 0x80;
+    let end = (SHOWN_MAX - 3..=SHOWN_MAX).rev().find(is_first).unwrap_or(SHOWN_MAX);
+    Cow::Owned([&bytes[..end], CUT].concat())
 }
 
 /// Writes bytes of a request such that they end no line and no quotes, and say nothing to a terminal.
@@ -137,5 +159,22 @@ fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
         out.extend_from_slice(bytes);
     } else {
         out.extend(bytes.escape_ascii());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_cut_between_characters() {
+        for (before, kept) in [(SHOWN_MAX, SHOWN_MAX), (SHOWN_MAX - 1, SHOWN_MAX - 1), (SHOWN_MAX - 2, SHOWN_MAX)] {
+            let text = "a".repeat(before) + &"é".repeat(4);
+            let cut = shown(text.as_bytes());
+            let text = str::from_utf8(&cut).expect("no character is cut in two");
+            assert_eq!(text.strip_suffix("...").map(str::len), Some(kept));
+        }
+        assert_eq!(shown(&[b'a'; SHOWN_MAX]).len(), SHOWN_MAX);
+        assert_eq!(shown(&[0x80; SHOWN_MAX * 2]).len(), SHOWN_MAX + 3);
     }
 }

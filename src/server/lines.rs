@@ -131,6 +131,7 @@ impl Shared {
                 log::warn!("{lost} lines are lost, because an output takes them too slowly");
             }
             lines.clear();
+            lines.shrink_to(ENOUGH);
         }
     }
 

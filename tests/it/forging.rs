@@ -200,15 +200,16 @@ impl Sent {
     /// Reports whether this can be what is said of the request line. Of one that is refused before it has come whole,
     /// that is what has come.
     fn is_line(&self, said: &[u8], status: u16) -> bool {
-        said == self.line || (self.line.len() > 1000 && [400, 414].contains(&status) && self.line.starts_with(said))
+        is_said(said, &self.line)
+            || (self.line.len() > 1000 && [400, 414].contains(&status) && self.line.starts_with(said))
     }
 
     /// Reports whether these can be what is said of the fields, with a dash for what was not sent: nothing of a head that
     /// could not be read.
     fn are_fields(&self, said: &[Vec<u8>; 2], status: u16) -> bool {
         let dash = || b"-".to_vec();
-        *said == self.fields.clone().map(|field| field.unwrap_or_else(dash))
-            || ([400, 431].contains(&status) && *said == [dash(), dash()])
+        let are_said = |(said, sent): (&Vec<u8>, &Option<Vec<u8>>)| is_said(said, sent.as_ref().unwrap_or(&dash()));
+        said.iter().zip(&self.fields).all(are_said) || ([400, 431].contains(&status) && *said == [dash(), dash()])
     }
 
     /// The same as text.
@@ -217,6 +218,14 @@ impl Sent {
         let fields = self.fields.clone().map(|field| field.as_ref().map(text));
         Sent { bytes: self.bytes.clone(), line: text(&self.line), fields }
     }
+}
+
+/// Reports whether this can be what is said of something: the same, or of what is long its beginning, three dots, and
+/// what follows in the line.
+fn is_said(said: &[u8], sent: &[u8]) -> bool {
+    let cut = || said.windows(3).rposition(|dots| dots == b"...");
+    let is_cut = |at: usize| at >= 2000 && sent.starts_with(&said[..at]) && sent.ends_with(&said[at + 3..]);
+    said == sent || (sent.len() > 2048 && cut().is_some_and(is_cut))
 }
 
 /// The first line without its end.
@@ -260,8 +269,8 @@ fn one_line_each(flags: &[&str], is_about: fn(&[u8], &Sent) -> bool) -> Vec<Stri
     diagnostics
 }
 
-/// A head is at most 32 KiB long, and no byte of it becomes more than six.
-const LINE_MAX: usize = 6 * 32768;
+/// Three parts of a request, of 2 KiB each, and no byte of them becomes more than six.
+const LINE_MAX: usize = 6 * 3 * 2051 + 400;
 
 /// Reads a JSON line, with a space between the words of the request line, and a dash for what is not there.
 fn json(line: &[u8]) -> Option<(u16, Vec<u8>, [Vec<u8>; 2])> {
