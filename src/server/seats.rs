@@ -480,6 +480,22 @@ mod tests {
     }
 
     #[test]
+    fn who_was_told_to_make_room_and_answers_instead_is_not_waited_for() {
+        let seats = Seats::new(2, None);
+        let (_a, old) = take(&seats);
+        let (_b, young) = take(&seats);
+        old.wait(LONG);
+        let_a_microsecond_pass(&seats);
+        young.wait(LONG);
+        seats.evict();
+        seats.evict();
+        assert!(old.dismissal() == Some(Dismissal::Evicted) && young.dismissal().is_none(), "one goes at a time");
+        old.answer();
+        seats.evict();
+        assert!(young.dismissal() == Some(Dismissal::Evicted));
+    }
+
+    #[test]
     fn who_idles_too_long_is_ended_and_nobody_else() {
         let seats = Seats::new(4, None);
         let (_a, idle) = take(&seats);
