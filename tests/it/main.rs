@@ -13,6 +13,7 @@ mod directories;
 mod faults;
 mod faults_sending;
 mod files;
+mod flipper;
 mod forging;
 mod framing;
 mod full_house;
