@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, accessat, fstat, open, openat, openat2,
-    statat, statx,
+    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags, accessat, fstat, open, openat,
+    openat2, statat, statx,
 };
 use rustix::io::Errno;
 
@@ -159,10 +159,30 @@ impl Root {
     }
 
     /// Asks the file system about a path, to compare the answer with one that an open file gave. Nothing may be
-    /// concluded from it but that they are the same.
+    /// concluded from it but that they are the same, and that the path still leads there without leaving the root.
+    ///
+    /// To ask about a path follows links wherever they lead. So where they may not, each step is looked at: as long as
+    /// none is a link, that is less work than to open the file.
     pub fn stat(&self, path: &RelPath) -> Option<Meta> {
-        let flags = if self.symlinks == Symlinks::None { AtFlags::SYMLINK_NOFOLLOW } else { AtFlags::empty() };
-        statat(&self.dir, path.as_bytes(), flags).ok().map(|stat| Meta::new(&stat))
+        let bytes = path.as_bytes();
+        if self.symlinks == Symlinks::All {
+            return statat(&self.dir, bytes, AtFlags::empty()).ok().map(|stat| Meta::new(&stat));
+        }
+        let look = |path: &[u8]| statat(&self.dir, path, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let is_link = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+        for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            if is_link(&look(&bytes[..at])?) {
+                return self.stat_beneath(path);
+            }
+        }
+        let stat = look(bytes)?;
+        if is_link(&stat) { self.stat_beneath(path) } else { Some(Meta::new(&stat)) }
+    }
+
+    /// Asks about a path with links in it, which is followed as to open it.
+    fn stat_beneath(&self, path: &RelPath) -> Option<Meta> {
+        let opened = self.open_fd(path, OFlags::PATH | OFlags::CLOEXEC).ok()?;
+        fstat(&opened).ok().map(|stat| Meta::new(&stat))
     }
 
     fn open_fd(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {

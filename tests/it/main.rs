@@ -10,6 +10,7 @@ mod command_line;
 mod connections;
 mod decisions;
 mod directories;
+mod documents;
 mod faults;
 mod faults_sending;
 mod files;

@@ -20,10 +20,12 @@ pub fn binary() -> Command {
     without_settings(Command::new(BINARY))
 }
 
-/// Takes away every variable of the caller's environment that would be a setting.
+/// Takes away every variable of the caller's environment that would be a setting, but for that of the sandbox: what watches
+/// the server under test, such as a sanitizer, may need it to be off.
 pub fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
-        if name == "RUST_LOG" || name.to_string_lossy().starts_with("SERVE_") {
+        let is_setting = name == "RUST_LOG" || name.to_string_lossy().starts_with("SERVE_");
+        if is_setting && name != "SERVE_NO_SANDBOX" {
             command.env_remove(name);
         }
     }

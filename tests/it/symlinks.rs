@@ -104,6 +104,32 @@ fn a_directory_behind_a_link_gets_its_slash_only_where_links_are_followed() {
 }
 
 #[test]
+fn what_was_moved_out_of_the_root_is_not_served_from_memory_through_a_link_to_it() {
+    for policy in ["inside", "none"] {
+        let outside = Folder::new();
+        let folder =
+            Folder::new().file("dir/page.txt", "a page").file("sub/page.txt", "a page").link("link", "sub/page.txt");
+        let server = serve(&folder).args(&["--symlinks", policy]).start();
+        let linked = if policy == "inside" { 200 } else { 404 };
+        for _ in 0..2 {
+            server.get("/dir/page.txt").status(200);
+            server.get("/link").status(linked);
+        }
+        fs::rename(folder.at("dir"), outside.at("dir")).expect("the directory can be moved");
+        symlink(outside.at("dir"), folder.at("dir")).expect("the link can be made");
+        server.get("/dir/page.txt").status(404);
+        fs::rename(folder.at("sub"), outside.at("sub")).expect("the directory can be moved");
+        fs::remove_file(folder.at("link")).expect("the link is there");
+        symlink(outside.at("sub/page.txt"), folder.at("link")).expect("the link can be made");
+        server.get("/link").status(404);
+        fs::remove_file(folder.at("dir")).expect("the link is there");
+        fs::rename(outside.at("dir"), folder.at("inner")).expect("the directory can be moved back");
+        symlink("inner", folder.at("dir")).expect("the link can be made");
+        server.get("/dir/page.txt").status(linked);
+    }
+}
+
+#[test]
 fn a_connection_stays_in_the_release_it_began_in() {
     let releases = releases();
     let root = linked_root(&releases, "one");

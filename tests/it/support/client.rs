@@ -153,6 +153,8 @@ impl Client {
                 true
             }
             Err(e) if e.kind() == ErrorKind::ConnectionReset => false,
+            // A read with a limit of time ends so when the process was stopped and goes on.
+            Err(e) if e.kind() == ErrorKind::Interrupted => true,
             Err(e) => panic!("no answer after {:?}: {e}\n{}", since.elapsed(), self.exchange()),
         }
     }
