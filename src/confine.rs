@@ -20,12 +20,12 @@ use nix::unistd::{Uid, User, geteuid, initgroups, setgid, setuid};
 const NEWEST: ABI = ABI::V6;
 
 /// How far the process is confined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Confined {
-    /// Reading below some directories is all that is left of files; no program can be started and no TCP connection made.
-    Fully,
+    /// Reading below these directories is all that is left of files; no program can be started and no TCP connection made.
+    Fully(Vec<PathBuf>),
     /// The same, as far as this kernel can.
-    Partly,
+    Partly(Vec<PathBuf>),
     /// This kernel has no Landlock.
     Not,
     /// Nobody wanted it.
@@ -70,36 +70,44 @@ pub fn become_user(name: &str) -> Result<(), UserError> {
 
 /// Gives up everything but reading below these directories, for this thread and those it starts. Of what the process has
 /// in memory, no core file is left either.
-pub fn confine(readable: &[PathBuf]) -> Result<Confined, RulesetError> {
+pub fn confine(readable: Vec<PathBuf>) -> Result<Confined, RulesetError> {
     let _ = prctl::set_dumpable(false);
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
         .create()?;
-    for place in readable {
+    for place in &readable {
         // What cannot be reached now cannot be read later.
         if let Ok(place) = PathFd::new(place) {
             rules = rules.add_rule(PathBeneath::new(place, AccessFs::ReadFile | AccessFs::ReadDir))?;
         }
     }
     Ok(match rules.restrict_self()?.ruleset {
-        RulesetStatus::FullyEnforced => Confined::Fully,
-        RulesetStatus::PartiallyEnforced => Confined::Partly,
+        RulesetStatus::FullyEnforced => Confined::Fully(readable),
+        RulesetStatus::PartiallyEnforced => Confined::Partly(readable),
         RulesetStatus::NotEnforced => Confined::Not,
     })
 }
 
 impl fmt::Display for Confined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Confined::Fully => "confined to reading the root: no other file, no writing, no program, no connection out",
-            Confined::Partly => "confined to reading the root, as far as this kernel's Landlock can",
-            Confined::Not => {
-                "not confined by Landlock, which this kernel lacks; openat2 keeps requests inside the root"
+        let list = |places: &[PathBuf]| {
+            let names: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+            names.join(" and ")
+        };
+        match self {
+            Confined::Fully(places) => {
+                write!(f, "confined to reading {}: no writing, no program, no connection out", list(places))
             }
-            Confined::Unwanted => "not confined by Landlock; openat2 keeps requests inside the root",
-        })
+            Confined::Partly(places) => {
+                write!(f, "confined to reading {}, as far as this kernel's Landlock can", list(places))
+            }
+            Confined::Not => {
+                f.write_str("not confined by Landlock, which this kernel lacks; openat2 keeps requests inside the root")
+            }
+            Confined::Unwanted => f.write_str("not confined by Landlock; openat2 keeps requests inside the root"),
+        }
     }
 }
 
@@ -140,8 +148,8 @@ mod tests {
         let addr = listener.local_addr().expect("bound");
         let refused = |done: io::Result<()>| done.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
         let inside = || {
-            let confined = confine(std::slice::from_ref(&root)).expect("the rules can be made");
-            if confined != Confined::Fully {
+            let confined = confine(vec![root.clone()]).expect("the rules can be made");
+            if !matches!(confined, Confined::Fully(_)) {
                 eprintln!("{confined}: nothing is shown");
                 return;
             }

@@ -60,7 +60,7 @@ fn start() -> Result<(), (u8, String)> {
     };
     let memory = limits::memory();
     if memory.is_some() {
-        use_one_heap();
+        use_one_heap()?;
     }
     let config = Config::new(&args, memory).map_err(|error| (USAGE, error.to_string()))?;
     let diagnostics = Lines::to_stderr().map_err(no_thread)?;
@@ -91,7 +91,7 @@ fn give_up(config: &Config) -> Result<Vec<String>, (u8, String)> {
     }
     let confined = if config.sandbox {
         let places = config.site.root.places().map_err(|error| (START, format!("--root: {error}")))?;
-        confine::confine(&places).map_err(|error| (START, format!("--no-sandbox is needed here: {error}")))?
+        confine::confine(places).map_err(|error| (START, format!("--no-sandbox is needed here: {error}")))?
     } else {
         Confined::Unwanted
     };
@@ -120,14 +120,17 @@ fn init_log(args: &Args, output: Lines) {
 
 /// Begins this program anew with one heap for all threads. Otherwise the C library reserves 64 MiB of address space for
 /// each of several heaps; where there is a limit on that, no figure for what is left would hold.
-fn use_one_heap() {
+fn use_one_heap() -> Result<(), (u8, String)> {
     const HEAPS: &str = "MALLOC_ARENA_MAX";
-    if std::env::var_os(HEAPS).is_none()
-        && let Ok(program) = std::env::current_exe()
-    {
-        // It only comes back if it fails, and then this process goes on as it is.
-        let _ = Command::new(program).args(std::env::args_os().skip(1)).env(HEAPS, "1").exec();
+    if std::env::var_os(HEAPS).is_some() {
+        return Ok(());
     }
+    let mut args = std::env::args_os();
+    let name = args.next().unwrap_or_default();
+    // It only comes back if it fails, and then signals are not as they were, so that there is no going on.
+    let again = |program| Command::new(program).arg0(name).args(args).env(HEAPS, "1").exec();
+    let error = std::env::current_exe().map_or_else(|error| error, again);
+    Err((START, format!("with its limit on memory it has to begin anew, and cannot: {error}; set {HEAPS}=1")))
 }
 
 fn no_thread(error: io::Error) -> (u8, String) {

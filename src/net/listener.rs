@@ -56,7 +56,7 @@ pub struct BindError {
 /// An address of all interfaces (`0.0.0.0`, `::`) is left out where the system does not speak its version of IP, as
 /// long as another is left.
 ///
-/// What is sent on their connections and not confirmed within `patience` ends them.
+/// What is sent on their connections and not confirmed within twice `patience` ends them.
 pub fn bind_all(addrs: &[IpAddr], port: u16, patience: Duration) -> Result<Vec<Listener>, BindError> {
     let mut bound = bind_each(addrs, port, patience);
     for _ in 1..ATTEMPTS {
@@ -109,7 +109,8 @@ impl Listener {
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
         // It holds on after we have closed, so a client that takes nothing does not keep memory of the system for long.
-        socket.set_tcp_user_timeout(Some(patience))?;
+        // Before that the pace of sending judges, and says why.
+        socket.set_tcp_user_timeout(Some(patience * 2))?;
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from(socket);

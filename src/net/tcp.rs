@@ -20,11 +20,8 @@ const PACE_BYTES: u64 = 64 * 1024;
 /// The most that one system call is asked to send of a file.
 const SENDFILE_MAX: u64 = 256 * 1024;
 
-/// How many times within its period a client that takes nothing is looked at, at least. A system call that sends a file
-/// can wait once for each 64 KiB, so it comes back within a period.
-const LOOKS: u32 = 4;
-
-/// How long a send waits for the client at most until it comes back, so that it is soon known who lags.
+/// How long a send waits for the client at most until it comes back, so that it is soon known who lags. A system call that
+/// sends a file can wait so long once for each 64 KiB.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The steps in which read timeouts are set, so that nearly equal ones are equal.
@@ -37,9 +34,9 @@ const LINGER_BYTES: usize = 64 * 1024 * 1024;
 pub struct Tcp<'s> {
     stream: &'s TcpStream,
     onlooker: &'s dyn Onlooker,
-    /// What the socket's options are set to; zero is no limit.
+    /// What the socket's option is set to; zero is no limit.
     read_timeout: Duration,
-    send_timeout: Duration,
+    send_is_armed: bool,
     pace: Duration,
     /// Since when and how much the client has taken in this period, once it did not take everything at once.
     stalled: Option<(Instant, u64)>,
@@ -48,8 +45,8 @@ pub struct Tcp<'s> {
 impl<'s> Tcp<'s> {
     /// Takes a connection over.
     pub fn new(stream: &'s TcpStream, onlooker: &'s dyn Onlooker) -> Tcp<'s> {
-        let [read_timeout, send_timeout, pace] = [Duration::ZERO; 3];
-        Tcp { stream, onlooker, read_timeout, send_timeout, pace, stalled: None }
+        let [read_timeout, pace] = [Duration::ZERO; 2];
+        Tcp { stream, onlooker, read_timeout, send_is_armed: false, pace, stalled: None }
     }
 
     /// Makes the next read end at this moment. Between requests there is none, and nothing has to be set.
@@ -67,12 +64,11 @@ impl<'s> Tcp<'s> {
         Ok(())
     }
 
-    /// Makes a send that waits for the client come back several times within the pace.
+    /// Makes a send that waits for the client come back in time.
     fn arm_send(&mut self) -> io::Result<()> {
-        let timeout = (self.pace / LOOKS).min(LOOK);
-        if timeout != self.send_timeout {
-            self.stream.set_write_timeout(Some(timeout))?;
-            self.send_timeout = timeout;
+        if !self.send_is_armed {
+            self.stream.set_write_timeout(Some(LOOK))?;
+            self.send_is_armed = true;
         }
         Ok(())
     }
@@ -166,7 +162,9 @@ impl Transport for Tcp<'_> {
     fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()> {
         self.arm_send()?;
         while span.start < span.end {
-            let wanted = (span.end - span.start).min(SENDFILE_MAX) as usize;
+            // Of a client that lags it has to be known when it has taken as much as it must.
+            let most = if self.stalled.is_some() { PACE_BYTES } else { SENDFILE_MAX };
+            let wanted = (span.end - span.start).min(most) as usize;
             let sent = sendfile(self.stream, file, Some(&mut span.start), wanted);
             if sent == Ok(0) {
                 return Err(ErrorKind::UnexpectedEof.into());

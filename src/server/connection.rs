@@ -61,13 +61,17 @@ impl<'c> Connection<'c> {
             }
             patience = self.server.options.times.idle;
         };
-        let close = match close {
-            // The connection did not break by itself.
-            Close::Io(_) if self.seat.dismissal() == Some(Dismissal::CutOff) => Close::SlowClient,
-            close => close,
-        };
+        let close = self.reason(close);
         self.end(&close);
         self.server.desks.take_back(&mut self.desk);
+    }
+
+    /// Why the connection ends: it did not break by itself where the house cut it off.
+    fn reason(&self, close: Close) -> Close {
+        match close {
+            Close::Io(_) if self.seat.dismissal() == Some(Dismissal::CutOff) => Close::SlowClient,
+            close => close,
+        }
     }
 
     /// Receives a request and answers it. The head stays on the desk.
@@ -109,7 +113,8 @@ impl<'c> Connection<'c> {
             keep: keep.is_ok(),
             stamp: &self.desk.stamp,
         };
-        let sent = self.desk.outbox.send(self.transport, &response, &reply);
+        let mut sent = self.desk.outbox.send(self.transport, &response, &reply);
+        sent.outcome = sent.outcome.map_err(|close| self.reason(close));
         let (seat, stamp, line) = (self.seat, &self.desk.stamp, head.line);
         let answer = Record { seat, stamp, started, line, head: Some(&head), response: &response, sent: &sent };
         record(self.server, &answer, &mut self.desk.log_line);

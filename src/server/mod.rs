@@ -189,10 +189,7 @@ impl Reception {
             }
             if threads == 0 || self.is_stopping() {
                 let peer = seat.peer;
-                if let Some(stream) = seat.leave() {
-                    self.turn_away(stream, peer, Why::NoThread);
-                }
-                return;
+                return self.turn_away(seat.leave(), peer, Why::NoThread);
             }
             self.make_room();
             thread::sleep(LOOK_AGAIN);

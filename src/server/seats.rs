@@ -66,7 +66,7 @@ struct Taken {
 struct Chair {
     stream: TcpStream,
     /// Where its client is, as far as it counts for the limit per address.
-    site: IpAddr,
+    network: IpAddr,
     /// 0 while a request is being answered. Otherwise the connection waits for its client, and this is since when and
     /// for what: a [`Waiting`].
     waiting: AtomicU64,
@@ -146,8 +146,8 @@ impl Seats {
     /// this one, and had it sent a request already, which then is answered, there would be more than the limit.
     pub fn take(self: &Arc<Seats>, stream: TcpStream, peer: SocketAddr) -> Result<Seat, NoSeat> {
         let mut taken = self.lock();
-        let site = site(peer.ip());
-        if self.max_per_ip.is_some_and(|max| taken.is_full_from(site, max, self.micros(Instant::now()))) {
+        let network = network(peer.ip());
+        if self.max_per_ip.is_some_and(|max| taken.is_full_from(network, max, self.micros(Instant::now()))) {
             return Err(NoSeat::TooManyFromAddress(stream));
         }
         while taken.by_id.len() >= self.max {
@@ -159,7 +159,7 @@ impl Seats {
         }
         let chair = Arc::new(Chair {
             stream,
-            site,
+            network,
             // Nobody waits for its client until it has a thread.
             waiting: AtomicU64::new(0),
             until: AtomicU64::new(NEVER),
@@ -274,14 +274,19 @@ impl Taken {
         }
     }
 
-    /// Reports whether there are `max` connections from there. Then the one that has waited longest makes room for who
-    /// comes next.
-    fn is_full_from(&self, site: IpAddr, max: usize, now: u64) -> bool {
-        let from_there = self.by_id.values().filter(|chair| chair.site == site);
+    /// Reports whether there are `max` connections from there. Then the one that has waited longest for a request makes
+    /// room for who comes next; what is being answered goes on, as there is room for others.
+    fn is_full_from(&self, network: IpAddr, max: usize, now: u64) -> bool {
+        let from_there = self.by_id.values().filter(|chair| chair.network == network);
         let is_full = from_there.clone().count() >= max;
         if is_full {
-            let could_leave = from_there.filter_map(|chair| Some((chair.could_leave_since(now)?, chair)));
-            could_leave.min_by_key(|(since, _)| *since).inspect(|(_, chair)| chair.evict());
+            let is_leaving = |chair: &&Arc<Chair>| chair.dismissal().is_some() && chair.is_leaving();
+            if from_there.clone().find(is_leaving).is_none() {
+                let waiting =
+                    from_there.filter(|chair| chair.waiting().is_some_and(|waiting| waiting.what != For::Taking));
+                let could_leave = waiting.filter_map(|chair| Some((chair.could_leave_since(now)?, chair)));
+                could_leave.min_by_key(|(since, _)| *since).inspect(|(_, chair)| chair.dismiss(Dismissal::Evicted));
+            }
         }
         is_full
     }
@@ -346,7 +351,7 @@ impl Chair {
 
 /// What counts as one address: of IPv6 the network, because whoever has one address there has the others too
 /// (RFC 4291 §2.5.4).
-fn site(ip: IpAddr) -> IpAddr {
+fn network(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & !u128::from(u64::MAX)).into()),
@@ -354,11 +359,11 @@ fn site(ip: IpAddr) -> IpAddr {
 }
 
 impl Seat {
-    /// Gives the place up and returns the connection, unless somebody outside holds it in this moment.
-    pub fn leave(self) -> Option<TcpStream> {
+    /// Gives the place up and returns the connection.
+    pub fn leave(self) -> TcpStream {
         let chair = Arc::clone(&self.chair);
         drop(self);
-        Arc::into_inner(chair).map(|chair| chair.stream)
+        Arc::into_inner(chair).expect("others hold it only while they hold the lock").stream
     }
 
     /// The connection itself.
@@ -586,7 +591,8 @@ mod tests {
         let seats = Seats::new(10, Some(2));
         let (_a, busy) = take(&seats);
         let (_b, idle) = take(&seats);
-        busy.answer();
+        // Its client has lagged since the epoch, but there is room in the house.
+        busy.wait_since(0, NEVER, For::Taking);
         idle.wait(LONG);
         for _ in 0..2 {
             let (_client, server, peer) = pair();
@@ -603,10 +609,10 @@ mod tests {
 
     #[test]
     fn of_ipv6_a_network_counts_as_one_address() {
-        let site = |text: &str| site(text.parse().expect("an address"));
-        assert_eq!(site("2001:db8:1:2:3:4:5:6"), site("2001:db8:1:2::1"));
-        assert_ne!(site("2001:db8:1:2::1"), site("2001:db8:1:3::1"));
-        assert_ne!(site("192.0.2.1"), site("192.0.2.2"));
+        let network = |text: &str| network(text.parse().expect("an address"));
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::1"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
     }
 
     #[test]

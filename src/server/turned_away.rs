@@ -15,10 +15,10 @@ use crate::site::errors::Form;
 use crate::site::{self, Site};
 
 /// How long a connection stays open behind its answer.
-const MOMENT: Duration = Duration::from_secs(1);
+pub const MOMENT: Duration = Duration::from_secs(1);
 
 /// The most connections that stay open behind their answer.
-const MAX: usize = 64;
+const MAX: usize = 16;
 
 /// The connections that have been turned away and are still open, the oldest first.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ impl TurnedAway {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         streams.push_back((Instant::now(), stream));
         if streams.len() > MAX {
-            streams.pop_front();
+            streams.pop_front().into_iter().for_each(end);
         }
     }
 
@@ -43,11 +43,14 @@ impl TurnedAway {
     pub fn end(&self, now: Instant) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         while streams.front().is_some_and(|(since, _)| now.saturating_duration_since(*since) >= MOMENT) {
-            let (_, mut stream) = streams.pop_front().expect("there is a first one");
-            // One read takes any usual request; who sends more is not waited for.
-            let _ = stream.read(&mut [0; 16 * 1024]);
+            streams.pop_front().into_iter().for_each(end);
         }
     }
+}
+
+/// Ends a connection. One read takes any usual request; who sends more is not waited for.
+fn end((_, mut stream): (Instant, TcpStream)) {
+    let _ = stream.read(&mut [0; 16 * 1024]);
 }
 
 /// The whole answer. It needs no Date, being one of the 5xx (RFC 9110 §6.6.1).

@@ -6,6 +6,7 @@ use std::{io, thread};
 
 use super::Server;
 use super::connection::LINGER;
+use super::turned_away::MOMENT;
 
 /// The least time between two looks.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -20,7 +21,7 @@ pub fn start(server: &Arc<Server>) -> io::Result<()> {
 /// No connection may wait shorter than for `shortest`, so nothing that begins while this sleeps is due before it wakes.
 fn watch(server: &Server) -> ! {
     let times = &server.options.times;
-    let shortest = times.header.min(times.idle).min(LINGER).max(PAUSE_MIN);
+    let shortest = times.header.min(times.idle).min(LINGER).min(MOMENT).max(PAUSE_MIN);
     loop {
         let now = Instant::now();
         let next = server.seats.dismiss_overdue(now);

@@ -18,7 +18,7 @@ fn site() -> Folder {
 #[ignore = "needs prlimit"]
 fn with_few_descriptors_everybody_is_answered() {
     let folder = site();
-    everybody_is_answered(&serve(&folder).under("prlimit", &["--nofile=64:64"]).start(), 32);
+    everybody_is_answered(&serve(&folder).under("prlimit", &["--nofile=64:64"]).start(), 20);
 }
 
 #[test]
