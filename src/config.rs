@@ -19,10 +19,17 @@ use crate::proto::target::RelPath;
 use crate::server::access_log::Format;
 use crate::server::{self, Times};
 use crate::site;
+use crate::site::listing::Listings;
 use crate::site::policy::{OWN_FIELDS, Policy};
 
 /// A thread takes four memory maps, and Linux gives a process 65,530 of them unless told otherwise.
 const CONNECTIONS_MAX: u64 = 16_000;
+
+/// How many listings may be in memory at once.
+const LISTINGS_MAX: usize = 64;
+
+/// The most memory that making and holding one takes, with some to spare.
+const LISTING_SPACE: u64 = 8 << 20;
 
 /// Everything the program is asked to do.
 #[derive(Debug)]
@@ -71,6 +78,7 @@ impl Config {
                 root,
                 index: index(&args.index)?,
                 list: args.list,
+                listings: Listings::new(memory.map_or(LISTINGS_MAX, |memory| listings_in(memory / 4))),
                 not_found: not_found(args.not_found.as_deref(), &opened)?,
                 hidden: args.hidden,
                 charset: charset(&args.charset)?,
@@ -111,6 +119,11 @@ fn number(flag: &'static str, unit: &str, text: &str, least: u64, most: u64) -> 
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => wrong(flag, format!("{unit} are a number from {least} to {most}, not {text:?}")),
     }
+}
+
+/// How many listings so much memory is enough for.
+fn listings_in(memory: u64) -> usize {
+    (memory / LISTING_SPACE).clamp(1, LISTINGS_MAX as u64) as usize
 }
 
 /// All addresses, IPv4 and IPv6, unless some are named.

@@ -78,16 +78,13 @@ fn start() -> Result<(), (u8, String)> {
 /// Gives up what is not needed any more once the listeners are there, and says how far that went.
 fn give_up(config: &Config) -> Result<Vec<String>, (u8, String)> {
     let mut notes = Vec::new();
-    match &config.user {
-        Some(name) => {
-            confine::become_user(name).map_err(|error| (START, format!("--user: {name}: {error}")))?;
-            let root = config.site.root.open().and_then(|root| root.probe());
-            root.map_err(|error| (START, format!("--user: {name} may not enter the root: {error}")))?;
-        }
-        None if confine::is_root() => {
-            notes.push("warning: it runs as root; --user NAME takes on the rights of another user".to_owned());
-        }
-        None => {}
+    if let Some(name) = &config.user {
+        confine::become_user(name).map_err(|error| (START, format!("--user: {name}: {error}")))?;
+        let root = config.site.root.open().and_then(|root| root.probe());
+        root.map_err(|error| (START, format!("--user: {name} may not enter the root: {error}")))?;
+    }
+    if confine::is_root() {
+        notes.push("warning: it runs as root; --user NAME takes on the rights of another user".to_owned());
     }
     let confined = if config.sandbox {
         let places = config.site.root.places().map_err(|error| (START, format!("--root: {error}")))?;

@@ -83,6 +83,10 @@ impl RootPath {
         }
         let mut places = vec![fs::canonicalize(&self.path)?];
         for link in self.path.ancestors().filter(|part| part.is_symlink()) {
+            // What the system names of a process is never pointed to somewhere else, and its neighbours are none.
+            if link.starts_with("/proc") || link.starts_with("/dev") {
+                continue;
+            }
             let holder = fs::canonicalize(link)?.parent().map(Path::to_owned);
             places.extend(holder.filter(|holder| holder != all));
         }

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
@@ -14,6 +14,9 @@ const BACKLOG: i32 = 4096;
 /// How much of an answer the system takes from us before it can send it. What it has sent and nobody has confirmed comes
 /// to that; but without a limit for the rest, a thousand clients that take nothing hold gigabytes of its memory.
 const UNSENT_MAX: u32 = 256 * 1024;
+
+/// How long those who wait already are accepted once the house is stopping.
+const LAST_ONES: Duration = Duration::from_millis(500);
 
 /// How often a free port is looked for that all addresses have.
 const ATTEMPTS: usize = 32;
@@ -117,8 +120,9 @@ impl Listener {
         Ok(Listener { addr: socket.local_addr()?, socket })
     }
 
-    /// Hands every connection to the house, until that is stopping and those that wait already, a backlog at most, have
-    /// been handed over too; then nobody can connect any more. Whatever goes wrong with one accept, the next is tried.
+    /// Hands every connection to the house, until that is stopping and those that wait already have been handed over too,
+    /// as far as that goes in a moment; then nobody can connect any more. Until then, whatever goes wrong with one accept,
+    /// the next is tried.
     pub fn accept_all(&self, house: &impl House) {
         self.accept_until_stopped(house);
         self.shut_down();
@@ -126,8 +130,8 @@ impl Listener {
 
     fn accept_until_stopped(&self, house: &impl House) {
         let mut pause = PAUSE_MIN;
-        let mut last_ones = BACKLOG;
-        while last_ones > 0 {
+        let mut until: Option<Instant> = None;
+        while until.is_none_or(|until| Instant::now() < until) {
             match self.socket.accept() {
                 Ok((stream, peer)) => {
                     pause = PAUSE_MIN;
@@ -143,7 +147,7 @@ impl Listener {
                 Err(error) => log::debug!("a connection to {} failed before it began: {error}", self.addr),
             }
             if house.is_stopping() {
-                last_ones -= 1;
+                until.get_or_insert_with(|| Instant::now() + LAST_ONES);
                 if self.socket.set_nonblocking(true).is_err() {
                     return;
                 }

@@ -8,6 +8,9 @@ use super::request::field_line;
 use super::syntax::{is_field_byte, is_tchar, trim_ows_start};
 use super::why::Why;
 
+/// The longest line between chunks, with its extensions, and the longest field behind them. It is kept until it ends.
+const LINE_MAX: usize = 8 * 1024;
+
 /// The most bytes of framing in one chunked message, sizes, extensions and trailer fields, beyond eight for each byte
 /// of content, so that chunks of one byte are no offence.
 const FRAMING_MAX: u64 = 65536;
@@ -62,7 +65,7 @@ impl Decoder {
     /// Adds a byte to the current line, which CR LF ends and neither of them alone.
     fn take(&mut self, byte: u8) -> Result<(), Why> {
         self.framing += 1;
-        if self.framing > FRAMING_MAX + 8 * self.content {
+        if self.framing > FRAMING_MAX + 8 * self.content || self.line.len() >= LINE_MAX {
             return Err(Why::ContentTooLarge);
         }
         match (self.line.last(), byte) {
@@ -142,6 +145,14 @@ fn skip_value(bytes: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_between_chunks_is_kept_only_so_long() {
+        let content = [b"100000\r\n".as_slice(), &[b'x'; 1 << 20], b"\r\n0\r\nX: "].concat();
+        let mut decoder = Decoder::default();
+        assert_eq!(decoder.consume(&content), Ok(content.len()));
+        assert_eq!(decoder.consume(&[b'a'; LINE_MAX]), Err(Why::ContentTooLarge));
+    }
 
     /// Decodes in pieces of one size; the bytes used once the message ended, none where it did not.
     fn decode(bytes: &[u8], piece: usize) -> Result<Option<usize>, Why> {

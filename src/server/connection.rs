@@ -103,6 +103,7 @@ impl<'c> Connection<'c> {
             _ if expects_continue => Err(Close::Expectation),
             _ if !persistence.persists() => Err(Close::LastAnswer(persistence)),
             _ if self.server.seats.is_stopping() => Err(Close::Stopping),
+            _ if self.server.seats.is_sought() && !self.inbox.pending().is_empty() => Err(Close::Evicted),
             _ => self.seat.dismissal().map_or(Ok(()), |dismissal| Err(dismissal.into())),
         };
         let is_to_head = head.method == Method::Head;

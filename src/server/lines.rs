@@ -20,6 +20,9 @@ const ENOUGH: usize = 256 * 1024;
 /// How long a line waits for others. On a terminal it does not, and an error does not.
 const DELAY: Duration = Duration::from_millis(200);
 
+/// How long an output that takes nothing now, and says so, is left alone.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
+
 /// How long the end of the program waits for the last lines to be written.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
@@ -156,6 +159,8 @@ fn write_most(mut output: &File, bytes: &[u8]) -> usize {
         match output.write(&bytes[written..]) {
             Ok(count @ 1..) => written += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // Whoever shares the output with us has asked not to be made to wait. Here that does no harm.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(FULL_PAUSE),
             _ => break,
         }
     }

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ pub struct Seats {
     max_per_ip: Option<usize>,
     taken: Mutex<Taken>,
     left: Condvar,
+    /// Whether somebody waits for a seat, and nobody waits for a client and could make room.
+    is_sought: AtomicBool,
     /// The number of connections, for those who need not know it exactly.
     count: AtomicUsize,
     stopped_at: OnceLock<Instant>,
@@ -133,6 +135,7 @@ impl Seats {
             max_per_ip,
             taken,
             left: Condvar::new(),
+            is_sought: AtomicBool::new(false),
             count: AtomicUsize::new(0),
             stopped_at: OnceLock::new(),
             epoch: Instant::now(),
@@ -147,16 +150,22 @@ impl Seats {
     pub fn take(self: &Arc<Seats>, stream: TcpStream, peer: SocketAddr) -> Result<Seat, NoSeat> {
         let mut taken = self.lock();
         let network = network(peer.ip());
-        if self.max_per_ip.is_some_and(|max| taken.is_full_from(network, max, self.micros(Instant::now()))) {
-            return Err(NoSeat::TooManyFromAddress(stream));
-        }
-        while taken.by_id.len() >= self.max {
+        loop {
+            let now = self.micros(Instant::now());
+            if self.max_per_ip.is_some_and(|max| taken.is_full_from(network, max, now)) {
+                return Err(NoSeat::TooManyFromAddress(stream));
+            }
+            if taken.by_id.len() < self.max {
+                break;
+            }
             if self.is_stopping() {
                 return Err(NoSeat::Closing);
             }
-            taken.evict(self.micros(Instant::now()));
+            let is_made = taken.evict(now);
+            self.is_sought.store(!is_made, Ordering::Relaxed);
             taken = self.left.wait_timeout(taken, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
         }
+        self.is_sought.store(false, Ordering::Relaxed);
         let chair = Arc::new(Chair {
             stream,
             network,
@@ -238,6 +247,12 @@ impl Seats {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Reports whether somebody waits for a seat in vain: then a connection whose next request has come already, and which
+    /// so never waits for its client, should end after this one.
+    pub fn is_sought(&self) -> bool {
+        self.is_sought.load(Ordering::Relaxed)
+    }
+
     /// Reports whether there are so many connections that their threads stand in each other's way.
     pub fn is_crowded(&self) -> bool {
         self.count() > CROWD
@@ -254,24 +269,25 @@ impl Seats {
 
 impl Taken {
     /// Ends the connection that has waited longest, unless another is about to leave; where newcomers follow each other,
-    /// some of those that have waited longest.
-    fn evict(&mut self, now: u64) {
+    /// some of those that have waited longest. False where nobody can leave.
+    fn evict(&mut self, now: u64) -> bool {
         if let Some((id, since)) = self.leaving
             && self.by_id.get(&id).is_some_and(|chair| chair.is_leaving())
             && since.elapsed() < LEAVING
         {
-            return;
+            return true;
         }
         let could_leave = self.by_id.iter().filter_map(|(id, chair)| Some((chair.could_leave_since(now)?, id, chair)));
         let mut could_leave: Vec<_> = could_leave.collect();
         let is_pressed = self.leaving.is_some_and(|(_, since)| since.elapsed() < LOOK_AGAIN);
         let wanted = if is_pressed { (self.by_id.len() / TOGETHER).max(1) } else { 1 };
-        let Some(last) = wanted.min(could_leave.len()).checked_sub(1) else { return };
+        let Some(last) = wanted.min(could_leave.len()).checked_sub(1) else { return false };
         could_leave.select_nth_unstable_by_key(last, |(since, ..)| *since);
         for (_, id, chair) in &could_leave[..=last] {
             self.leaving = Some((**id, Instant::now()));
             chair.evict();
         }
+        true
     }
 
     /// Reports whether there are `max` connections from there. Then the one that has waited longest for a request makes

@@ -24,6 +24,7 @@ use crate::proto::scan::{HEAD_MAX, REQUEST_LINE_MAX};
 use crate::proto::target::RelPath;
 use crate::proto::why::Why;
 use crate::site::errors::{Form, Refusal};
+use crate::site::listing::Listings;
 use crate::site::policy::Policy;
 
 /// A client that says this and then ends.
@@ -127,6 +128,7 @@ impl House {
             root: RootPath::new(root.clone(), Symlinks::Inside),
             index: Vec::new(),
             list: false,
+            listings: Listings::new(1),
             not_found: RelPath::new(b"404.html").expect("plain"),
             hidden: false,
             charset: None,

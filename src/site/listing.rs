@@ -3,6 +3,8 @@
 //! The list is read, then sorted, then written: three steps over one value.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{self, AtomicUsize};
 
 use super::errors::Refusal;
 use super::policy::Caching;
@@ -17,6 +19,7 @@ use crate::proto::accept::media_weight;
 use crate::proto::date::{HttpDate, Rfc3339};
 use crate::proto::status::Status;
 use crate::proto::target::{RelPath, Target};
+use crate::proto::why::Why;
 
 /// A directory to be shown.
 #[derive(Debug)]
@@ -68,9 +71,41 @@ pub enum Key {
     Date,
 }
 
+/// How many listings there may be in memory at once: a large one takes some megabytes until its client has taken it.
+#[derive(Debug)]
+pub struct Listings {
+    free: Arc<AtomicUsize>,
+}
+
+/// The right to make a listing and to hold it; dropping it gives it back.
+#[derive(Debug)]
+pub struct Pass {
+    free: Arc<AtomicUsize>,
+}
+
+impl Listings {
+    /// Lets there be so many.
+    pub fn new(most: usize) -> Listings {
+        Listings { free: Arc::new(AtomicUsize::new(most)) }
+    }
+
+    fn enter(&self) -> Option<Pass> {
+        let (order, less) = (atomic::Ordering::Relaxed, |free: usize| free.checked_sub(1));
+        self.free.fetch_update(order, order, less).ok()?;
+        Some(Pass { free: Arc::clone(&self.free) })
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.free.fetch_add(1, atomic::Ordering::Relaxed);
+    }
+}
+
 impl Site<'_> {
     /// Answers with the listing of a directory, as JSON where the client would rather have that.
     pub fn list(&self, request: &Request<'_>, target: &Target<'_>, dir: OpenDir) -> Result<Response, Refusal> {
+        let pass = self.options.listings.enter().ok_or(Why::OutOfResources)?;
         let listing = self.read(target, &dir)?;
         let weight = |media_type| media_weight(&request.head.fields, media_type);
         let (media_type, page) = if weight("application/json") > weight("text/html") {
@@ -80,7 +115,7 @@ impl Site<'_> {
         };
         let head = self.options.policy.cached_head(Status::Ok, Caching::Revalidate);
         let head = head.field("Content-Type", media_type).field("Vary", "Accept");
-        Ok(Response::new(head, Body::Bytes(page)))
+        Ok(Response { pass: Some(pass), ..Response::new(head, Body::Bytes(page)) })
     }
 
     fn read(&self, target: &Target<'_>, dir: &OpenDir) -> Result<Listing, Refusal> {
@@ -200,6 +235,16 @@ fn to_json(listing: &Listing) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_are_no_more_listings_at_once_than_there_may_be() {
+        let listings = Listings::new(2);
+        let (first, second) = (listings.enter(), listings.enter());
+        assert!(first.is_some() && second.is_some() && listings.enter().is_none());
+        drop(first);
+        let third = listings.enter();
+        assert!(third.is_some() && listings.enter().is_none());
+    }
 
     fn row(name: &str, is_dir: bool, len: u64, secs: u64) -> Row {
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(secs);

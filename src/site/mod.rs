@@ -25,6 +25,7 @@ use crate::proto::status::Status;
 use crate::proto::target::{RelPath, Target};
 use crate::proto::why::{Reject, Why};
 use errors::{Form, Refusal};
+use listing::Listings;
 use lookup::Found;
 use policy::Policy;
 use response::{Body, Response};
@@ -38,6 +39,8 @@ pub struct Options {
     pub index: Vec<RelPath>,
     /// Whether directories without an index file are listed.
     pub list: bool,
+    /// How many of these listings there may be at once.
+    pub listings: Listings,
     /// The page that is sent where there is nothing, if the root has it.
     pub not_found: RelPath,
     /// Whether names that begin with a dot are served.

@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 
+use super::listing::Pass;
 use crate::files::file::OpenFile;
 use crate::proto::multipart::Multipart;
 use crate::proto::response::ResponseHead;
@@ -19,6 +20,9 @@ pub struct Response {
     pub why: Option<Why>,
     /// What the file system said, for the log alone.
     pub cause: Option<io::Error>,
+    /// The right to hold a listing in memory, where it is one.
+    #[allow(dead_code, reason = "it is given back when the answer is dropped, and nobody has to look at it")]
+    pub pass: Option<Pass>,
 }
 
 /// The content of an answer.
@@ -37,7 +41,7 @@ pub enum Body {
 impl Response {
     /// Puts an answer together.
     pub fn new(head: ResponseHead, body: Body) -> Response {
-        Response { head, body, why: None, cause: None }
+        Response { head, body, why: None, cause: None, pass: None }
     }
 }
 

@@ -413,6 +413,18 @@ fn answers_that_are_hardly_taken_keep_nobody_out() {
 }
 
 #[test]
+fn who_asks_for_more_than_can_be_answered_keeps_nobody_out() {
+    let folder = (0..1500).fold(site(), |folder, at| folder.file(&format!("many/{at}.txt"), ""));
+    let server = serve(&folder).args(&["--list", "--max-connections", "2"]).start();
+    let mut greedy: Vec<Client> = (0..2).map(|_| server.connect()).collect();
+    for client in &mut greedy {
+        client.send("HEAD /many/ HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(3000));
+        client.stream().peek(&mut [0]).expect("the first answers come");
+    }
+    server.get("/page.txt").status(200).body("a page\n");
+}
+
+#[test]
 fn a_busy_connection_is_not_the_one_that_goes() {
     let folder = site().file("large.bin", vec![b'y'; LARGE]);
     let server = serve(&folder).args(&["--max-connections", "2"]).start();

@@ -11,6 +11,7 @@ mod slow_clients;
 mod support;
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -86,7 +87,10 @@ fn a_few_hundred_clients_that_read_slowly_keep_nobody_out_of_a_small_house() {
 
 /// Lets slowhttptest loose with so many connections, up to a thousand of which come in a second.
 fn attack(name: &str, kind: &[&str], target: &str, connections: usize) {
-    let _alone = alone();
+    again_and_again(|| attack_once(name, kind, target, connections));
+}
+
+fn attack_once(name: &str, kind: &[&str], target: &str, connections: usize) {
     let folder = site();
     let server = serve(&folder).args(&["-v", "--log", "off", "--max-connections", &SEATS.to_string()]).start();
     let seconds = std::env::var("SERVE_LOAD_SECONDS").unwrap_or("6".to_owned());
@@ -103,19 +107,22 @@ fn attack(name: &str, kind: &[&str], target: &str, connections: usize) {
     let told = fs::read_to_string(statistics.at("told.csv")).expect("slowhttptest leaves what it has seen");
     let most = most_connections(&told);
     println!("{name}, {most} of {connections} connections: {report}; {made_room} made room");
-    // On a busy machine slowhttptest does not make all of them in time; what counts is that the house was full.
-    assert!(most >= connections / 2, "the attack reached {most} connections\n{told}");
-    let most = most.min(connections / 2);
-    let kept = OTHER_THREADS + most.min(SEATS);
+    // On a busy machine slowhttptest does not make all of them in time; what counts is that the house was full for long.
+    let wanted = (connections * 9 / 10).min(SEATS + SEATS / 4);
+    assert!(most >= wanted, "the attack reached {most} connections, not {wanted}\n{told}");
+    let kept = OTHER_THREADS + wanted.min(SEATS);
     assert!(report.threads >= kept, "the attack took {} threads, not {kept}", report.threads);
-    let evicted = most.saturating_sub(SEATS) / 2;
+    let evicted = wanted.saturating_sub(SEATS) / 2;
     assert!(made_room >= evicted, "only {made_room} had to make room for others, not {evicted}");
     assert!(report.socket_kib <= SEATS * SOCKET_KIB_MAX, "{} KiB in sockets", report.socket_kib);
     report.everybody_was_answered();
 }
 
 fn attack_small_house(kind: Kind) {
-    let _alone = alone();
+    again_and_again(|| attack_small_house_once(kind));
+}
+
+fn attack_small_house_once(kind: Kind) {
     let (folder, seats, clients) = (site(), 64, 300);
     let server = serve(&folder).args(&["-v", "--log", "off", "--max-connections", &seats.to_string()]).start();
     let start = || SlowClients::start(server.addr, kind, clients);
@@ -126,6 +133,20 @@ fn attack_small_house(kind: Kind) {
     assert!(made_room >= clients - seats, "only {made_room} had to make room for others");
     assert!(report.socket_kib <= seats * SOCKET_KIB_MAX, "{} KiB in sockets", report.socket_kib);
     report.everybody_was_answered();
+}
+
+/// Attacks up to three times, until once everybody was answered: a machine that halts for a moment fails one attack, but a
+/// server that lets itself be filled fails each.
+fn again_and_again(attack: impl Fn()) {
+    const ATTEMPTS: usize = 3;
+    let _alone = alone();
+    for attempt in 1..=ATTEMPTS {
+        match catch_unwind(AssertUnwindSafe(&attack)) {
+            Ok(()) => return,
+            Err(failure) if attempt == ATTEMPTS => resume_unwind(failure),
+            Err(_) => println!("attempt {attempt} of {ATTEMPTS} failed"),
+        }
+    }
 }
 
 /// Lets one test after another measure.

@@ -15,6 +15,7 @@ use crate::server::access_log::AccessLog;
 use crate::server::lines::Lines;
 use crate::server::seats::{Seat, Seats};
 use crate::server::{Options, Server, Times};
+use crate::site::listing::Listings;
 use crate::site::policy::Policy;
 use crate::site::{self};
 
@@ -159,6 +160,7 @@ fn site_options(root: &Path, list: bool, hidden: bool) -> site::Options {
         root: RootPath::new(root.join("root"), Symlinks::Inside),
         index: vec![plain(b"index.html")],
         list,
+        listings: Listings::new(4),
         not_found: plain(b"404.html"),
         hidden,
         charset: Some("utf-8".to_owned()),
