@@ -151,6 +151,7 @@ impl Seats {
         let mut taken = self.lock();
         let network = network(peer.ip());
         loop {
+            self.is_sought.store(false, Ordering::Relaxed);
             let now = self.micros(Instant::now());
             if self.max_per_ip.is_some_and(|max| taken.is_full_from(network, max, now)) {
                 return Err(NoSeat::TooManyFromAddress(stream));
@@ -165,7 +166,6 @@ impl Seats {
             self.is_sought.store(!is_made, Ordering::Relaxed);
             taken = self.left.wait_timeout(taken, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
         }
-        self.is_sought.store(false, Ordering::Relaxed);
         let chair = Arc::new(Chair {
             stream,
             network,
@@ -610,11 +610,13 @@ mod tests {
         // Its client has lagged since the epoch, but there is room in the house.
         busy.wait_since(0, NEVER, For::Taking);
         idle.wait(LONG);
+        seats.is_sought.store(true, Ordering::Relaxed);
         for _ in 0..2 {
             let (_client, server, peer) = pair();
             assert!(matches!(seats.take(server, peer), Err(NoSeat::TooManyFromAddress(_))));
         }
         assert!(idle.dismissal() == Some(Dismissal::Evicted) && busy.dismissal().is_none());
+        assert!(!seats.is_sought(), "who was turned away does not seek a seat any more");
         let (_client, server, peer) = pair();
         let elsewhere = SocketAddr::new([192, 0, 2, 1].into(), peer.port());
         let other = seats.take(server, elsewhere).expect("from elsewhere there are none");
