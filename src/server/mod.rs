@@ -167,6 +167,9 @@ struct Reception {
     warned: Mutex<Option<Instant>>,
 }
 
+/// How long a thread may take to be free again until another connection has to make room.
+const FREE_AGAIN: Duration = Duration::from_millis(250);
+
 /// The least time between two warnings of the same kind.
 const WARNING_PAUSE: Duration = Duration::from_secs(10);
 
@@ -180,7 +183,7 @@ impl Reception {
     /// Finds a thread for a connection. Where none can be started, another connection makes room; where there is none, this
     /// one is turned away.
     fn give_thread(&self, mut seat: Seat) {
-        let mut is_told = false;
+        let (mut is_told, mut asked) = (false, None::<Instant>);
         while let Err(NoThread { error, job, threads }) = self.handoff.give(seat) {
             seat = job;
             if !is_told {
@@ -191,7 +194,11 @@ impl Reception {
                 let peer = seat.peer;
                 return self.turn_away(seat.leave(), peer, Why::NoThread);
             }
-            self.make_room();
+            // The thread of one that makes room is free a moment after its seat.
+            if asked.is_none_or(|asked| asked.elapsed() >= FREE_AGAIN) {
+                self.make_room();
+                asked = Some(Instant::now());
+            }
             thread::sleep(LOOK_AGAIN);
         }
     }

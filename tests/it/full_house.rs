@@ -53,6 +53,8 @@ fn everybody_is_answered(server: &Server, kept: usize) {
 fn where_no_thread_can_be_started_who_comes_takes_one_over_or_is_told_to_come_again() {
     let folder = site();
     let server = serve(&folder).under("setpriv", &AS_NOBODY_ELSE).start();
+    // It says that it listens before its last thread has begun.
+    server.rests();
     let threads = threads(&server);
     limit_threads(&server, threads);
     let answer = server.get("/page.txt").status(503).has("Retry-After", "1").has("Connection", "close");
