@@ -116,7 +116,7 @@ const NEVER: u64 = u64::MAX;
 const CROWD: usize = 256;
 
 /// A client that has not taken the next 64 KiB of its answer for so long lags far enough to make room where nobody else
-/// can. That is 256 KiB a second; the first quarter of a second passes until it is known that it lags.
+/// can. That is about 256 KiB a second; the first quarter of a second passes until it is known that it lags.
 const LAG: Duration = Duration::from_millis(250);
 
 /// The share of a house that makes room at once where one newcomer follows another. With one at a time, a burst of 3000
@@ -145,8 +145,9 @@ impl Seats {
     /// Gives a connection a seat. In a full house the connection that has waited longest for its client makes room: idle,
     /// in an unfinished request, or lagging behind its answer. While there is none, this waits.
     ///
-    /// At the limit per address nobody waits; one from there makes room for who comes next, by the same rule. Were it for
-    /// this one, and had it sent a request already, which then is answered, there would be more than the limit.
+    /// At the limit per address nobody waits; the one from there that has waited longest for a request makes room for who
+    /// comes next. Were it for this one, and had it sent a request already, which then is answered, there would be more than
+    /// the limit.
     pub fn take(self: &Arc<Seats>, stream: TcpStream, peer: SocketAddr) -> Result<Seat, NoSeat> {
         let mut taken = self.lock();
         let network = network(peer.ip());
