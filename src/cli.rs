@@ -31,6 +31,10 @@ pub struct Args {
     #[arg(short, long, value_name = "ADDR", env = "SERVE_BIND", value_delimiter = ',')]
     pub bind: Vec<String>,
 
+    /// An address and port on which the server answers /health for a balancer [default: none]
+    #[arg(long, value_name = "ADDR:PORT", env = "SERVE_ADMIN")]
+    pub admin: Option<String>,
+
     /// The index files of a directory, by preference, separated by commas
     #[arg(long, value_name = "NAMES", env = "SERVE_INDEX", default_value = "index.html")]
     pub index: String,

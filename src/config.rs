@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub struct Config {
     pub addrs: Vec<IpAddr>,
     /// The port to listen on; 0 for any.
     pub port: u16,
+    /// Where the server answers for itself, if anywhere.
+    pub admin: Option<SocketAddr>,
     /// Whose rights to take on once it listens.
     pub user: Option<String>,
     /// Whether to give up what serving files does not need.
@@ -71,6 +73,7 @@ impl Config {
         Ok(Config {
             addrs: addrs(&args.bind)?,
             port: number("--port", "ports", &args.port, 0, u64::from(u16::MAX))? as u16,
+            admin: args.admin.as_deref().map(admin).transpose()?,
             user: args.user.clone(),
             sandbox: !args.no_sandbox,
             log: if args.quiet { None } else { log },
@@ -141,6 +144,13 @@ fn addrs(names: &[String]) -> Result<Vec<IpAddr>, ConfigError> {
     let mut seen = HashSet::new();
     addrs.retain(|addr| seen.insert(*addr));
     Ok(addrs)
+}
+
+/// One address alone: what is told there is not for everybody.
+fn admin(text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().or_else(|_| {
+        wrong("--admin", format!("an IP address and a port, such as 127.0.0.1:9100 or [::1]:9100, not {text:?}"))
+    })
 }
 
 /// Checks that the root is a directory that can be served on this system. The path is made absolute, so that it means

@@ -15,6 +15,7 @@ mod server;
 mod site;
 
 use std::io::{self, ErrorKind, Write};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::SystemTime;
@@ -24,11 +25,12 @@ use config::Config;
 use confine::Confined;
 use env_logger::Target;
 use net::limits;
-use net::listener::{BindError, bind_all};
+use net::listener::{BindError, Listener, bind_all};
 use proto::date::{HttpDate, Rfc3339};
 use server::Server;
 use server::access_log::AccessLog;
 use server::lines::Lines;
+use server::reception::{Door, Service};
 use server::seats::Seats;
 
 /// What was typed cannot be used.
@@ -65,14 +67,27 @@ fn start() -> Result<(), (u8, String)> {
     let config = Config::new(&args, memory).map_err(|error| (USAGE, error.to_string()))?;
     let diagnostics = Lines::to_stderr().map_err(no_thread)?;
     init_log(&args, diagnostics.clone());
-    let listeners =
-        bind_all(&config.addrs, config.port, config.server.times.write).map_err(|error| (START, explain(&error)))?;
+    let doors = open(&config)?;
     let notes = give_up(&config)?;
     diagnostics.start().map_err(no_thread)?;
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
     let seats = Seats::new(config.server.max_connections.min(limits::connections(memory)), config.server.max_per_ip);
-    server::run(Server::new(config.server, config.site, seats, access_log, diagnostics), listeners, &notes);
+    server::run(Server::new(config.server, config.site, seats, access_log, diagnostics), doors, &notes);
     Ok(())
+}
+
+/// Listens where connections are wanted, first of all for the site.
+fn open(config: &Config) -> Result<Vec<Door>, (u8, String)> {
+    let patience = config.server.times.write;
+    let bound = bind_all(&config.addrs, config.port, patience);
+    let sites = bound.map_err(|error| (START, explain(&error, Service::Site)))?;
+    let admins = match config.admin {
+        Some(addr) => bind_all(&[addr.ip()], addr.port(), patience),
+        None => Ok(Vec::new()),
+    };
+    let admins = admins.map_err(|error| (START, explain(&error, Service::Admin)))?;
+    let behind = |service| move |listener: Listener| Door { listener, service };
+    Ok(sites.into_iter().map(behind(Service::Site)).chain(admins.into_iter().map(behind(Service::Admin))).collect())
 }
 
 /// Gives up what is not needed any more once the listeners are there, and says how far that went.
@@ -135,20 +150,30 @@ fn no_thread(error: io::Error) -> (u8, String) {
 }
 
 /// Says why an address cannot be listened on, and what to type instead.
-fn explain(bind: &BindError) -> String {
+fn explain(bind: &BindError, service: Service) -> String {
     let (addr, port) = (bind.addr, bind.addr.port());
+    let (port_flag, addr_flag) = match service {
+        Service::Site => ("--port", "--bind"),
+        Service::Admin => ("--admin", "--admin"),
+    };
+    let at = |port: u16| match service {
+        Service::Site => format!("--port {port}"),
+        Service::Admin => format!("--admin {}", SocketAddr::new(addr.ip(), port)),
+    };
     match bind.error.kind() {
         ErrorKind::AddrInUse => format!(
-            "--port: {addr} is in use; stop the program that uses it, or try --port {}, or --port 0 for a free one",
-            port.checked_add(1).unwrap_or(8080),
+            "{port_flag}: {addr} is in use; stop the program that uses it, or try {}, or {} for a free one",
+            at(port.checked_add(1).unwrap_or(8080)),
+            at(0),
         ),
         ErrorKind::PermissionDenied => format!(
-            "--port: {port} may not be listened on without the right to; run as root, or try --port {}",
-            u32::from(port) + 8000,
+            "{port_flag}: {port} may not be listened on without the right to; run as root, or try {}",
+            at(port.saturating_add(8000)),
         ),
-        ErrorKind::AddrNotAvailable => {
+        ErrorKind::AddrNotAvailable if service == Service::Site => {
             format!("--bind: {} is no address of this machine; leave --bind out to listen on all", addr.ip())
         }
-        _ => format!("--bind: cannot listen on {addr}: {}", bind.error),
+        ErrorKind::AddrNotAvailable => format!("{addr_flag}: {} is no address of this machine", addr.ip()),
+        _ => format!("{addr_flag}: cannot listen on {addr}: {}", bind.error),
     }
 }

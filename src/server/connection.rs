@@ -22,7 +22,7 @@ use crate::proto::request::{Head, Method};
 use crate::proto::scan::{Scan, first_line};
 use crate::proto::why::Why;
 use crate::site::errors::Form;
-use crate::site::{Request, Site};
+use crate::site::{Request, Respond};
 
 /// How long we go on reading after our last answer.
 pub const LINGER: Duration = Duration::from_secs(3);
@@ -34,7 +34,7 @@ const FIRST_WINDOW: usize = 10 * 1460;
 pub struct Connection<'c> {
     transport: &'c mut dyn Transport,
     server: &'c Server,
-    site: &'c Site<'c>,
+    responder: &'c dyn Respond,
     seat: &'c Seat,
     inbox: Inbox,
     desk: Desk,
@@ -45,10 +45,10 @@ impl<'c> Connection<'c> {
     pub fn new(
         transport: &'c mut dyn Transport,
         server: &'c Server,
-        site: &'c Site<'c>,
+        responder: &'c dyn Respond,
         seat: &'c Seat,
     ) -> Connection<'c> {
-        Connection { transport, server, site, seat, inbox: Inbox::default(), desk: server.desks.lend() }
+        Connection { transport, server, responder, seat, inbox: Inbox::default(), desk: server.desks.lend() }
     }
 
     /// Answers one request after another until there is a reason to end.
@@ -96,7 +96,7 @@ impl<'c> Connection<'c> {
         self.seat.answer();
         let (now, started) = (SystemTime::now(), Instant::now());
         self.desk.stamp.set(HttpDate::clamped(now));
-        let response = self.site.respond(&Request { head: &head, now });
+        let response = self.responder.respond(&Request { head: &head, now });
         let persistence = framing::persistence(&head);
         let keep = match persistence {
             // The content that is still owed comes before any promise to send no more.
@@ -272,7 +272,7 @@ impl<'c> Connection<'c> {
         }
         let (now, started) = (SystemTime::now(), Instant::now());
         self.desk.stamp.set(HttpDate::clamped(now));
-        let response = self.site.refuse(refused.why.because(&refused.received), form);
+        let response = self.responder.refuse(refused.why.because(&refused.received), form);
         let line = &refused.line;
         let reply = Reply {
             seat: self.seat,

@@ -8,12 +8,11 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::Reception;
-use crate::net::listener::Listener;
+use super::reception::{Door, Reception};
 
 /// Watches for SIGTERM and SIGINT. The first ends the listening and lets what is being answered end; then something is
 /// received here. The second ends the process.
-pub(super) fn watch(reception: Arc<Reception>, listeners: Arc<Vec<Listener>>) -> Receiver<()> {
+pub fn watch(reception: Arc<Reception>, doors: Arc<Vec<Door>>) -> Receiver<()> {
     let (told, stopped) = channel();
     let mut signals = match Signals::new([SIGTERM, SIGINT]) {
         Ok(signals) => signals,
@@ -31,7 +30,7 @@ pub(super) fn watch(reception: Arc<Reception>, listeners: Arc<Vec<Listener>>) ->
             }
             log::info!("stopping; a second signal stops at once");
             server.seats.stop();
-            listeners.iter().for_each(|listener| listener.end(&*reception));
+            doors.iter().for_each(|door| reception.close(door));
             let _ = told.send(());
         }
     };

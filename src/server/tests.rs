@@ -15,14 +15,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use super::connection::Connection;
 use super::*;
 use crate::files::Denied;
 use crate::files::cache::Cache;
 use crate::files::root::{RootPath, Symlinks};
+use crate::net::Transport;
 use crate::proto::request::FIELDS_MAX;
 use crate::proto::scan::{HEAD_MAX, REQUEST_LINE_MAX};
 use crate::proto::target::RelPath;
 use crate::proto::why::Why;
+use crate::site::Site;
 use crate::site::errors::{Form, Refusal};
 use crate::site::listing::Listings;
 use crate::site::policy::Policy;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::proto::why::Why;
 use crate::site::errors::Form;
-use crate::site::{self, Site};
+use crate::site::{self, Respond, Site};
 
 /// How long a connection stays open behind its answer.
 pub const MOMENT: Duration = Duration::from_secs(1);

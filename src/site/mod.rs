@@ -1,4 +1,4 @@
-//! Policy: what is answered to a request. The page to read first is [`Site::respond`] and [`Site::plan`] below it.
+//! Policy: what is answered to a request. The page to read first is [`Site::plan`].
 //!
 //! The answer is a value: nothing is sent here, nothing is logged, and nothing can fail, because an error is an answer
 //! too. Files are opened only through the `files` layer.
@@ -53,6 +53,15 @@ pub struct Options {
     pub policy: Policy,
 }
 
+/// Whoever answers requests.
+pub trait Respond {
+    /// Answers a request.
+    fn respond(&self, request: &Request<'_>) -> Response;
+
+    /// Answers what is no request, or none whose end can be found.
+    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response;
+}
+
 /// A request to be answered.
 #[derive(Clone, Copy)]
 pub struct Request<'r> {
@@ -69,6 +78,16 @@ pub struct Site<'o> {
     options: &'o Options,
 }
 
+impl Respond for Site<'_> {
+    fn respond(&self, request: &Request<'_>) -> Response {
+        self.plan(request).unwrap_or_else(|refusal| self.explain(request, refusal))
+    }
+
+    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
+        self.page(Refusal::from(reject), form)
+    }
+}
+
 impl<'o> Site<'o> {
     /// Begins a connection's view.
     pub fn new(options: &'o Options) -> Site<'o> {
@@ -83,16 +102,6 @@ impl<'o> Site<'o> {
         }
         let root = self.options.root.open().map_err(Refusal::from_root)?;
         Ok(self.root.get_or_init(|| root))
-    }
-
-    /// Answers a request.
-    pub fn respond(&self, request: &Request<'_>) -> Response {
-        self.plan(request).unwrap_or_else(|refusal| self.explain(request, refusal))
-    }
-
-    /// Answers what is no request, or none whose end can be found.
-    pub fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
-        self.page(Refusal::from(reject), form)
     }
 
     fn plan(&self, request: &Request<'_>) -> Result<Response, Refusal> {

@@ -1,6 +1,7 @@
 //! Behaviour of the real binary, over real sockets and with real clients.
 
 mod access_log;
+mod admin;
 mod browser;
 mod changing;
 mod changing_large;

@@ -1,0 +1,69 @@
+//! What the server answers for itself, to whoever looks after it: on an address of its own (`--admin`), so that nothing of
+//! it is told to those who are served.
+
+use super::Server;
+use crate::proto::host;
+use crate::proto::request::Method;
+use crate::proto::status::Status;
+use crate::proto::target::Target;
+use crate::proto::why::{Reject, Why};
+use crate::site::errors::{Form, Refusal};
+use crate::site::policy::Caching;
+use crate::site::response::{Body, Response};
+use crate::site::{Request, Respond, Site};
+
+/// The methods that are served here (RFC 9110 §10.2.1).
+const ALLOW: &str = "GET, HEAD";
+
+/// Answers for the server itself.
+pub struct Admin<'s> {
+    /// The server.
+    pub server: &'s Server,
+    /// The site, for its way to explain refusals.
+    pub site: &'s Site<'s>,
+}
+
+impl Respond for Admin<'_> {
+    fn respond(&self, request: &Request<'_>) -> Response {
+        let form = Form::preferred(&request.head.fields);
+        self.plan(request).unwrap_or_else(|refusal| self.site.page(refusal, form))
+    }
+
+    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
+        self.site.refuse(reject, form)
+    }
+}
+
+impl Admin<'_> {
+    fn plan(&self, request: &Request<'_>) -> Result<Response, Refusal> {
+        let head = request.head;
+        host::check(head)?;
+        match head.method {
+            Method::Get | Method::Head => {}
+            Method::Unknown => return Err(Why::MethodUnknown.because(head.line).into()),
+            Method::Options | Method::Connect | Method::Unserved => {
+                let refusal = Refusal::from(Why::MethodNotAllowed.because(head.line));
+                return Err(refusal.with("Allow", ALLOW.to_owned()));
+            }
+        }
+        let target = Target::parse(head.target)?;
+        match target.path.as_bytes() {
+            b"health" if !target.ends_in_slash => Ok(self.health()),
+            _ => Err(Why::NotFound.because(head.target).into()),
+        }
+    }
+
+    /// Whether a balancer should send requests here.
+    fn health(&self) -> Response {
+        if self.server.seats.is_stopping() {
+            self.text(Status::ServiceUnavailable, "stopping\n")
+        } else {
+            self.text(Status::Ok, "ok\n")
+        }
+    }
+
+    fn text(&self, status: Status, text: &str) -> Response {
+        let head = self.server.site.policy.cached_head(status, Caching::Never);
+        Response::new(head.field("Content-Type", "text/plain; charset=utf-8"), Body::Bytes(text.into()))
+    }
+}

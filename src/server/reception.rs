@@ -1,0 +1,160 @@
+//! The way of a connection from its door to a thread: it gets a seat, or another makes room, or it is turned away.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Server;
+use super::admin::Admin;
+use super::connection::Connection;
+use super::handoff::{Handoff, NoThread};
+use super::seats::{LOOK_AGAIN, NoSeat, Seat};
+use crate::net::Transport;
+use crate::net::listener::{House, Listener};
+use crate::net::tcp::Tcp;
+use crate::proto::why::Why;
+use crate::site::{Respond, Site};
+
+/// A listening socket, and what is behind it.
+#[derive(Debug)]
+pub struct Door {
+    /// The socket.
+    pub listener: Listener,
+    /// Who answers there.
+    pub service: Service,
+}
+
+/// Who answers a connection's requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// The site.
+    Site,
+    /// The server itself, for whoever looks after it: [`Admin`].
+    Admin,
+}
+
+/// A connection on its way to a thread.
+struct Visit {
+    seat: Seat,
+    service: Service,
+}
+
+/// Receives connections: finds each a seat, then a thread.
+pub struct Reception {
+    /// What all connections share.
+    pub server: Arc<Server>,
+    handoff: Arc<Handoff<Visit>>,
+    /// When a warning was given last that there are no threads.
+    warned: Mutex<Option<Instant>>,
+}
+
+/// How long a thread may take to be free again until another connection has to make room.
+const FREE_AGAIN: Duration = Duration::from_millis(250);
+
+/// The least time between two warnings of the same kind.
+const WARNING_PAUSE: Duration = Duration::from_secs(10);
+
+/// The reception as one door sees it.
+struct Entrance<'r> {
+    reception: &'r Reception,
+    service: Service,
+}
+
+impl Reception {
+    /// Opens the reception.
+    pub fn new(server: &Arc<Server>) -> Reception {
+        let theirs = Arc::clone(server);
+        let handoff = Handoff::new(move |visit: Visit| talk(&theirs, &visit));
+        Reception { server: Arc::clone(server), handoff, warned: Mutex::default() }
+    }
+
+    /// Takes over who comes through this door, until the house is stopping.
+    pub fn accept_all(&self, door: &Door) {
+        door.listener.accept_all(&Entrance { reception: self, service: door.service });
+    }
+
+    /// Lets nobody come through this door any more, but for who waits already.
+    pub fn close(&self, door: &Door) {
+        door.listener.end(&Entrance { reception: self, service: door.service });
+    }
+
+    /// Finds a thread for a connection. Where none can be started, another connection makes room; where there is none, this
+    /// one is turned away.
+    fn give_thread(&self, mut visit: Visit) {
+        let (mut is_told, mut asked) = (false, None::<Instant>);
+        while let Err(NoThread { error, job, threads }) = self.handoff.give(visit) {
+            visit = job;
+            if !is_told {
+                is_told = true;
+                self.warn_of_threads(&error);
+            }
+            if threads == 0 || self.is_stopping() {
+                let peer = visit.seat.peer;
+                return self.turn_away(visit.seat.leave(), peer, Why::NoThread);
+            }
+            // The thread of one that makes room is free a moment after its seat.
+            if asked.is_none_or(|asked| asked.elapsed() >= FREE_AGAIN) {
+                self.make_room();
+                asked = Some(Instant::now());
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Warns, but not again within a moment: who wants to fill the log only has to connect.
+    fn warn_of_threads(&self, error: &io::Error) {
+        let mut last = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= WARNING_PAUSE) {
+            *last = Some(Instant::now());
+            log::warn!("cannot start a thread for a connection: {error}");
+        }
+    }
+
+    fn turn_away(&self, stream: TcpStream, peer: SocketAddr, why: Why) {
+        log::debug!("connection from {peer} turned away: {}", why.explanation().what);
+        self.server.turned_away.answer(stream, why, &self.server.site);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.server.seats.is_stopping()
+    }
+
+    fn make_room(&self) {
+        self.server.seats.evict();
+    }
+}
+
+impl House for Entrance<'_> {
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let Entrance { reception, service } = *self;
+        match reception.server.seats.take(stream, peer) {
+            Ok(seat) => reception.give_thread(Visit { seat, service }),
+            Err(NoSeat::Closing) => {}
+            Err(NoSeat::TooManyFromAddress(stream)) => reception.turn_away(stream, peer, Why::TooManyFromAddress),
+        }
+    }
+
+    fn make_room(&self) {
+        self.reception.make_room();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.reception.is_stopping()
+    }
+}
+
+/// Serves one connection from its first byte to its end.
+fn talk(server: &Server, visit: &Visit) {
+    let seat = &visit.seat;
+    let mut tcp = Tcp::new(seat.stream(), seat);
+    tcp.set_send_pace(server.options.times.write);
+    let site = Site::new(&server.site);
+    let admin = Admin { server, site: &site };
+    let responder: &dyn Respond = match visit.service {
+        Service::Site => &site,
+        Service::Admin => &admin,
+    };
+    Connection::new(&mut tcp, server, responder, seat).run();
+}
