@@ -341,8 +341,8 @@ fn no_line_of_diagnostics_can_be_forged() {
     for setting in ["-v", "-vv"] {
         let diagnostics = one_line_each(&[setting], |_, _| true);
         let is_of_server = |line: &str| {
-            let is_note = line.starts_with("warning: it runs as root") || line.starts_with("confined to reading ");
-            is_note
+            let notes = ["warning: it runs as root", "confined to reading ", "not confined by Landlock"];
+            notes.iter().any(|note| line.starts_with(note))
                 || line.contains("http://127.0.0.1:")
                 || line.ends_with(" INFO stopping; a second signal stops at once")
         };
