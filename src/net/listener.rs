@@ -209,6 +209,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_connection_is_limited_in_what_the_system_holds_for_it() {
+        let patience = Duration::from_secs(7);
+        let bound = bind_all(&[IpAddr::from([127, 0, 0, 1])], 0, patience).expect("a free port");
+        let _client = TcpStream::connect(bound[0].addr).expect("listening");
+        let (stream, _) = bound[0].socket.accept().expect("connected");
+        let stream = SockRef::from(&stream);
+        assert_eq!(stream.tcp_user_timeout().expect("it can be asked"), Some(patience * 2));
+        assert_eq!(stream.tcp_notsent_lowat().expect("it can be asked"), UNSENT_MAX);
+        assert!(stream.tcp_nodelay().expect("it can be asked"));
+    }
+
+    #[test]
     fn a_url_is_what_a_person_would_type() {
         let urls_of = |addr: &str| urls(&[addr.parse().expect("an address")]);
         assert_eq!(urls_of("127.0.0.1:8080"), ["http://127.0.0.1:8080/"]);

@@ -512,6 +512,25 @@ mod tests {
     }
 
     #[test]
+    fn of_two_who_wait_for_room_only_as_many_get_it_as_may_come_from_their_address() {
+        let seats = Seats::new(1, Some(1));
+        let (_a, busy) = take(&seats);
+        busy.answer();
+        let elsewhere = SocketAddr::from(([10, 0, 0, 3], 1));
+        let come = || seats.take(pair().1, elsewhere);
+        thread::scope(|scope| {
+            let (one, other) = (scope.spawn(come), scope.spawn(come));
+            while !seats.is_sought() {
+                thread::yield_now();
+            }
+            drop(busy);
+            let [one, other] = [one, other].map(|waiting| waiting.join().expect("no panic"));
+            let is_refused = |got: &Result<_, NoSeat>| matches!(got, Err(NoSeat::TooManyFromAddress(_)));
+            assert!(is_refused(&one) != is_refused(&other), "{one:?} {other:?}");
+        });
+    }
+
+    #[test]
     fn who_was_told_to_make_room_and_answers_instead_is_not_waited_for() {
         let seats = Seats::new(2, None);
         let (_a, old) = take(&seats);

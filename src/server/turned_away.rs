@@ -32,6 +32,11 @@ impl TurnedAway {
         let _ = stream.set_nonblocking(true);
         let _ = (&stream).write(&answer(why, site));
         let _ = stream.shutdown(Shutdown::Write);
+        self.keep(stream);
+    }
+
+    /// Keeps a connection open for a moment; the oldest is ended where there are too many.
+    fn keep(&self, stream: TcpStream) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         streams.push_back((Instant::now(), stream));
         if streams.len() > MAX {
@@ -66,4 +71,30 @@ pub fn answer(why: Why, site: &site::Options) -> Vec<u8> {
         bytes.extend_from_slice(page);
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn who_is_turned_away_is_left_after_a_moment_or_when_many_others_follow() {
+        let turned_away = TurnedAway::default();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut clients = Vec::new();
+        let count = || turned_away.streams.lock().expect("nobody panics").len();
+        for expected in (1..=MAX).chain([MAX, MAX]) {
+            clients.push(TcpStream::connect(listener.local_addr().expect("bound")).expect("listening"));
+            let stream = listener.accept().expect("connected").0;
+            stream.set_nonblocking(true).expect("the option can be set");
+            turned_away.keep(stream);
+            assert_eq!(count(), expected);
+        }
+        let now = Instant::now();
+        turned_away.end(now);
+        assert_eq!(count(), MAX);
+        turned_away.end(now + MOMENT);
+        assert_eq!(count(), 0);
+    }
 }

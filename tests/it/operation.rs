@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::process::{Process, binary, free_port};
@@ -285,6 +286,28 @@ fn lines_that_an_output_does_not_take_are_dropped_and_counted() {
     fill(&mut server);
     drop(unread);
     while !server.next_line().contains(" lines are lost") {}
+}
+
+#[test]
+fn no_line_is_lost_on_an_output_that_is_asked_not_to_make_anybody_wait() {
+    let folder = Folder::new().file("a.txt", "a");
+    let (mut reader, writer) = io::pipe().expect("a pipe can be made");
+    fcntl_setfl(&writer, OFlags::NONBLOCK).expect("the option can be set");
+    let mut server = Process::start(&mut on(&folder), writer);
+    let mut client = Client::connect(server.listening());
+    // Their lines are several times what the pipe takes.
+    for _ in 0..20 {
+        client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(200));
+        (0..200).for_each(|_| drop(client.answer().status(200)));
+    }
+    let lines = thread::spawn(move || {
+        let mut log = String::new();
+        reader.read_to_string(&mut log).expect("the log is text");
+        log.lines().filter(|line| line.ends_with("\"GET /a.txt HTTP/1.1\" 200 1")).count()
+    });
+    server.signal("TERM");
+    server.ended();
+    assert_eq!(lines.join().expect("no panic"), 4000);
 }
 
 #[test]
