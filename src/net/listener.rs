@@ -220,6 +220,37 @@ mod tests {
         assert!(stream.tcp_nodelay().expect("it can be asked"));
     }
 
+    /// A house that is stopping, and to which somebody comes for each who is admitted.
+    struct Besieged {
+        door: SocketAddr,
+        since: Instant,
+        until: Duration,
+    }
+
+    impl House for Besieged {
+        fn admit(&self, _: TcpStream, _: SocketAddr) {
+            if self.since.elapsed() < self.until {
+                thread::sleep(Duration::from_millis(2));
+                TcpStream::connect(self.door).expect("listening");
+            }
+        }
+
+        fn make_room(&self) {}
+
+        fn is_stopping(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_house_that_is_stopping_closes_although_somebody_always_waits() {
+        let bound = bind_all(&[IpAddr::from([127, 0, 0, 1])], 0, LAST_ONES).expect("a free port");
+        let house = Besieged { door: bound[0].addr, since: Instant::now(), until: LAST_ONES * 10 };
+        TcpStream::connect(house.door).expect("listening");
+        bound[0].accept_all(&house);
+        assert!(house.since.elapsed() < house.until);
+    }
+
     #[test]
     fn a_url_is_what_a_person_would_type() {
         let urls_of = |addr: &str| urls(&[addr.parse().expect("an address")]);
