@@ -24,11 +24,12 @@ use crate::net::Transport;
 use crate::proto::request::FIELDS_MAX;
 use crate::proto::scan::{HEAD_MAX, REQUEST_LINE_MAX};
 use crate::proto::target::RelPath;
-use crate::proto::why::Why;
-use crate::site::Site;
+use crate::proto::why::{Reject, Why};
 use crate::site::errors::{Form, Refusal};
 use crate::site::listing::Listings;
 use crate::site::policy::Policy;
+use crate::site::response::Response;
+use crate::site::{Request, Respond, Site};
 
 /// A client that says this and then ends.
 struct Script<'s> {
@@ -124,6 +125,10 @@ struct House {
 
 impl House {
     fn new(name: &str) -> House {
+        House::with_seats(name, 10)
+    }
+
+    fn with_seats(name: &str, max_connections: usize) -> House {
         let root = std::env::temp_dir().join(format!("serve-unit-{}-{name}", std::process::id()));
         fs::create_dir_all(root.join("dir")).expect("the directory can be made");
         fs::write(root.join("a.txt"), "hello").expect("the file can be written");
@@ -140,10 +145,10 @@ impl House {
         };
         let long = Duration::from_secs(60);
         let times = Times { header: long, idle: long, write: long };
-        let options = Options { max_connections: 10, max_per_ip: None, times, grace: long, is_quiet: true };
+        let options = Options { max_connections, max_per_ip: None, times, grace: long, is_quiet: true };
         let access_log = AccessLog::open(None).expect("there is none");
         let diagnostics = Lines::to_stderr().expect("a thread can be started");
-        House { server: Server::new(options, site, Seats::new(10, None), access_log, diagnostics), root }
+        House { server: Server::new(options, site, Seats::new(max_connections, None), access_log, diagnostics), root }
     }
 
     /// What a client hears that says this.
@@ -349,6 +354,54 @@ fn a_connection_that_ends_while_something_may_still_come_is_read_on() {
         let (heard, end) = house.converse(says, None);
         assert_eq!(end, expected, "{heard}");
     }
+}
+
+/// Answers as the site does, but not before somebody seeks a seat in vain.
+struct Besieged<'s> {
+    site: Site<'s>,
+    seats: &'s Seats,
+    is_asked: &'s AtomicBool,
+}
+
+impl Respond for Besieged<'_> {
+    fn respond(&self, request: &Request<'_>) -> Response {
+        self.is_asked.store(true, Ordering::Relaxed);
+        while !self.seats.is_sought() {
+            thread::yield_now();
+        }
+        self.site.respond(request)
+    }
+
+    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
+        self.site.refuse(reject, form)
+    }
+}
+
+#[test]
+fn who_has_more_to_ask_makes_room_after_an_answer_where_somebody_seeks_a_seat() {
+    let house = House::with_seats("besieged", 1);
+    let seats = &house.server.seats;
+    let stream = || TcpListener::bind("127.0.0.1:0").and_then(|door| TcpStream::connect(door.local_addr()?));
+    let [mine, another] = [stream(), stream()].map(|stream| stream.expect("a free port"));
+    let peer = mine.local_addr().expect("connected");
+    let seat = seats.take(mine, peer).expect("the house is open");
+    let is_asked = AtomicBool::new(false);
+    let says = VecDeque::from([Said::Bytes(request("GET /a.txt HTTP/1.1", "").repeat(2).into())]);
+    let mut script = Script { says, hears: Vec::new(), takes: None, end: End::Close, seats };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_asked.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+            seats.take(another, peer).expect("there is room in the end")
+        });
+        let responder = Besieged { site: Site::new(&house.server.site), seats, is_asked: &is_asked };
+        Connection::new(&mut script, &house.server, &responder, &seat).run();
+        drop(seat);
+    });
+    let heard = String::from_utf8(script.hears).expect("the answers are text");
+    assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), 1, "{heard}");
+    assert!(heard.contains(CLOSE) && script.end == End::Linger, "{heard}");
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn a_program_that_has_to_begin_anew_and_cannot_says_so() {
     let program = folder.at("serve");
     std::fs::copy(env!("CARGO_BIN_EXE_serve"), &program).expect("the program can be copied");
     // It runs, but is nowhere any more.
-    let script = "exec 9<\"$1\"; rm \"$1\"; exec prlimit --as=400000000 /proc/self/fd/9 --port 0";
+    let script = "exec 9<\"$1\"; rm \"$1\"; exec timeout 20 prlimit --as=400000000 /proc/self/fd/9 --port 0";
     let output = Command::new("sh").args(["-c", script, "sh"]).arg(&program).env_remove("MALLOC_ARENA_MAX").output();
     let output = output.expect("sh runs");
     let said = String::from_utf8_lossy(&output.stderr);
