@@ -87,6 +87,14 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "SERVE_MAX_PER_IP", default_value = "0")]
     pub max_per_ip: String,
 
+    /// The address or network of a proxy that is believed who the client is; can be repeated
+    #[arg(long = "trusted-proxy", value_name = "CIDR", env = "SERVE_TRUSTED_PROXY", value_delimiter = ',')]
+    pub trusted_proxies: Vec<String>,
+
+    /// Ask trusted proxies for a PROXY header, version 1 or 2, before the first request
+    #[arg(long, env = "SERVE_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
+    pub proxy_protocol: bool,
+
     /// How long a request may take to arrive
     #[arg(long, value_name = "SECONDS", env = "SERVE_HEADER_TIMEOUT", default_value = "60")]
     pub header_timeout: String,

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::cli::Args;
 use crate::files::cache::Cache;
 use crate::files::root::{Node, Root, RootPath, Symlinks};
+use crate::net::trusted::Trusted;
 use crate::proto::syntax::{is_field_byte, is_token};
 use crate::proto::target::RelPath;
 use crate::server::access_log::Format;
@@ -46,6 +47,8 @@ pub struct Config {
     pub sandbox: bool,
     /// The form of the access log, if there is one.
     pub log: Option<Format>,
+    /// The proxies that are believed who their clients are.
+    pub trusted: Trusted,
     /// What the site layer is asked for.
     pub site: site::Options,
     /// What the server layer is asked for.
@@ -70,6 +73,7 @@ impl Config {
         let seconds = |flag, text: &str| number(flag, "seconds", text, 1, 86_400).map(Duration::from_secs);
         let log = log_format(&args.log)?;
         let cache_memory = number("--cache-memory", "MiB", &args.cache_memory, 0, 1 << 20)? << 20;
+        let trusted = trusted(&args.trusted_proxies, args.proxy_protocol)?;
         Ok(Config {
             addrs: addrs(&args.bind)?,
             port: number("--port", "ports", &args.port, 0, u64::from(u16::MAX))? as u16,
@@ -77,6 +81,7 @@ impl Config {
             user: args.user.clone(),
             sandbox: !args.no_sandbox,
             log: if args.quiet { None } else { log },
+            trusted,
             site: site::Options {
                 root,
                 index: index(&args.index)?,
@@ -95,6 +100,7 @@ impl Config {
                     0 => None,
                     max => Some(max as usize),
                 },
+                proxy_protocol: args.proxy_protocol,
                 times: Times {
                     header: seconds("--header-timeout", &args.header_timeout)?,
                     idle: seconds("--idle-timeout", &args.idle_timeout)?,
@@ -151,6 +157,16 @@ fn admin(text: &str) -> Result<SocketAddr, ConfigError> {
     text.parse().or_else(|_| {
         wrong("--admin", format!("an IP address and a port, such as 127.0.0.1:9100 or [::1]:9100, not {text:?}"))
     })
+}
+
+/// The proxies that are trusted. Who is asked for PROXY headers has to be named.
+fn trusted(names: &[String], proxy_protocol: bool) -> Result<Trusted, ConfigError> {
+    let trusted = Trusted::parse(names).or_else(|error| wrong("--trusted-proxy", error))?;
+    if proxy_protocol && trusted.is_empty() {
+        let from = "from whom? add --trusted-proxy with the proxy's address or network, such as 10.0.0.0/8";
+        return wrong("--proxy-protocol", from.to_owned());
+    }
+    Ok(trusted)
 }
 
 /// Checks that the root is a directory that can be served on this system. The path is made absolute, so that it means

@@ -71,7 +71,8 @@ fn start() -> Result<(), (u8, String)> {
     let notes = give_up(&config)?;
     diagnostics.start().map_err(no_thread)?;
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
-    let seats = Seats::new(config.server.max_connections.min(limits::connections(memory)), config.server.max_per_ip);
+    let max_connections = config.server.max_connections.min(limits::connections(memory));
+    let seats = Seats::new(max_connections, config.server.max_per_ip, config.trusted);
     server::run(Server::new(config.server, config.site, seats, access_log, diagnostics), doors, &notes);
     Ok(())
 }

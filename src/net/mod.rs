@@ -4,6 +4,7 @@ pub mod limits;
 pub mod listener;
 pub mod scheduling;
 pub mod tcp;
+pub mod trusted;
 
 use std::fs::File;
 use std::io;

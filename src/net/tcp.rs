@@ -125,22 +125,33 @@ impl<'s> Tcp<'s> {
     }
 }
 
+impl Tcp<'_> {
+    /// Looks at what has arrived and leaves it to be read, waiting for one byte at least; 0 at the end of the stream.
+    pub fn peek(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.receive(into, None, RecvFlags::PEEK)
+    }
+
+    fn receive(&mut self, into: &mut [u8], until: Option<Instant>, flags: RecvFlags) -> io::Result<usize> {
+        loop {
+            self.arm_read(until)?;
+            // To read from a descriptor of any kind costs a little more: 19.3 µs of processor time a request with 1000
+            // connections instead of 17.8.
+            match recv(self.stream, &mut *into, flags) {
+                Ok((count, _)) => return Ok(count),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
 impl Transport for Tcp<'_> {
     fn set_send_pace(&mut self, pace: Duration) {
         self.pace = pace;
     }
 
     fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
-        loop {
-            self.arm_read(until)?;
-            // To read from a descriptor of any kind costs a little more: 19.3 µs of processor time a request with 1000
-            // connections instead of 17.8.
-            match recv(self.stream, &mut *into, RecvFlags::empty()) {
-                Ok((count, _)) => return Ok(count),
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        self.receive(into, until, RecvFlags::empty())
     }
 
     fn try_read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {

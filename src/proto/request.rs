@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::proxy;
 use super::scan::{HEAD_MAX, ends_in_version, first_line, skip_empty_lines, split_line};
 use super::syntax::{Few, field_value_len, is_tchar, is_token, token_len, trim_ows, trim_ows_start};
 use super::why::{Reject, Why};
@@ -82,7 +83,8 @@ impl<'b> Head<'b> {
             return Err(Why::HeadTooLarge.because(first_line(bytes)));
         }
         let (line, rest) = split_line(skip_empty_lines(bytes));
-        let (method, target, version) = request_line(line)?;
+        let unwanted = |reject| if proxy::begins(line) { Why::ProxyHeaderUnwanted.because(line) } else { reject };
+        let (method, target, version) = request_line(line).map_err(unwanted)?;
         let fields = if version == Version::Http09 { Fields::default() } else { Fields::parse(rest)? };
         Ok(Head { line, method, target, version, fields })
     }
@@ -288,6 +290,10 @@ mod tests {
             ("GET / HTTP/1.x", Some(Why::VersionSyntax)),
             ("GET / HTTP/2.0", Some(Why::VersionNotSupported)),
             ("GET / HTTP/0.9", Some(Why::VersionNotSupported)),
+            ("PROXY TCP4 192.0.2.1 192.0.2.2 1 2", Some(Why::ProxyHeaderUnwanted)),
+            ("PROXY UNKNOWN", Some(Why::ProxyHeaderUnwanted)),
+            ("PROXY UNKNOWN x", Some(Why::ProxyHeaderUnwanted)),
+            ("PROXY / HTTP/1.1", None),
         ] {
             assert_eq!(why(format!("{line}\r\n\r\n").as_bytes()), expected, "{line:?}");
         }

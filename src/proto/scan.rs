@@ -3,6 +3,7 @@
 //! The end is found first and the head is parsed after, once: no byte is looked at twice, however slowly a head
 //! arrives. Nothing is judged here but the limits, because past them nothing more is read.
 
+use super::proxy;
 use super::syntax::{find, find_all, is_tchar};
 use super::why::{Reject, Why};
 
@@ -32,6 +33,13 @@ impl Scan {
     /// The head ends with an empty line. It ends with its first line where that does not end in a version: then it is
     /// an HTTP/0.9 request, or none at all, and nobody who typed it should have to wait.
     pub fn resume<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<usize>, Reject<'b>> {
+        self.look(bytes).map_err(|reject| match reject.why {
+            Why::NotHttp if proxy::begins(bytes) => Why::ProxyHeaderUnwanted.because(reject.received),
+            _ => reject,
+        })
+    }
+
+    fn look<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<usize>, Reject<'b>> {
         let seen = &bytes[..bytes.len().min(HEAD_MAX)];
         let begin = self.at;
         for end in find_all(b'\n', &seen[begin..]).map(|at| begin + at) {
@@ -182,5 +190,7 @@ mod tests {
             let refused = Scan::default().resume(bytes).expect_err("no request");
             assert_eq!(refused.why, Why::NotHttp, "{}", bytes.escape_ascii());
         }
+        let refused = Scan::default().resume(b"\r\n\r\n\0\r\nQUIT\n\x21\x11").expect_err("no request");
+        assert_eq!(refused.why, Why::ProxyHeaderUnwanted);
     }
 }

@@ -61,6 +61,17 @@ macro_rules! reasons {
 }
 
 reasons! {
+    // What a proxy says of a connection, before the first request.
+    ProxyHeaderMissing: BadRequest, "There is no PROXY header, with which a connection from here has to begin.",
+        "The operator asks the proxies that are trusted for one (PROXY protocol §2; RFC 9110 §15.5.1).",
+        "Make the proxy send it, or start the server without --proxy-protocol.";
+    ProxyHeaderSyntax: BadRequest, "The PROXY header is malformed.",
+        "It is a line of at most 107 bytes, or a block of at most 4096 (PROXY protocol §2.1, §2.2; RFC 9110 §15.5.1).",
+        "PROXY TCP4 192.0.2.1 198.51.100.1 56324 80";
+    ProxyHeaderUnwanted: BadRequest, "A PROXY header is not taken here.",
+        "Who is not trusted could forge one, and nobody sends two (PROXY protocol §2; RFC 9110 §15.5.1).",
+        "Begin with the request; or start the server with --proxy-protocol and --trusted-proxy for your address.";
+
     // The request line.
     NotHttp: BadRequest, "The first byte cannot begin an HTTP request.",
         "A request begins with its method, without a space before it (RFC 9112 §3, RFC 9110 §9.1).",

@@ -93,7 +93,7 @@ impl AccessLog {
 
 impl Record<'_> {
     fn common(&self, out: &mut Vec<u8>) {
-        write!(out, "{} - - [{}] \"", self.seat.peer.ip(), self.stamp.common_log).expect(IN_MEMORY);
+        write!(out, "{} - - [{}] \"", self.seat.asker(self.head), self.stamp.common_log).expect(IN_MEMORY);
         escape(out, &shown(if self.line.is_empty() { b"-" } else { self.line }));
         write!(out, "\" {} {}", self.response.head.status.code(), self.sent.bytes).expect(IN_MEMORY);
     }
@@ -113,7 +113,7 @@ impl Record<'_> {
         let broken_off = self.sent.outcome.as_ref().err().map(ToString::to_string);
         let members = [
             ("time", Value::Text(self.stamp.rfc3339.as_str().into())),
-            ("client", Value::Text(self.seat.peer.ip().to_string().into())),
+            ("client", Value::Text(self.seat.asker(self.head).to_string().into())),
             ("method", maybe(words.next())),
             ("target", maybe(words.next())),
             ("version", maybe(words.next())),

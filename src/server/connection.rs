@@ -66,6 +66,13 @@ impl<'c> Connection<'c> {
         self.server.desks.take_back(&mut self.desk);
     }
 
+    /// Tells the client why nothing else that it says is read, and ends the connection.
+    pub fn refuse(mut self, close: Close) {
+        trace::accepted(self.seat);
+        self.end(&close);
+        self.server.desks.take_back(&mut self.desk);
+    }
+
     /// Why the connection ends: it did not break by itself where the house cut it off.
     fn reason(&self, close: Close) -> Close {
         match close {

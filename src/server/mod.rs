@@ -12,6 +12,7 @@ pub mod desks;
 pub mod handoff;
 pub mod inbox;
 pub mod lines;
+pub mod proxied;
 pub mod reception;
 pub mod seats;
 pub mod send;
@@ -23,13 +24,14 @@ pub mod turned_away;
 pub mod watch;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::net::listener;
 use crate::net::scheduling::prefer_throughput;
+use crate::proto::why::Why;
 use crate::site;
 use access_log::AccessLog;
 use desks::Desks;
@@ -45,6 +47,8 @@ pub struct Options {
     pub max_connections: usize,
     /// How many of them may come from one address, if there is a limit.
     pub max_per_ip: Option<usize>,
+    /// Whether connections from proxies that are trusted begin with a PROXY header.
+    pub proxy_protocol: bool,
     /// How long the phases of a connection may take.
     pub times: Times,
     /// How long answers in progress may take to end once the server is asked to stop.
@@ -137,6 +141,12 @@ impl Server {
     ) -> Server {
         let (desks, turned_away) = (Desks::default(), TurnedAway::default());
         Server { options, site, desks, seats, turned_away, access_log, diagnostics }
+    }
+
+    /// Answers a connection that there is no room for it.
+    pub fn turn_away(&self, stream: TcpStream, client: SocketAddr, why: Why) {
+        log::debug!("connection from {client} turned away: {}", why.explanation().what);
+        self.turned_away.answer(stream, why, &self.site);
     }
 
     /// Lets the last lines of both logs be written.

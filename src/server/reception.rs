@@ -10,6 +10,7 @@ use super::Server;
 use super::admin::Admin;
 use super::connection::Connection;
 use super::handoff::{Handoff, NoThread};
+use super::proxied;
 use super::seats::{LOOK_AGAIN, NoSeat, Seat};
 use crate::net::Transport;
 use crate::net::listener::{House, Listener};
@@ -66,7 +67,7 @@ impl Reception {
     /// Opens the reception.
     pub fn new(server: &Arc<Server>) -> Reception {
         let theirs = Arc::clone(server);
-        let handoff = Handoff::new(move |visit: Visit| talk(&theirs, &visit));
+        let handoff = Handoff::new(move |visit| talk(&theirs, visit));
         Reception { server: Arc::clone(server), handoff, warned: Mutex::default() }
     }
 
@@ -92,7 +93,7 @@ impl Reception {
             }
             if threads == 0 || self.is_stopping() {
                 let peer = visit.seat.peer;
-                return self.turn_away(visit.seat.leave(), peer, Why::NoThread);
+                return self.server.turn_away(visit.seat.leave(), peer, Why::NoThread);
             }
             // The thread of one that makes room is free a moment after its seat.
             if asked.is_none_or(|asked| asked.elapsed() >= FREE_AGAIN) {
@@ -112,11 +113,6 @@ impl Reception {
         }
     }
 
-    fn turn_away(&self, stream: TcpStream, peer: SocketAddr, why: Why) {
-        log::debug!("connection from {peer} turned away: {}", why.explanation().what);
-        self.server.turned_away.answer(stream, why, &self.server.site);
-    }
-
     fn is_stopping(&self) -> bool {
         self.server.seats.is_stopping()
     }
@@ -132,7 +128,9 @@ impl House for Entrance<'_> {
         match reception.server.seats.take(stream, peer) {
             Ok(seat) => reception.give_thread(Visit { seat, service }),
             Err(NoSeat::Closing) => {}
-            Err(NoSeat::TooManyFromAddress(stream)) => reception.turn_away(stream, peer, Why::TooManyFromAddress),
+            Err(NoSeat::TooManyFromAddress(stream)) => {
+                reception.server.turn_away(stream, peer, Why::TooManyFromAddress);
+            }
         }
     }
 
@@ -146,15 +144,17 @@ impl House for Entrance<'_> {
 }
 
 /// Serves one connection from its first byte to its end.
-fn talk(server: &Server, visit: &Visit) {
-    let seat = &visit.seat;
-    let mut tcp = Tcp::new(seat.stream(), seat);
+fn talk(server: &Server, Visit { seat, service }: Visit) {
+    // Who looks after the server does not come through a proxy.
+    let seat = if service == Service::Admin { Some(seat) } else { proxied::introduce(server, seat) };
+    let Some(seat) = seat else { return };
+    let mut tcp = Tcp::new(seat.stream(), &seat);
     tcp.set_send_pace(server.options.times.write);
     let site = Site::new(&server.site);
     let admin = Admin { server, site: &site };
-    let responder: &dyn Respond = match visit.service {
+    let responder: &dyn Respond = match service {
         Service::Site => &site,
         Service::Admin => &admin,
     };
-    Connection::new(&mut tcp, server, responder, seat).run();
+    Connection::new(&mut tcp, server, responder, &seat).run();
 }

@@ -15,6 +15,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::net::Onlooker;
+use crate::net::trusted::Trusted;
+use crate::proto::forwarded;
+use crate::proto::proxy::Source;
+use crate::proto::request::Head;
 
 /// How long a full house waits until it looks again for a connection that can make room.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -25,6 +29,8 @@ pub struct Seats {
     max: usize,
     /// How many may come from one address, if there is a limit.
     max_per_ip: Option<usize>,
+    /// The proxies, whose connections may be from anyone.
+    trusted: Trusted,
     taken: Mutex<Taken>,
     left: Condvar,
     /// Whether somebody waits for a seat, and nobody waits for a client and could make room.
@@ -42,6 +48,10 @@ pub struct Seat {
     pub id: u64,
     /// Who is at the other end.
     pub peer: SocketAddr,
+    /// From whom the connection is: a proxy at the other end may have said from whom.
+    pub client: SocketAddr,
+    /// Whether the client is a proxy that is trusted, so that each request may be from somebody else.
+    is_proxy: bool,
     chair: Arc<Chair>,
     seats: Arc<Seats>,
 }
@@ -67,8 +77,9 @@ struct Taken {
 #[derive(Debug)]
 struct Chair {
     stream: TcpStream,
-    /// Where its client is, as far as it counts for the limit per address.
-    network: IpAddr,
+    /// Where its client is, as far as it counts for the limit per address; of a proxy's connection that is not known yet,
+    /// or never. It is set and asked under the lock.
+    network: OnceLock<IpAddr>,
     /// 0 while a request is being answered. Otherwise the connection waits for its client, and this is since when and
     /// for what: a [`Waiting`].
     waiting: AtomicU64,
@@ -127,12 +138,14 @@ const TOGETHER: usize = 64;
 const LEAVING: Duration = Duration::from_secs(1);
 
 impl Seats {
-    /// Makes room for so many connections, and from one address for so many, if there is a limit.
-    pub fn new(max: usize, max_per_ip: Option<usize>) -> Arc<Seats> {
+    /// Makes room for so many connections, and from one address for so many, if there is a limit. Those of proxies that
+    /// are trusted count only once it is known for whom they speak.
+    pub fn new(max: usize, max_per_ip: Option<usize>, trusted: Trusted) -> Arc<Seats> {
         let taken = Mutex::new(Taken::default());
         Arc::new(Seats {
             max,
             max_per_ip,
+            trusted,
             taken,
             left: Condvar::new(),
             is_sought: AtomicBool::new(false),
@@ -150,11 +163,12 @@ impl Seats {
     /// the limit.
     pub fn take(self: &Arc<Seats>, stream: TcpStream, peer: SocketAddr) -> Result<Seat, NoSeat> {
         let mut taken = self.lock();
+        let is_proxy = self.trusted.contains(peer.ip());
         let network = network(peer.ip());
         loop {
             self.is_sought.store(false, Ordering::Relaxed);
             let now = self.micros(Instant::now());
-            if self.max_per_ip.is_some_and(|max| taken.is_full_from(network, max, now)) {
+            if !is_proxy && self.max_per_ip.is_some_and(|max| taken.is_full_from(network, max, now)) {
                 return Err(NoSeat::TooManyFromAddress(stream));
             }
             if taken.by_id.len() < self.max {
@@ -169,7 +183,7 @@ impl Seats {
         }
         let chair = Arc::new(Chair {
             stream,
-            network,
+            network: if is_proxy { OnceLock::new() } else { network.into() },
             // Nobody waits for its client until it has a thread.
             waiting: AtomicU64::new(0),
             until: AtomicU64::new(NEVER),
@@ -180,7 +194,7 @@ impl Seats {
         taken.by_id.insert(id, Arc::clone(&chair));
         self.count.store(taken.by_id.len(), Ordering::Relaxed);
         drop(taken);
-        Ok(Seat { id, peer, chair, seats: Arc::clone(self) })
+        Ok(Seat { id, peer, client: peer, is_proxy, chair, seats: Arc::clone(self) })
     }
 
     /// Ends the connection that has waited longest for its client, if there is one.
@@ -294,7 +308,7 @@ impl Taken {
     /// Reports whether there are `max` connections from there. Then the one that has waited longest for a request makes
     /// room for who comes next; what is being answered goes on, as there is room for others.
     fn is_full_from(&self, network: IpAddr, max: usize, now: u64) -> bool {
-        let from_there = self.by_id.values().filter(|chair| chair.network == network);
+        let from_there = self.by_id.values().filter(|chair| chair.network.get() == Some(&network));
         let is_full = from_there.clone().count() >= max;
         if is_full {
             let is_leaving = |chair: &&Arc<Chair>| chair.dismissal().is_some() && chair.is_leaving();
@@ -369,8 +383,8 @@ impl Chair {
 /// What counts as one address: of IPv6 the network, because whoever has one address there has the others too
 /// (RFC 4291 §2.5.4).
 fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
+    match ip.to_canonical() {
+        ip @ IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & !u128::from(u64::MAX)).into()),
     }
 }
@@ -386,6 +400,42 @@ impl Seat {
     /// The connection itself.
     pub fn stream(&self) -> &TcpStream {
         &self.chair.stream
+    }
+
+    /// Reports whether each request may be from somebody else than the client, which is a proxy that is trusted.
+    pub fn is_proxy(&self) -> bool {
+        self.is_proxy
+    }
+
+    /// Takes it from the proxy at the other end from whom the connection is. False where there are as many from there as
+    /// there may be: then this one has to leave.
+    pub fn introduce(&mut self, source: Source) -> bool {
+        match source {
+            Source::Proxy => {}
+            // What somebody says of whom nothing is known is not believed.
+            Source::Unnamed => self.is_proxy = false,
+            Source::Client(client) => {
+                self.client = client;
+                self.is_proxy = self.seats.trusted.contains(client.ip());
+            }
+        }
+        if self.is_proxy || source == Source::Unnamed {
+            return true;
+        }
+        let network = network(self.client.ip());
+        let taken = self.seats.lock();
+        let now = self.seats.micros(Instant::now());
+        if self.seats.max_per_ip.is_some_and(|max| taken.is_full_from(network, max, now)) {
+            return false;
+        }
+        self.chair.network.set(network).is_ok()
+    }
+
+    /// From whom a request is: its client's address, or what a proxy says of it that is trusted.
+    pub fn asker(&self, head: Option<&Head<'_>>) -> IpAddr {
+        let said = head.filter(|_| self.is_proxy);
+        let client = said.and_then(|head| forwarded::client(&head.fields, |ip| self.seats.trusted.contains(ip)));
+        client.unwrap_or(self.client.ip())
     }
 
     /// Says that the connection waits for a request from now on, and for how long at most.
@@ -491,7 +541,7 @@ mod tests {
 
     #[test]
     fn in_a_full_house_the_one_that_has_waited_longest_makes_room() {
-        let seats = Seats::new(3, None);
+        let seats = Seats::new(3, None, Trusted::default());
         let (_a, busy) = take(&seats);
         let (_b, old) = take(&seats);
         let (_c, young) = take(&seats);
@@ -513,7 +563,7 @@ mod tests {
 
     #[test]
     fn of_two_who_wait_for_room_only_as_many_get_it_as_may_come_from_their_address() {
-        let seats = Seats::new(1, Some(1));
+        let seats = Seats::new(1, Some(1), Trusted::default());
         let (_a, busy) = take(&seats);
         busy.answer();
         let elsewhere = SocketAddr::from(([10, 0, 0, 3], 1));
@@ -532,7 +582,7 @@ mod tests {
 
     #[test]
     fn who_was_told_to_make_room_and_answers_instead_is_not_waited_for() {
-        let seats = Seats::new(2, None);
+        let seats = Seats::new(2, None, Trusted::default());
         let (_a, old) = take(&seats);
         let (_b, young) = take(&seats);
         old.wait(LONG);
@@ -548,7 +598,7 @@ mod tests {
 
     #[test]
     fn some_make_room_together_where_newcomers_follow_each_other() {
-        let seats = Seats::new(128, None);
+        let seats = Seats::new(128, None, Trusted::default());
         let all: Vec<_> = (0..128).map(|_| take(&seats)).collect();
         all.iter().for_each(|(_, seat)| seat.wait(LONG));
         let told = || all.iter().filter(|(_, seat)| seat.dismissal().is_some()).count();
@@ -562,7 +612,7 @@ mod tests {
 
     #[test]
     fn who_idles_too_long_is_ended_and_nobody_else() {
-        let seats = Seats::new(4, None);
+        let seats = Seats::new(4, None, Trusted::default());
         let (_a, idle) = take(&seats);
         let (_b, in_request) = take(&seats);
         let (_c, busy) = take(&seats);
@@ -585,7 +635,7 @@ mod tests {
 
     #[test]
     fn who_sends_content_behind_an_answered_request_has_not_waited_since_the_beginning() {
-        let seats = Seats::new(2, None);
+        let seats = Seats::new(2, None, Trusted::default());
         let (_a, idle) = take(&seats);
         idle.wait(LONG);
         let (_b, busy) = take(&seats);
@@ -598,7 +648,7 @@ mod tests {
 
     #[test]
     fn who_hardly_takes_an_answer_makes_room_where_nobody_else_can() {
-        let seats = Seats::new(3, None);
+        let seats = Seats::new(3, None, Trusted::default());
         let (_a, lagging) = take(&seats);
         let (_b, busy) = take(&seats);
         let (_c, idle) = take(&seats);
@@ -624,7 +674,7 @@ mod tests {
 
     #[test]
     fn at_the_limit_of_an_address_nobody_is_let_in_and_the_longest_waiting_makes_room() {
-        let seats = Seats::new(10, Some(2));
+        let seats = Seats::new(10, Some(2), Trusted::default());
         let (_a, busy) = take(&seats);
         let (_b, idle) = take(&seats);
         // Its client has lagged since the epoch, but there is room in the house.
@@ -655,7 +705,7 @@ mod tests {
 
     #[test]
     fn a_closing_house_wakes_who_waits_and_leaves_who_is_being_answered() {
-        let seats = Seats::new(5, None);
+        let seats = Seats::new(5, None, Trusted::default());
         let (_a, idle) = take(&seats);
         let (_b, in_head) = take(&seats);
         let (_c, busy) = take(&seats);

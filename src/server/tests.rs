@@ -8,7 +8,7 @@ mod fuzz;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use crate::files::Denied;
 use crate::files::cache::Cache;
 use crate::files::root::{RootPath, Symlinks};
 use crate::net::Transport;
+use crate::net::trusted::Trusted;
 use crate::proto::request::FIELDS_MAX;
 use crate::proto::scan::{HEAD_MAX, REQUEST_LINE_MAX};
 use crate::proto::target::RelPath;
@@ -145,10 +146,15 @@ impl House {
         };
         let long = Duration::from_secs(60);
         let times = Times { header: long, idle: long, write: long };
-        let options = Options { max_connections, max_per_ip: None, times, grace: long, is_quiet: true };
+        let trusted = Trusted::parse(&["127.0.0.1".to_owned()]).expect("an address");
+        let options =
+            Options { max_connections, max_per_ip: None, proxy_protocol: true, times, grace: long, is_quiet: true };
         let access_log = AccessLog::open(None).expect("there is none");
         let diagnostics = Lines::to_stderr().expect("a thread can be started");
-        House { server: Server::new(options, site, Seats::new(max_connections, None), access_log, diagnostics), root }
+        House {
+            server: Server::new(options, site, Seats::new(max_connections, None, trusted), access_log, diagnostics),
+            root,
+        }
     }
 
     /// What a client hears that says this.
@@ -173,6 +179,18 @@ impl House {
         self.hears(vec![Said::Bytes(bytes.as_ref().to_vec())])
     }
 
+    /// What a client hears that says this on a connection that comes through a proxy.
+    fn hears_through_proxy(&self, bytes: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
+        client.write_all(bytes.as_bytes()).expect("connected");
+        client.shutdown(Shutdown::Write).expect("connected");
+        let (stream, peer) = listener.accept().expect("connected");
+        let seat = self.server.seats.take(stream, peer).expect("the house is open");
+        assert!(proxied::introduce(&self.server, seat).is_none(), "this is no header");
+        io::read_to_string(client).expect("the answers are text")
+    }
+
     fn path(&self) -> &Path {
         &self.root
     }
@@ -195,6 +213,9 @@ fn answer_for(why: Why, house: &House) -> String {
     let raw = |bytes: &str| house.hears_after(bytes);
     let silence = |bytes: &str| house.hears(vec![Said::Bytes(bytes.into()), Said::Nothing]);
     match why {
+        Why::ProxyHeaderMissing => house.hears_through_proxy("GET / HTTP/1.1\r\n\r\n"),
+        Why::ProxyHeaderSyntax => house.hears_through_proxy("PROXY TCP4\r\n"),
+        Why::ProxyHeaderUnwanted => line("PROXY UNKNOWN"),
         Why::NotHttp => house.hears_after(b"\x16\x03\x01\x02\x00"),
         Why::RequestLine => line("GET  / HTTP/1.1"),
         Why::VersionSyntax => line("GET / HTTP/1,1"),

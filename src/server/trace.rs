@@ -16,7 +16,9 @@ macro_rules! step {
 
 /// Step 1: a connection.
 pub fn accepted(seat: &Seat) {
-    log::debug!("#{} [1] connection accepted from {}", seat.id, seat.peer);
+    let (peer, client) = (seat.peer, seat.client);
+    let whose = if client == peer { String::new() } else { format!(", which speaks for {client}") };
+    log::debug!("#{} [1] connection accepted from {peer}{whose}", seat.id);
 }
 
 /// Steps 2 and 3: the request line, the header fields, the empty line.
@@ -30,6 +32,10 @@ pub fn request(seat: &Seat, head: &Head<'_>) {
     }
     if head.version > Version::Http09 {
         step!(seat, 3, "the empty line that ends the header fields");
+    }
+    let asker = seat.asker(Some(head));
+    if asker != seat.client.ip() {
+        step!(seat, 3, "the client, as the proxy says: {asker}");
     }
 }
 

@@ -25,6 +25,11 @@ fn a_wrong_value_is_one_line_that_names_its_flag() {
         ("--cache", "1.5"),
         ("--max-connections", "0"),
         ("--max-connections", "many"),
+        ("--trusted-proxy", "nonsense"),
+        ("--trusted-proxy", ""),
+        ("--trusted-proxy", "10.0.0.0/33"),
+        ("--trusted-proxy", "10.0.0.1/8"),
+        ("--trusted-proxy", "10.0.0.0/8,localhost"),
         ("--header-timeout", "0"),
         ("--header-timeout", "1.5"),
         ("--idle-timeout", "0"),
@@ -37,6 +42,20 @@ fn a_wrong_value_is_one_line_that_names_its_flag() {
         let line = refused(&mut command([format!("{flag}={value}")]), 2);
         assert!(line.starts_with(&format!("serve: {flag}: ")), "{flag}={value}: {line}");
     }
+}
+
+#[test]
+fn proxy_headers_are_asked_only_from_somebody() {
+    for mut command in [command(["--proxy-protocol"]), command([""; 0])] {
+        let line = refused(command.env("SERVE_PROXY_PROTOCOL", "true"), 2);
+        assert!(line.starts_with("serve: --proxy-protocol: ") && line.contains("--trusted-proxy"), "{line}");
+    }
+}
+
+#[test]
+fn an_address_in_a_network_is_refused_with_what_to_type() {
+    let line = refused(&mut command(["--trusted-proxy", "10.1.2.3/8"]), 2);
+    assert!(line.contains("type 10.0.0.0/8 ") && line.contains("or 10.1.2.3 "), "{line}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::script::Script;
 use crate::files::cache::Cache;
 use crate::files::root::{RootPath, Symlinks};
+use crate::net::trusted::Trusted;
 use crate::proto::target::RelPath;
 use crate::server::access_log::AccessLog;
 use crate::server::lines::Lines;
@@ -148,10 +149,11 @@ impl House {
 fn server(root: &Path, diagnostics: Lines) -> Server {
     let long = Duration::from_secs(60);
     let times = Times { header: long, idle: long, write: long };
-    let options = Options { max_connections: 1000, times, max_per_ip: None, grace: long, is_quiet: true };
+    let options =
+        Options { max_connections: 1000, times, max_per_ip: None, proxy_protocol: false, grace: long, is_quiet: true };
     let access_log = AccessLog::open(None).expect("there is none");
     let site = site_options(root, false, false);
-    Server::new(options, site, Seats::new(1000, None), access_log, diagnostics)
+    Server::new(options, site, Seats::new(1000, None, Trusted::default()), access_log, diagnostics)
 }
 
 fn site_options(root: &Path, list: bool, hidden: bool) -> site::Options {

@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use super::answer::{Answer, show};
 
 /// No test waits longer than this for an event.
@@ -20,7 +22,19 @@ pub struct Client {
 impl Client {
     /// Connects.
     pub fn connect(addr: SocketAddr) -> Client {
-        let stream = TcpStream::connect(addr).expect("the server accepts the connection");
+        Client::new(TcpStream::connect(addr).expect("the server accepts the connection"))
+    }
+
+    /// Connects from this address of the loopback interface.
+    pub fn connect_from(ip: &str, addr: SocketAddr) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are descriptors");
+        let here = SocketAddr::new(ip.parse().expect("an address"), 0);
+        socket.bind(&here.into()).expect("the whole of 127.0.0.0/8 is this machine");
+        socket.connect(&addr.into()).expect("the server accepts the connection");
+        Client::new(socket.into())
+    }
+
+    fn new(stream: TcpStream) -> Client {
         stream.set_nodelay(true).expect("the option can be set");
         stream.set_read_timeout(Some(LIMIT)).expect("the option can be set");
         stream.set_write_timeout(Some(LIMIT)).expect("the option can be set");
