@@ -48,6 +48,11 @@ fn chunked_messages_of_the_corpus_pass() {
 }
 
 #[test]
+fn proxy_headers_of_the_corpus_pass() {
+    check_all("proxy", checks::proxy);
+}
+
+#[test]
 fn fields_of_the_corpus_pass() {
     check_all("fields", checks::fields);
 }

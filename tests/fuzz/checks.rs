@@ -7,7 +7,7 @@
 mod oracle;
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,9 +16,11 @@ use crate::proto::chunked::Decoder;
 use crate::proto::conditional::{Validators, Verdict, evaluate};
 use crate::proto::date::{CommonLog, HttpDate, Rfc3339};
 use crate::proto::etag::{Comparison, ETag};
+use crate::proto::forwarded;
 use crate::proto::framing::{self, BodyLength, CONTENT_MAX};
 use crate::proto::host;
 use crate::proto::multipart::Multipart;
+use crate::proto::proxy::{self, HEADER_MAX, Header, Source};
 use crate::proto::range::{Selection, select};
 use crate::proto::request::{FIELDS_MAX, Head, Version};
 use crate::proto::scan::{HEAD_MAX, Scan};
@@ -191,12 +193,14 @@ pub fn chunked(bytes: &[u8]) {
     }
 }
 
-/// The values of single fields: Host, Accept, dates, and entity tags.
+/// The values of single fields: Host, Accept, dates, entity tags, and those of proxies.
 pub fn fields(bytes: &[u8]) {
     host_value(bytes);
     accept_value(bytes);
     date_value(bytes);
     etag_value(bytes);
+    list_of_proxies(bytes);
+    forwarded_value(bytes);
 }
 
 /// A host stands in a Host field and in a URL alike, holds no byte that separates the parts of a URL, and an address is
@@ -299,6 +303,160 @@ fn etag_value(bytes: &[u8]) {
     assert_eq!(both(&[written.as_bytes(), b", ", list].concat()), (true, true));
     if list != b"*" {
         assert_eq!(both(&[b"W/\"x,\" ,\"\xff\",", list].concat()), (strong, weak));
+    }
+}
+
+/// For whom these header lines say that the request is, where 10.0.0.0/8 are the proxies; none where they are no fields.
+fn asker(lines: &[u8]) -> Option<Option<IpAddr>> {
+    let bytes = [b"GET / HTTP/1.1\r\n", lines, b"\r\n\r\n"].concat();
+    Some(forwarded::client(&Head::parse(&bytes).ok()?.fields, is_proxy))
+}
+
+fn is_proxy(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.octets()[0] == 10)
+}
+
+/// Walks back from the end: the first address that is no proxy's, or the last one before there is no address.
+fn walk_back(addresses: &[Option<IpAddr>]) -> Option<IpAddr> {
+    let known = addresses.iter().rev().map_while(|address| address.map(|ip| ip.to_canonical()));
+    let known: Vec<_> = known.collect();
+    known.iter().copied().find(|ip| !is_proxy(*ip)).or(known.last().copied())
+}
+
+/// A list is read as from its end, whoever wrote its beginning.
+fn list_of_proxies(bytes: &[u8]) {
+    let line = [b"X-Forwarded-For: ", bytes].concat();
+    let Some(found) = asker(&line).filter(|_| !bytes.contains(&b'\n')) else { return };
+    let elements = bytes.split(|byte| *byte == b',').map(|element| element.trim_ascii());
+    let elements = elements.filter(|element| !element.is_empty());
+    let addresses: Vec<_> = elements.map(|element| address_and_port(str::from_utf8(element).ok()?)).collect();
+    assert_eq!(found, walk_back(&addresses));
+    let behind = [&line[..], b", 192.0.2.1,10.0.0.1"].concat();
+    assert_eq!(asker(&behind), Some(Some([192, 0, 2, 1].into())));
+}
+
+/// Reads an address, with a port or without, the way back.
+fn address_and_port(text: &str) -> Option<IpAddr> {
+    let plain = |text: &str| match text.strip_prefix('[') {
+        Some(inner) => inner.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    };
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let is_port = |port: &str| match port.strip_prefix('_') {
+        Some(name) => is_name(name),
+        None => (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    let with_port = || text.rsplit_once(':').filter(|(_, port)| is_port(port)).and_then(|(name, _)| plain(name));
+    text.parse::<Ipv6Addr>().ok().map(IpAddr::V6).or_else(|| plain(text)).or_else(with_port)
+}
+
+/// Nobody can write anything before what a proxy adds, be it quoted, that makes it another address. What holds no quotes is
+/// read as a second reader does.
+fn forwarded_value(bytes: &[u8]) {
+    let line = [b"Forwarded: ", bytes].concat();
+    let Some(found) = asker(&line).filter(|_| !bytes.contains(&b'\n')) else { return };
+    let [v4, v6] = ["192.0.2.1", "2001:db8::1"].map(|ip| Some(ip.parse::<IpAddr>().expect("an address")));
+    for (added, ip) in [("for=192.0.2.1", v4), ("for=\"[2001:db8::1]:80\";by=_x", v6), ("host=\",\";for=192.0.2.1", v4)]
+    {
+        let in_line = asker(&[&line[..], b", ", added.as_bytes()].concat()).expect("fields");
+        assert!(in_line.is_none() || in_line == ip, "{in_line:?}");
+        assert_eq!(asker(&[&line[..], b"\r\nForwarded: ", added.as_bytes()].concat()), Some(ip));
+    }
+    let both = asker(&[&line[..], b"\r\nX-Forwarded-For: 192.0.2.1"].concat()).expect("fields");
+    assert!(both.is_none() || both == v4);
+    assert_eq!(both.is_some(), found == v4);
+    if !bytes.contains(&b'"') {
+        let elements = bytes.split(|byte| *byte == b',').map(|element| element.trim_ascii());
+        let elements = elements.filter(|element| !element.is_empty());
+        let addresses: Option<Vec<_>> = elements.map(plain_element).collect();
+        assert_eq!(found, addresses.and_then(|addresses| walk_back(&addresses)));
+    }
+}
+
+/// Reads an element without quotes: none where it is malformed, and then the address in it, if there is one.
+fn plain_element(element: &[u8]) -> Option<Option<IpAddr>> {
+    let is_token = |text: &str| {
+        let is_sign = |byte: u8| b"!#$%&'*+-.^_`|~".contains(&byte);
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || is_sign(byte))
+    };
+    let mut nodes = Vec::new();
+    for pair in str::from_utf8(element).ok()?.split(';').map(|pair| pair.trim_matches([' ', '\t'])) {
+        if !pair.is_empty() {
+            let (name, value) = pair.split_once('=').filter(|(name, value)| is_token(name) && is_token(value))?;
+            nodes.extend(name.eq_ignore_ascii_case("for").then_some(value));
+        }
+    }
+    (nodes.len() < 2).then(|| nodes.first().and_then(|node| node.parse::<Ipv4Addr>().ok()).map(IpAddr::V4))
+}
+
+/// What was read of a PROXY header is all of it and nothing behind it, a part of one is known for that, and what another
+/// writer writes is read. The first bytes are also taken for the addresses and ports of one that is written.
+pub fn proxy(bytes: &[u8]) {
+    let parsed = proxy::parse(bytes);
+    match parsed {
+        Ok(Some(header)) => whole_header(bytes, header),
+        Ok(None) => {
+            assert!(bytes.len() < HEADER_MAX);
+            if let Some(&[high, low]) =
+                bytes.get(14..16).and_then(|length| length.first_chunk()).filter(|_| bytes[0] == b'\r')
+            {
+                let whole = 16 + usize::from(high) * 256 + usize::from(low);
+                let filled = [bytes, &vec![0; whole - bytes.len()]].concat();
+                assert!(matches!(proxy::parse(&filled), Ok(Some(Header { len, .. })) if len == whole));
+            }
+        }
+        Err(why) => assert_eq!(proxy::parse(&[bytes, b"\r\n"].concat()), Err(why), "nothing makes it good again"),
+    }
+    if let Some((ends, rest)) = bytes.split_first_chunk::<36>() {
+        written_header(ends, rest);
+    }
+}
+
+fn whole_header(bytes: &[u8], header: Header) {
+    let (own, _) = bytes.split_at(header.len);
+    assert!(header.len <= HEADER_MAX && proxy::begins(own));
+    assert_eq!(proxy::parse(own), Ok(Some(header)));
+    assert_eq!(proxy::parse(&[own, b"\r\nPROXY"].concat()), Ok(Some(header)));
+    for end in 0..own.len() {
+        assert_eq!(proxy::parse(&own[..end]), Ok(None), "{end}");
+    }
+    let Source::Client(client) = header.source else { return };
+    assert_eq!(client.ip(), client.ip().to_canonical());
+    if let Some(line) = own.strip_prefix(b"PROXY ") {
+        let line = str::from_utf8(line).expect("an address is text").strip_suffix("\r\n").expect("a line");
+        let words: Vec<_> = line.split_ascii_whitespace().collect();
+        let [_, source, destination, port, other] = words[..] else { panic!("{line:?}") };
+        assert!(source.parse::<IpAddr>().expect("an address").to_canonical() == client.ip());
+        assert!(destination.parse::<IpAddr>().is_ok() && words.join(" ") == line);
+        let is_plain = |port: &str| port.parse::<u16>().expect("a port").to_string() == port;
+        assert!(is_plain(port) && is_plain(other) && port == client.port().to_string());
+    }
+}
+
+/// A writer of both versions, written down line by line.
+fn written_header(ends: &[u8; 36], rest: &[u8]) {
+    let [from, to] = [0, 16].map(|at| <[u8; 16]>::try_from(&ends[at..at + 16]).expect("16 bytes"));
+    let [port, other] = [32, 34].map(|at| u16::from_be_bytes([ends[at], ends[at + 1]]));
+    let [from4, to4] = [&from, &to].map(|ip| Ipv4Addr::new(ip[0], ip[1], ip[2], ip[3]));
+    let [from6, to6] = [from, to].map(Ipv6Addr::from);
+    let ports = &ends[32..];
+    let block = |kind: u8, addresses: &[u8]| {
+        let more = rest.len().min(200);
+        let length = u16::try_from(addresses.len() + 4 + more).expect("it is short").to_be_bytes();
+        [b"\r\n\r\n\0\r\nQUIT\n\x21", &[kind][..], &length, addresses, ports, &rest[..more]].concat()
+    };
+    let v4 = SocketAddr::new(from4.into(), port);
+    let v6 = SocketAddr::new(IpAddr::from(from6).to_canonical(), port);
+    for (header, client) in [
+        (format!("PROXY TCP4 {from4} {to4} {port} {other}\r\n").into_bytes(), v4),
+        (format!("PROXY TCP6 {from6} {to6} {port} {other}\r\n").into_bytes(), v6),
+        (block(0x11, &[from4.octets(), to4.octets()].concat()), v4),
+        (block(0x21, &[from, to].concat()), v6),
+    ] {
+        let expected = Header { len: header.len(), source: Source::Client(client) };
+        assert_eq!(proxy::parse(&[&header[..], rest].concat()), Ok(Some(expected)));
     }
 }
 
