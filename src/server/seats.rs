@@ -162,9 +162,9 @@ impl Seats {
     /// comes next. Were it for this one, and had it sent a request already, which then is answered, there would be more than
     /// the limit.
     pub fn take(self: &Arc<Seats>, stream: TcpStream, peer: SocketAddr) -> Result<Seat, NoSeat> {
-        let mut taken = self.lock();
         let is_proxy = self.trusted.contains(peer.ip());
         let network = network(peer.ip());
+        let mut taken = self.lock();
         loop {
             self.is_sought.store(false, Ordering::Relaxed);
             let now = self.micros(Instant::now());
@@ -693,6 +693,34 @@ mod tests {
         drop(idle);
         take(&seats);
         drop(other);
+    }
+
+    #[test]
+    fn a_proxy_counts_for_nobody_until_it_says_for_whom_it_speaks() {
+        let trusted = Trusted::parse(&["2001:db8::1".to_owned()]).expect("an address");
+        let seats = Seats::new(20, Some(1), trusted);
+        let take = |ip: &str| {
+            let (_client, server, _) = pair();
+            seats.take(server, SocketAddr::new(ip.parse().expect("an address"), 1))
+        };
+        let client = |ip: &str| Source::Client(SocketAddr::new(ip.parse().expect("an address"), 1));
+        // It is in a network of which the others are not trusted.
+        let _neighbour = take("2001:db8::2").expect("the first from there");
+        let mut proxies: Vec<_> = (0..6).map(|_| take("2001:db8::1").expect("it is exempt")).collect();
+        for (proxy, (source, has_room)) in proxies.iter_mut().zip([
+            (client("192.0.2.1"), true),
+            (client("192.0.2.1"), false),
+            (client("2001:db8::3"), false),
+            (client("2001:db8::1"), true),
+            (Source::Proxy, true),
+            (Source::Unnamed, true),
+        ]) {
+            assert_eq!(proxy.introduce(source), has_room, "{source:?}");
+        }
+        assert!(matches!(take("192.0.2.1"), Err(NoSeat::TooManyFromAddress(_))));
+        assert!(matches!(take("::ffff:192.0.2.1"), Err(NoSeat::TooManyFromAddress(_))));
+        drop(proxies);
+        take("192.0.2.1").expect("who leaves is not counted any more");
     }
 
     #[test]

@@ -17,8 +17,11 @@ macro_rules! step {
 /// Step 1: a connection.
 pub fn accepted(seat: &Seat) {
     let (peer, client) = (seat.peer, seat.client);
-    let whose = if client == peer { String::new() } else { format!(", which speaks for {client}") };
-    log::debug!("#{} [1] connection accepted from {peer}{whose}", seat.id);
+    if client == peer {
+        log::debug!("#{} [1] connection accepted from {peer}", seat.id);
+    } else {
+        log::debug!("#{} [1] connection accepted from {peer}, which speaks for {client}", seat.id);
+    }
 }
 
 /// Steps 2 and 3: the request line, the header fields, the empty line.
