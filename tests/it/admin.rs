@@ -53,3 +53,16 @@ fn an_address_that_cannot_be_used_is_refused_with_what_to_type() {
     assert!(output.stderr.starts_with(&format!("serve: --admin: {addr} is in use; ")), "{}", output.stderr);
     assert!(output.stderr.contains(&format!("try --admin 127.0.0.1:{next}, or --admin 127.0.0.1:0 ")) || next == 1);
 }
+
+#[test]
+fn no_proxy_header_is_asked_for_there() {
+    let folder = Folder::new();
+    let args = ["--trusted-proxy", "127.0.0.1", "--proxy-protocol", "--admin", "127.0.0.1:0"];
+    let server = serve(&folder).args(&args).start();
+    let health = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    Client::connect(admin_of(&server)).send(health).answer().status(200).body("ok\n");
+    let header = "PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n";
+    let mut client = Client::connect(admin_of(&server));
+    client.send([header, health].concat()).answer().status(400).says("A PROXY header is not taken here.");
+    server.ask(health).status(400).says("There is no PROXY header");
+}
