@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Stat, fstat};
 
+use super::digest::{Digest, Hasher};
 use crate::proto::response::RepresentationFields;
 
 /// A write call sets the time of change before it copies the bytes, and an old kernel's clock moves in steps of up to
@@ -26,6 +27,9 @@ const ATTEMPTS: usize = 4;
 /// How much of a file is read to recognise it by, where it is not read whole.
 const SAMPLE: u64 = 4096;
 
+/// How much of a file is in memory at once while it is hashed.
+const PIECE: u64 = 64 * 1024;
+
 /// A file that was touched within this time counts as being worked on.
 const YOUNG: Duration = Duration::from_secs(2);
 
@@ -35,6 +39,8 @@ pub struct OpenFile {
     /// The descriptor; none of a file that is in memory.
     file: Option<File>,
     meta: Meta,
+    /// Whether the file was at rest when it was read, so that a later change shows.
+    is_at_rest: bool,
     /// What was read while the file was as `meta` says.
     memory: Arc<Memory>,
 }
@@ -46,11 +52,13 @@ pub(super) struct Memory {
     pub(super) meta: Meta,
     /// The first bytes, or all of them.
     start: Box<[u8]>,
+    /// The digest of these bytes, where they are all.
+    digest: Option<Digest>,
     fields: OnceLock<RepresentationFields>,
 }
 
 /// What the file system says of a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Meta {
     /// The length in bytes.
     pub len: u64,
@@ -74,7 +82,7 @@ pub enum Snapshot {
 }
 
 /// A point in time as the file system counts it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Instant {
     /// Seconds from 1970, negative before.
     pub secs: i64,
@@ -84,11 +92,11 @@ pub struct Instant {
 
 impl OpenFile {
     pub(super) fn new(fd: OwnedFd, stat: &Stat) -> OpenFile {
-        OpenFile { file: Some(fd.into()), meta: Meta::new(stat), memory: Arc::default() }
+        OpenFile { file: Some(fd.into()), meta: Meta::new(stat), is_at_rest: false, memory: Arc::default() }
     }
 
     pub(super) fn in_memory(memory: Arc<Memory>) -> OpenFile {
-        OpenFile { file: None, meta: memory.meta, memory }
+        OpenFile { file: None, meta: memory.meta, is_at_rest: true, memory }
     }
 
     /// What is in memory, where that is the whole file.
@@ -128,6 +136,7 @@ impl OpenFile {
             let now = self.stat()?;
             if let Some(start) = start {
                 if is_settled && now == self.meta {
+                    self.is_at_rest = true;
                     self.hold(start);
                     return Ok(Snapshot::AtRest);
                 }
@@ -147,8 +156,10 @@ impl OpenFile {
 
     /// Keeps what was read; the descriptor is of no more use where that is everything.
     fn hold(&mut self, start: Vec<u8>) {
-        self.memory = Arc::new(Memory { meta: self.meta, start: start.into(), fields: OnceLock::new() });
-        if self.content().is_some() {
+        let is_whole = start.len() as u64 == self.meta.len;
+        let digest = is_whole.then(|| Digest::of(&start));
+        self.memory = Arc::new(Memory { meta: self.meta, start: start.into(), digest, fields: OnceLock::new() });
+        if is_whole {
             self.file = None;
         }
     }
@@ -156,6 +167,36 @@ impl OpenFile {
     /// The whole content, where it is in memory.
     pub fn content(&self) -> Option<&[u8]> {
         (self.memory.start.len() as u64 == self.meta.len).then_some(&self.memory.start)
+    }
+
+    /// The digest of the content, where that is in memory.
+    pub(super) fn digest_in_memory(&self) -> Option<Digest> {
+        self.memory.digest
+    }
+
+    /// Reports whether the file was at rest when it was read.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_at_rest
+    }
+
+    /// Another descriptor of the same file, with what is known of it.
+    pub(super) fn try_clone(&self) -> io::Result<OpenFile> {
+        let file = self.file.as_ref().map(File::try_clone).transpose()?;
+        Ok(OpenFile { file, meta: self.meta, is_at_rest: self.is_at_rest, memory: Arc::clone(&self.memory) })
+    }
+
+    /// Reads and hashes the content of a file that was at rest; none where it changes meanwhile.
+    pub(super) fn hash(&self) -> io::Result<Option<Digest>> {
+        let (mut hasher, mut at) = (Hasher::default(), 0);
+        while at < self.meta.len {
+            let end = self.meta.len.min(at + PIECE);
+            match self.read(at..end) {
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+                piece => hasher.add(&piece?),
+            }
+            at = end;
+        }
+        Ok((self.stat()? == self.meta).then(|| hasher.finish()))
     }
 
     /// Reports whether the file is being worked on, so that bytes handed over by reference might still change.

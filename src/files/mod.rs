@@ -5,6 +5,8 @@
 //! else. Nothing here knows HTTP or logs; what the system said is returned as it is.
 
 pub mod cache;
+pub mod digest;
+pub mod digests;
 pub mod dir;
 pub mod file;
 pub mod root;

@@ -7,8 +7,8 @@ use super::request::{Fields, Head, Method};
 /// What a representation is compared by.
 #[derive(Clone, Debug)]
 pub struct Validators {
-    /// Its entity tag.
-    pub etag: ETag,
+    /// Its entity tag; none where it is not known yet.
+    pub etag: Option<ETag>,
     /// When it was modified, never in the future; none where no date can express it.
     pub modified: Option<HttpDate>,
     /// Whether `modified` is strong: the second that it names was over when the file was opened, so that the file
@@ -30,6 +30,22 @@ pub enum Verdict {
     Failed,
 }
 
+impl Validators {
+    /// Reports whether the field's values hold the entity tag, or are `*`, which every representation fits.
+    fn has_tag_in(&self, fields: &Fields<'_>, name: &str, comparison: Comparison) -> bool {
+        match self.etag {
+            Some(etag) => etag.is_in(fields.all(name), comparison),
+            None => fields.all(name).any(|value| value == b"*"),
+        }
+    }
+}
+
+/// Reports whether an entity tag can make a difference to the answer.
+pub fn compares_tags(fields: &Fields<'_>) -> bool {
+    let has = |name| fields.all(name).next().is_some();
+    has("If-Match") || has("If-None-Match") || fields.all("If-Range").any(|value| HttpDate::parse(value).is_none())
+}
+
 /// Evaluates the conditions of a GET or HEAD, step by step as RFC 9110 §13.2.2 numbers them.
 pub fn evaluate(head: &Head<'_>, current: &Validators) -> Verdict {
     let fields = &head.fields;
@@ -37,7 +53,7 @@ pub fn evaluate(head: &Head<'_>, current: &Validators) -> Verdict {
 
     if has("If-Match") {
         // 1.
-        if !current.etag.is_in(fields.all("If-Match"), Comparison::Strong) {
+        if !current.has_tag_in(fields, "If-Match", Comparison::Strong) {
             return Verdict::Failed;
         }
     } else if not_modified_since(fields, "If-Unmodified-Since", current) == Some(false) {
@@ -47,7 +63,7 @@ pub fn evaluate(head: &Head<'_>, current: &Validators) -> Verdict {
 
     if has("If-None-Match") {
         // 3.
-        if current.etag.is_in(fields.all("If-None-Match"), Comparison::Weak) {
+        if current.has_tag_in(fields, "If-None-Match", Comparison::Weak) {
             return Verdict::NotModified;
         }
     } else if not_modified_since(fields, "If-Modified-Since", current) == Some(true) {
@@ -73,7 +89,7 @@ fn if_range_holds(fields: &Fields<'_>, current: &Validators) -> bool {
         (None, _) => true,
         (Some(value), None) => match HttpDate::parse(value) {
             Some(date) => current.modified_is_strong && current.modified == Some(date),
-            None => current.etag.is_exactly(value),
+            None => current.etag.is_some_and(|etag| etag.is_exactly(value)),
         },
         (Some(_), Some(_)) => false,
     }
@@ -91,7 +107,8 @@ mod tests {
 
     fn current() -> Validators {
         // The tag is "1-1-1".
-        Validators { etag: ETag::new(1, 1, 1), modified: HttpDate::parse(AT.as_bytes()), modified_is_strong: true }
+        let etag = Some(ETag::SizeAndTime { len: 1, secs: 1, nanos: 1 });
+        Validators { etag, modified: HttpDate::parse(AT.as_bytes()), modified_is_strong: true }
     }
 
     fn verdict(method: &str, fields: &[(&str, &str)], current: &Validators) -> Verdict {
@@ -153,6 +170,37 @@ mod tests {
             (vec![("If-Range", "\"1-1-1\""), ("If-Range", "\"1-1-1\"")], WHOLE),
         ] {
             assert_eq!(verdict("GET", &fields, &current()), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_tag_no_tag_is_the_same_but_any_will_do() {
+        let tagless = Validators { etag: None, ..current() };
+        for (name, value, expected) in [
+            ("If-Match", "*", RANGED),
+            ("If-Match", "\"1-1-1\"", Verdict::Failed),
+            ("If-None-Match", "*", Verdict::NotModified),
+            ("If-None-Match", "\"1-1-1\"", RANGED),
+            ("If-Range", "\"1-1-1\"", WHOLE),
+            ("If-Range", AT, RANGED),
+        ] {
+            assert_eq!(verdict("GET", &[(name, value)], &tagless), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn what_compares_tags_is_known_before() {
+        for (line, expected) in [
+            ("If-Match: *", true),
+            ("If-None-Match: \"x\"", true),
+            ("If-Range: \"x\"", true),
+            ("If-Range: x", true),
+            ("If-Range: Sun, 06 Nov 1994 08:49:37 GMT", false),
+            ("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", false),
+            ("Range: bytes=0-1", false),
+        ] {
+            let bytes = format!("GET / HTTP/1.1\r\n{line}\r\n\r\n");
+            assert_eq!(compares_tags(&Head::parse(bytes.as_bytes()).expect("valid").fields), expected, "{line}");
         }
     }
 

@@ -2,12 +2,20 @@
 
 use std::fmt;
 
-/// The strong entity tag of a file as it is now: its length and its modification time to the nanosecond.
+/// The strong entity tag of a file as it is now. No tag of one form is one of the other: only the second has dashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ETag {
-    len: u64,
-    secs: i64,
-    nanos: u32,
+pub enum ETag {
+    /// The first bytes of a digest of the content: the same wherever the content lies, and whenever it was written.
+    Content([u8; 16]),
+    /// The length and the modification time to the nanosecond, from 1970.
+    SizeAndTime {
+        /// The length in bytes.
+        len: u64,
+        /// The seconds, negative before.
+        secs: i64,
+        /// The nanoseconds within the second.
+        nanos: u32,
+    },
 }
 
 /// How two tags are compared (RFC 9110 §8.8.3.2).
@@ -20,9 +28,9 @@ pub enum Comparison {
 }
 
 impl ETag {
-    /// Makes the tag of a file of `len` bytes that was modified at so many seconds and nanoseconds from 1970.
-    pub fn new(len: u64, secs: i64, nanos: u32) -> ETag {
-        ETag { len, secs, nanos }
+    /// Makes the tag of content with this digest: of its 256 bits, half.
+    pub fn of_content(digest: &[u8; 32]) -> ETag {
+        ETag::Content(std::array::from_fn(|at| digest[at]))
     }
 
     /// Reports whether the values of If-Match or If-None-Match hold this tag, or `*` alone.
@@ -40,14 +48,19 @@ impl ETag {
         opaque == Some(self.opaque().as_bytes())
     }
 
-    /// The text between the quotes: the three numbers in hexadecimal.
+    /// The text between the quotes: all the digits of the content, or the three numbers, in hexadecimal.
     fn opaque(&self) -> Opaque {
         let mut opaque = Opaque { bytes: [0; _], start: Opaque::MAX };
-        opaque.push_number(self.nanos.into());
-        opaque.push_byte(b'-');
-        opaque.push_number(self.secs.cast_unsigned());
-        opaque.push_byte(b'-');
-        opaque.push_number(self.len);
+        match self {
+            ETag::Content(bytes) => bytes.iter().rev().for_each(|byte| opaque.push_digits(*byte)),
+            ETag::SizeAndTime { len, secs, nanos } => {
+                opaque.push_number((*nanos).into());
+                opaque.push_byte(b'-');
+                opaque.push_number(secs.cast_unsigned());
+                opaque.push_byte(b'-');
+                opaque.push_number(*len);
+            }
+        }
         opaque
     }
 }
@@ -60,8 +73,10 @@ struct Opaque {
 }
 
 impl Opaque {
-    /// Two numbers of 64 bits, one of 32, and two dashes.
+    /// Two numbers of 64 bits, one of 32, and two dashes, which is more than 16 bytes take.
     const MAX: usize = 16 + 1 + 16 + 1 + 8;
+
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
     fn push_byte(&mut self, byte: u8) {
         self.start -= 1;
@@ -70,12 +85,17 @@ impl Opaque {
 
     fn push_number(&mut self, mut number: u64) {
         loop {
-            self.push_byte(b"0123456789abcdef"[(number % 16) as usize]);
+            self.push_byte(Opaque::DIGITS[(number % 16) as usize]);
             number /= 16;
             if number == 0 {
                 return;
             }
         }
+    }
+
+    fn push_digits(&mut self, byte: u8) {
+        self.push_byte(Opaque::DIGITS[usize::from(byte % 16)]);
+        self.push_byte(Opaque::DIGITS[usize::from(byte / 16)]);
     }
 
     fn as_bytes(&self) -> &[u8] {
@@ -142,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_table_of_rfc_9110_8_8_3_2_holds() {
-        let etag = ETag::new(1, 1, 1);
+        let etag = ETag::SizeAndTime { len: 1, secs: 1, nanos: 1 };
         for (value, strong, weak) in [
             (r#"W/"1-1-1""#, false, true),
             (r#"W/"2-1-1""#, false, false),
@@ -156,10 +176,19 @@ mod tests {
 
     #[test]
     fn a_tag_tells_files_apart_by_length_and_nanosecond() {
-        let etag = ETag::new(255, 16, 10);
-        assert_eq!(etag.to_string(), "\"ff-10-a\"");
-        assert_ne!(etag, ETag::new(255, 16, 11));
-        assert_ne!(etag, ETag::new(254, 16, 10));
-        assert_eq!(ETag::new(0, -1, 0).to_string(), "\"0-ffffffffffffffff-0\"");
+        let etag = |len, secs, nanos| ETag::SizeAndTime { len, secs, nanos };
+        assert_eq!(etag(255, 16, 10).to_string(), "\"ff-10-a\"");
+        assert_ne!(etag(255, 16, 10), etag(255, 16, 11));
+        assert_ne!(etag(255, 16, 10), etag(254, 16, 10));
+        assert_eq!(etag(0, -1, 0).to_string(), "\"0-ffffffffffffffff-0\"");
+    }
+
+    #[test]
+    fn a_tag_of_content_has_all_its_digits_and_no_dash() {
+        let digest = std::array::from_fn(|at| (at % 16 * 0x11) as u8);
+        let tag = ETag::of_content(&digest);
+        assert_eq!(tag.to_string(), "\"00112233445566778899aabbccddeeff\"");
+        assert!(tag.is_exactly(b"\"00112233445566778899aabbccddeeff\""));
+        assert_eq!(ETag::of_content(&[0; 32]).to_string().len(), 2 + 32);
     }
 }

@@ -19,6 +19,7 @@ pub mod host;
 pub mod multipart;
 pub mod proxy;
 pub mod range;
+pub mod repr_digest;
 pub mod request;
 pub mod response;
 pub mod scan;

@@ -4,7 +4,7 @@ use crate::proto::response::{ResponseFields, ResponseHead};
 use crate::proto::status::Status;
 
 /// The fields that this server writes from what it sends; an operator's field of the same name would be a lie.
-pub const OWN_FIELDS: [&str; 16] = [
+pub const OWN_FIELDS: [&str; 17] = [
     "Accept-Ranges",
     "Allow",
     "Connection",
@@ -17,6 +17,7 @@ pub const OWN_FIELDS: [&str; 16] = [
     "Keep-Alive",
     "Last-Modified",
     "Location",
+    "Repr-Digest",
     "TE",
     "Trailer",
     "Transfer-Encoding",

@@ -9,12 +9,15 @@ use super::media_type::{self, MediaType};
 use super::policy::Caching;
 use super::response::{Body, Response};
 use super::{Request, Site};
+use crate::files::digests::{Hashed, Need};
 use crate::files::file::{Instant, OpenFile};
-use crate::proto::conditional::{Validators, Verdict, evaluate};
+use crate::proto::conditional::{Validators, Verdict, compares_tags, evaluate};
 use crate::proto::date::HttpDate;
 use crate::proto::etag::ETag;
 use crate::proto::multipart::{self, Multipart, content_range};
 use crate::proto::range::{Selection, select};
+use crate::proto::repr_digest;
+use crate::proto::request::{Head, Method};
 use crate::proto::response::{RepresentationFields, ResponseFields, ResponseHead};
 use crate::proto::status::Status;
 use crate::proto::target::RelPath;
@@ -26,7 +29,13 @@ impl Site<'_> {
     /// Answers with a file, or with what the conditions and ranges of the request make of it.
     pub fn represent(&self, request: &Request<'_>, path: &RelPath, file: OpenFile) -> Result<Response, Refusal> {
         let len = file.meta().len;
-        let validators = validators(len, file.meta().modified, request.now);
+        let (need, wants_digest) = need(request.head);
+        let hashed = self.options.files.digest(&file, need)?;
+        let validators = validators(len, file.meta().modified, hashed, request.now);
+        let repr_digest = match hashed {
+            Hashed::As(digest) if wants_digest => Some(repr_digest::value(digest.as_bytes())),
+            _ => None,
+        };
         let honor_range = match evaluate(request.head, &validators) {
             Verdict::Failed => return Err(Why::PreconditionFailed.into()),
             Verdict::NotModified => {
@@ -35,8 +44,10 @@ impl Site<'_> {
             }
             Verdict::Proceed { honor_range } => honor_range,
         };
-        let head =
-            |status| ResponseHead::with(status, self.fields(path, &file, &validators, |fields| &fields.with_content));
+        let head = |status| {
+            let fields = self.fields(path, &file, &validators, |fields| &fields.with_content);
+            ResponseHead::with(status, fields).maybe("Repr-Digest", repr_digest.as_ref())
+        };
         let range = request.head.fields.single("Range").filter(|_| honor_range);
         let (head, body) = match range.map_or(Selection::Whole, |value| select(value, len)) {
             Selection::Whole => (head(Status::Ok), Body::Span(file, 0..len)),
@@ -52,6 +63,7 @@ impl Site<'_> {
                 Err(spans) => {
                     let boundary = RandomState::new().hash_one(len);
                     let head = self.head(Status::PartialContent, &multipart::content_type(boundary), &validators);
+                    let head = head.maybe("Repr-Digest", repr_digest);
                     let media_type = self.media_type(path);
                     let multipart = Multipart::new(boundary, spans, len, media_type);
                     (head, Body::Parts(file, Box::new(multipart)))
@@ -86,15 +98,19 @@ impl Site<'_> {
     fn head(&self, status: Status, media_type: &dyn Display, validators: &Validators) -> ResponseHead {
         let head = self.options.policy.cached_head(status, Caching::File);
         head.field("Content-Type", media_type)
-            .field("ETag", validators.etag)
+            .maybe("ETag", validators.etag)
             .maybe("Last-Modified", validators.modified)
             .field("Accept-Ranges", "bytes")
     }
 
-    /// The fields of RFC 9110 §15.4.5. Last-Modified is left out, since there is an ETag to guide the cache.
+    /// The fields of RFC 9110 §15.4.5. Last-Modified is left out where there is an ETag to guide the cache, and a digest
+    /// always.
     fn not_modified(&self, validators: &Validators) -> ResponseHead {
         let head = self.options.policy.cached_head(Status::NotModified, Caching::File);
-        head.field("ETag", validators.etag)
+        match validators.etag {
+            Some(etag) => head.field("ETag", etag),
+            None => head.maybe("Last-Modified", validators.modified),
+        }
     }
 
     fn media_type(&self, path: &RelPath) -> MediaType<'_> {
@@ -102,8 +118,21 @@ impl Site<'_> {
     }
 }
 
-fn validators(len: u64, modified: Instant, now: SystemTime) -> Validators {
-    let etag = ETag::new(len, modified.secs, modified.nanos);
+/// How much the answer needs the digest of the file, and whether the client wants to see it.
+///
+/// A client that asks for the head alone has nothing to read while it is hashed, and asks for fields.
+fn need(head: &Head<'_>) -> (Need, bool) {
+    let wants_digest = repr_digest::is_wanted(&head.fields);
+    let waits = wants_digest || head.method == Method::Head || compares_tags(&head.fields);
+    (if waits { Need::Waits } else { Need::GoesWithout }, wants_digest)
+}
+
+fn validators(len: u64, modified: Instant, hashed: Hashed, now: SystemTime) -> Validators {
+    let etag = match hashed {
+        Hashed::As(digest) => Some(ETag::of_content(digest.as_bytes())),
+        Hashed::NotYet => None,
+        Hashed::Never => Some(ETag::SizeAndTime { len, secs: modified.secs, nanos: modified.nanos }),
+    };
     let modified = modified.to_system_time();
     Validators {
         etag,
@@ -129,7 +158,7 @@ mod tests {
             (i64::MAX, Some("Thu, 01 Jan 1970 00:16:40 GMT"), false),
             (-1, None, true),
         ] {
-            let found = validators(5, Instant { secs, nanos: 0 }, now);
+            let found = validators(5, Instant { secs, nanos: 0 }, Hashed::Never, now);
             assert_eq!(found.modified.map(|date| date.to_string()).as_deref(), modified, "{secs}");
             assert_eq!(found.modified_is_strong, is_strong, "{secs}");
         }

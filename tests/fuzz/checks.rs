@@ -22,6 +22,7 @@ use crate::proto::host;
 use crate::proto::multipart::Multipart;
 use crate::proto::proxy::{self, HEADER_MAX, Header, Source};
 use crate::proto::range::{Selection, select};
+use crate::proto::repr_digest;
 use crate::proto::request::{FIELDS_MAX, Head, Version};
 use crate::proto::scan::{HEAD_MAX, Scan};
 use crate::proto::target::{RelPath, Target};
@@ -149,7 +150,8 @@ fn named_bytes(value: &[u8], len: u64) -> Option<BTreeSet<u64>> {
 /// Conditions are decided by the fields that state them, however their names are written, and alike for GET and HEAD.
 pub fn conditional(bytes: &[u8]) {
     let modified = HttpDate::parse(b"Sun, 06 Nov 1994 08:49:37 GMT");
-    let current = Validators { etag: ETag::new(1, 1, 1), modified, modified_is_strong: true };
+    let etag = Some(ETag::SizeAndTime { len: 1, secs: 1, nanos: 1 });
+    let current = Validators { etag, modified, modified_is_strong: true };
     let verdict = |method: &str, fields: &[u8]| {
         let bytes = [method.as_bytes(), b" / HTTP/1.1\r\n", fields, b"\r\n\r\n"].concat();
         let head = Head::parse(&bytes).ok()?;
@@ -193,7 +195,7 @@ pub fn chunked(bytes: &[u8]) {
     }
 }
 
-/// The values of single fields: Host, Accept, dates, entity tags, and those of proxies.
+/// The values of single fields: Host, Accept, dates, entity tags, Want-Repr-Digest, and those of proxies.
 pub fn fields(bytes: &[u8]) {
     host_value(bytes);
     accept_value(bytes);
@@ -201,6 +203,7 @@ pub fn fields(bytes: &[u8]) {
     etag_value(bytes);
     list_of_proxies(bytes);
     forwarded_value(bytes);
+    digest_wish(bytes);
 }
 
 /// A host stands in a Host field and in a URL alike, holds no byte that separates the parts of a URL, and an address is
@@ -265,6 +268,23 @@ fn date_value(bytes: &[u8]) {
     }
 }
 
+/// A wish for a digest is taken back by a later one, and by whatever is malformed; two lines are one list.
+fn digest_wish(bytes: &[u8]) {
+    let is_wanted = |values: &[&[u8]]| {
+        let lines: Vec<u8> =
+            values.iter().flat_map(|value| [b"Want-Repr-Digest: ", *value, b"\r\n"].concat()).collect();
+        Some(repr_digest::is_wanted(&Head::parse(&[b"GET / HTTP/1.1\r\n", &lines[..], b"\r\n"].concat()).ok()?.fields))
+    };
+    let Some(alone) = is_wanted(&[bytes]).filter(|_| !bytes.contains(&b'\n')) else { return };
+    assert!(!alone || bytes.windows(8).any(|window| window == b"sha-256="));
+    for (more, expected) in [("sha-512=3", alone), ("sha-256=0", false), ("sha-256=11", false), ("", false)] {
+        assert_eq!(is_wanted(&[bytes, more.as_bytes()]), Some(expected));
+        assert_eq!(is_wanted(&[&[bytes, b",", more.as_bytes()].concat()]), Some(expected));
+    }
+    let before = is_wanted(&[b"sha-256=1", bytes]);
+    assert!(!alone || before == Some(true));
+}
+
 /// The year, month and day that is so many days after 1970-01-01: counted, year by year and month by month.
 fn civil(mut days: u64) -> (u64, u64, u64) {
     let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
@@ -283,12 +303,19 @@ fn civil(mut days: u64) -> (u64, u64, u64) {
     (year, month as u64 + 1, days + 1)
 }
 
-/// A tag is found in a list where it stands whole, and what matches strongly matches weakly. The first bytes make a tag,
-/// the others are a list.
+/// A tag is found in a list where it stands whole, and what matches strongly matches weakly. The first bytes make a tag of
+/// each form, the others are a list.
 fn etag_value(bytes: &[u8]) {
     let Some((numbers, list)) = bytes.split_first_chunk::<12>() else { return };
     let number = |at: usize| u32::from_le_bytes([numbers[at], numbers[at + 1], numbers[at + 2], numbers[at + 3]]);
-    let etag = ETag::new(number(0).into(), i64::from(number(4).cast_signed()), number(8));
+    let (len, secs, nanos) = (number(0).into(), i64::from(number(4).cast_signed()), number(8));
+    let digest = std::array::from_fn(|at| numbers[at % 12]);
+    let (content, time) = (ETag::of_content(&digest), ETag::SizeAndTime { len, secs, nanos });
+    assert!(!content.is_exactly(time.to_string().as_bytes()));
+    [content, time].into_iter().for_each(|etag| tag_in_list(etag, list));
+}
+
+fn tag_in_list(etag: ETag, list: &[u8]) {
     let written = etag.to_string();
     let is_in = |value: &[u8], comparison| etag.is_in([value].into_iter(), comparison);
     let both = |value: &[u8]| (is_in(value, Comparison::Strong), is_in(value, Comparison::Weak));

@@ -10,6 +10,7 @@ mod command_limits;
 mod command_line;
 mod connections;
 mod decisions;
+mod digests;
 mod directories;
 mod documents;
 mod faults;

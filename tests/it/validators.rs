@@ -214,7 +214,7 @@ fn a_tag_is_strong_and_quoted() {
     folder.set_modified_secs("empty", -5);
     let server = serve(&folder).start();
     for target in ["/a", "/empty", "/large"] {
-        let answer = server.get(target).status(200);
+        let answer = server.head(target).status(200);
         let tag = answer.field("ETag");
         let opaque = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         let opaque = opaque.unwrap_or_else(|| panic!("no strong tag: {tag}\n{}", answer.exchange));
@@ -242,10 +242,28 @@ fn one_version_has_one_tag_in_every_answer() {
 fn every_new_version_has_a_new_tag() {
     let folder = Folder::new().file("a.txt", "hello");
     let server = serve(&folder).start();
+    let mut tags = Vec::new();
+    for content in ["hello", "hellp", "hello, world", ""] {
+        folder.write("a.txt", content);
+        folder.set_modified_secs("a.txt", DATE_SECS);
+        tags.push(server.get("/a.txt").status(200).body(content).field("ETag").to_owned());
+        folder.set_modified_secs("a.txt", DATE_SECS + 1);
+        server.get("/a.txt").status(200).has("ETag", tags.last().expect("one was noted"));
+    }
+    tags.sort();
+    tags.dedup();
+    assert_eq!(tags.len(), 4);
+}
+
+#[test]
+fn every_size_and_time_of_a_large_file_has_a_tag_of_its_own() {
+    const LARGE: usize = (8 << 20) + 1;
+    let folder = Folder::new().file("a.txt", vec![b'x'; LARGE]);
+    let server = serve(&folder).start();
     let mut client = server.connect();
     let mut tags = Vec::new();
     let mut ask = |what: &str| {
-        let answer = client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200);
+        let answer = client.send("HEAD /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer_to_head().status(200);
         let tag = answer.field("ETag").to_owned();
         assert!(!tags.contains(&tag), "{what} does not change the tag\n{}", answer.exchange);
         tags.push(tag);
@@ -258,7 +276,7 @@ fn every_new_version_has_a_new_tag() {
         File::open(folder.at("a.txt")).and_then(|file| file.set_modified(at)).expect("the time can be set");
         ask("another nanosecond");
     }
-    folder.write("a.txt", "hello, world");
+    folder.write("a.txt", vec![b'x'; LARGE + 1]);
     folder.set_modified_secs("a.txt", DATE_SECS);
     ask("another size");
     folder.set_modified_secs("a.txt", -DATE_SECS);

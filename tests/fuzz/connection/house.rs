@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::script::Script;
 use crate::files::cache::Cache;
+use crate::files::digest::Digest;
 use crate::files::root::{RootPath, Symlinks};
 use crate::net::trusted::Trusted;
 use crate::proto::target::RelPath;
@@ -39,7 +40,7 @@ pub struct Known {
     pub is_hidden: bool,
 }
 
-/// The files of the root. Each has another length, so each has another entity tag.
+/// The files of the root. Each has another content, so each has another entity tag.
 pub const FILES: [Known; 9] = [
     file("index.html", 40, "text/html; charset=utf-8"),
     file("404.html", 50, "text/html; charset=utf-8"),
@@ -65,9 +66,11 @@ impl Known {
         (0..self.len).map(|at| b'!' + ((at * 7 + at / 89 * 13 + mark) % 89) as u8).collect()
     }
 
-    /// The entity tag, as the server makes it of the length and the time.
+    /// The entity tag, as the server makes it of the content.
     pub fn etag(&self) -> String {
-        format!("\"{:x}-{MODIFIED_SECS:x}-0\"", self.len)
+        let digest = Digest::of(&self.content());
+        let digits: String = digest.as_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("\"{digits}\"")
     }
 }
 
