@@ -2,7 +2,8 @@
 //!
 //! Values stay text, so that `config` can say in one place, and in one form, what is wrong with them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
@@ -34,6 +35,26 @@ pub struct Args {
     /// An address and port on which the server answers /health for a balancer [default: none]
     #[arg(long, value_name = "ADDR:PORT", env = "SERVE_ADMIN")]
     pub admin: Option<String>,
+
+    /// Serve over TLS with this certificate and its chain, in PEM; can be repeated; in the variable, one a line
+    #[arg(long, value_name = "FILE", env = "SERVE_TLS_CERT")]
+    pub tls_cert: Vec<OsString>,
+
+    /// The key of that certificate, in PEM; can be repeated, in the same order; in the variable, one a line
+    #[arg(long, value_name = "FILE", env = "SERVE_TLS_KEY")]
+    pub tls_key: Vec<OsString>,
+
+    /// Serve over TLS with a certificate made at the start, for a local network or a test
+    #[arg(long, env = "SERVE_TLS_SELF_SIGNED", value_parser = BoolishValueParser::new())]
+    pub tls_self_signed: bool,
+
+    /// A port that answers plain http by sending it to https
+    #[arg(long, value_name = "PORT", env = "SERVE_HTTPS_REDIRECT")]
+    pub https_redirect: Option<String>,
+
+    /// For how long browsers are told to come by https alone [default: they are not told]
+    #[arg(long, value_name = "SECONDS", env = "SERVE_HSTS")]
+    pub hsts: Option<String>,
 
     /// The index files of a directory, by preference, separated by commas
     #[arg(long, value_name = "NAMES", env = "SERVE_INDEX", default_value = "index.html")]
@@ -135,11 +156,22 @@ pub fn parse() -> Result<Args, clap::Error> {
     if is_from("headers", ValueSource::EnvVariable) {
         args.headers = args.headers.iter().flat_map(|lines| lines.lines()).map(str::to_owned).collect();
     }
+    for (id, files) in [("tls_cert", &mut args.tls_cert), ("tls_key", &mut args.tls_key)] {
+        if is_from(id, ValueSource::EnvVariable) {
+            *files = files.iter().flat_map(lines).collect();
+        }
+    }
     if args.dir.is_some() && is_from("root", ValueSource::CommandLine) {
         return Err(command.error(ErrorKind::ArgumentConflict, "the directory is given twice, once as --root"));
     }
     args.root = args.dir.take().or(args.root);
     Ok(args)
+}
+
+/// The lines that are not empty.
+fn lines(text: &OsString) -> Vec<OsString> {
+    let lines = text.as_bytes().split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| OsStr::from_bytes(line).to_owned()).collect()
 }
 
 /// Makes one line of what clap has to say about a command line, and of its advice.

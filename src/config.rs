@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::cli::Args;
 use crate::files::cache::Cache;
 use crate::files::root::{Node, Root, RootPath, Symlinks};
+use crate::net::tls::keys::Pair;
 use crate::net::trusted::Trusted;
 use crate::proto::syntax::{is_field_byte, is_token};
 use crate::proto::target::RelPath;
@@ -25,6 +26,9 @@ use crate::site::policy::{OWN_FIELDS, Policy};
 
 /// A thread takes four memory maps, and Linux gives a process 65,530 of them unless told otherwise.
 const CONNECTIONS_MAX: u64 = 16_000;
+
+/// The field that tells browsers to come by TLS alone (RFC 6797 §6.1).
+const HSTS: &str = "Strict-Transport-Security";
 
 /// How many listings may be in memory at once.
 const LISTINGS_MAX: usize = 64;
@@ -41,6 +45,8 @@ pub struct Config {
     pub port: u16,
     /// Where the server answers for itself, if anywhere.
     pub admin: Option<SocketAddr>,
+    /// How the site is served over TLS, if it is.
+    pub tls: Option<Tls>,
     /// Whose rights to take on once it listens.
     pub user: Option<String>,
     /// Whether to give up what serving files does not need.
@@ -53,6 +59,26 @@ pub struct Config {
     pub site: site::Options,
     /// What the server layer is asked for.
     pub server: server::Options,
+}
+
+/// What is asked for of a site over TLS.
+#[derive(Debug)]
+pub struct Tls {
+    /// Where its certificates come from.
+    pub certificates: Certificates,
+    /// The port that sends plain HTTP there, if there is one; 0 for any.
+    pub redirect_port: Option<u16>,
+    /// For how long browsers are to come by TLS alone, if they are told.
+    pub hsts_secs: Option<u64>,
+}
+
+/// Where certificates come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificates {
+    /// Files.
+    Files(Vec<Pair>),
+    /// One is made at the start.
+    SelfSigned,
 }
 
 /// A value that cannot be used.
@@ -74,10 +100,12 @@ impl Config {
         let log = log_format(&args.log)?;
         let cache_memory = number("--cache-memory", "MiB", &args.cache_memory, 0, 1 << 20)? << 20;
         let trusted = trusted(&args.trusted_proxies, args.proxy_protocol)?;
+        let tls = tls(args, &headers)?;
         Ok(Config {
             addrs: addrs(&args.bind)?,
             port: number("--port", "ports", &args.port, 0, u64::from(u16::MAX))? as u16,
             admin: args.admin.as_deref().map(admin).transpose()?,
+            tls,
             user: args.user.clone(),
             sandbox: !args.no_sandbox,
             log: if args.quiet { None } else { log },
@@ -150,6 +178,55 @@ fn addrs(names: &[String]) -> Result<Vec<IpAddr>, ConfigError> {
     let mut seen = HashSet::new();
     addrs.retain(|addr| seen.insert(*addr));
     Ok(addrs)
+}
+
+/// TLS, where there are keys or are to be.
+fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, ConfigError> {
+    let pairs: Vec<_> = args.tls_cert.iter().zip(&args.tls_key).map(|(cert, key)| pair(cert, key)).collect();
+    let certificates = match (args.tls_cert.len(), args.tls_key.len(), args.tls_self_signed) {
+        (0, 0, false) => None,
+        (0, 0, true) => Some(Certificates::SelfSigned),
+        (_, _, true) => return wrong("--tls-self-signed", "takes the place of --tls-cert and --tls-key".to_owned()),
+        (certs, keys, false) if certs == keys => Some(Certificates::Files(pairs)),
+        (certs, keys, false) => {
+            return wrong("--tls-key", format!("each --tls-cert needs its key; there are {certs} and {keys}"));
+        }
+    };
+    let Some(certificates) = certificates else {
+        let flags = [("--https-redirect", &args.https_redirect), ("--hsts", &args.hsts)];
+        return match flags.into_iter().find(|(_, value)| value.is_some()) {
+            Some((flag, _)) => wrong(flag, "needs --tls-cert and --tls-key, or --tls-self-signed".to_owned()),
+            None => Ok(None),
+        };
+    };
+    if let Certificates::Files(pairs) = &certificates {
+        pairs.iter().try_for_each(|pair| is_outside(&pair.key, args.root.as_deref()))?;
+    }
+    if args.hsts.is_some() && headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(HSTS)) {
+        return wrong("--hsts", format!("{HSTS} is given by --header too; leave one of them out"));
+    }
+    let redirect = |text: &String| number("--https-redirect", "ports", text, 0, u64::from(u16::MAX));
+    let hsts = |text: &String| number("--hsts", "seconds", text, 0, u64::from(u32::MAX));
+    Ok(Some(Tls {
+        certificates,
+        redirect_port: args.https_redirect.as_ref().map(redirect).transpose()?.map(|port| port as u16),
+        hsts_secs: args.hsts.as_ref().map(hsts).transpose()?,
+    }))
+}
+
+fn pair(cert: &OsStr, key: &OsStr) -> Pair {
+    Pair { cert: cert.into(), key: key.into() }
+}
+
+/// Refuses a key that anyone could ask for.
+fn is_outside(key: &Path, root: Option<&OsStr>) -> Result<(), ConfigError> {
+    let root = fs::canonicalize(root.unwrap_or(OsStr::new(".")));
+    match (fs::canonicalize(key), root) {
+        (Ok(real), Ok(root)) if real.starts_with(&root) => {
+            wrong("--tls-key", format!("{} lies below the root and would be served; move it", key.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One address alone: what is told there is not for everybody.

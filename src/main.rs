@@ -14,24 +14,28 @@ mod proto;
 mod server;
 mod site;
 
+use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::SystemTime;
 
 use cli::Args;
-use config::Config;
+use config::{Certificates, Config};
 use confine::Confined;
 use env_logger::Target;
 use net::limits;
-use net::listener::{BindError, Listener, bind_all};
+use net::listener::{BindError, Listener, bind_all, own_addrs};
+use net::tls::keys::Keys;
+use net::tls::self_signed;
 use proto::date::{HttpDate, Rfc3339};
 use server::Server;
 use server::access_log::AccessLog;
 use server::lines::Lines;
-use server::reception::{Door, Service};
+use server::reception::{Door, Service, Wire};
 use server::seats::Seats;
+use server::secure::Secure;
 
 /// What was typed cannot be used.
 const USAGE: u8 = 2;
@@ -67,14 +71,42 @@ fn start() -> Result<(), (u8, String)> {
     let config = Config::new(&args, memory).map_err(|error| (USAGE, error.to_string()))?;
     let diagnostics = Lines::to_stderr().map_err(no_thread)?;
     init_log(&args, diagnostics.clone());
+    let mut notes = Vec::new();
+    let keys = config.tls.as_ref().map(|tls| keys(tls, &mut notes)).transpose()?;
     let doors = open(&config)?;
-    let notes = give_up(&config)?;
+    give_up(&config, keys.as_ref(), &mut notes)?;
     diagnostics.start().map_err(no_thread)?;
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
     let max_connections = config.server.max_connections.min(limits::connections(memory));
     let seats = Seats::new(max_connections, config.server.max_per_ip, config.trusted);
-    server::run(Server::new(config.server, config.site, seats, access_log, diagnostics), doors, &notes);
+    let mut server = Server::new(config.server, config.site, seats, access_log, diagnostics);
+    let port = doors.first().map_or(config.port, |door| door.listener.addr.port());
+    let hsts_secs = config.tls.as_ref().and_then(|tls| tls.hsts_secs);
+    server.secure = keys.map(|keys| Secure { keys, hsts_secs, port });
+    server::run(server, doors, &notes);
     Ok(())
+}
+
+/// Reads the keys, or makes one.
+fn keys(tls: &config::Tls, notes: &mut Vec<String>) -> Result<Keys, (u8, String)> {
+    match &tls.certificates {
+        Certificates::Files(pairs) => {
+            let keys = Keys::read(pairs.clone()).map_err(|error| (START, error.to_string()))?;
+            notes.extend(keys.invalid().iter().map(|what| format!("warning: {what}")));
+            Ok(keys)
+        }
+        Certificates::SelfSigned => {
+            // It says no more than what the system is called.
+            let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            let names = ["localhost".to_owned(), host.trim().to_owned()];
+            let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+            let addrs: Vec<_> = loopback.into_iter().chain(own_addrs()).collect();
+            let made = self_signed::make(&names, &addrs, SystemTime::now());
+            let (keys, fingerprint) = made.map_err(|error| (START, format!("--tls-self-signed: {error}")))?;
+            notes.push(format!("its certificate is signed by itself; SHA-256 fingerprint {fingerprint}"));
+            Ok(keys)
+        }
+    }
 }
 
 /// Listens where connections are wanted, first of all for the site.
@@ -82,34 +114,46 @@ fn open(config: &Config) -> Result<Vec<Door>, (u8, String)> {
     let patience = config.server.times.write;
     let bound = bind_all(&config.addrs, config.port, patience);
     let sites = bound.map_err(|error| (START, explain(&error, Service::Site)))?;
+    let redirects = match config.tls.as_ref().and_then(|tls| tls.redirect_port) {
+        Some(port) => bind_all(&config.addrs, port, patience),
+        None => Ok(Vec::new()),
+    };
+    let redirects = redirects.map_err(|error| (START, explain(&error, Service::Redirect)))?;
     let admins = match config.admin {
         Some(addr) => bind_all(&[addr.ip()], addr.port(), patience),
         None => Ok(Vec::new()),
     };
     let admins = admins.map_err(|error| (START, explain(&error, Service::Admin)))?;
-    let behind = |service| move |listener: Listener| Door { listener, service };
-    Ok(sites.into_iter().map(behind(Service::Site)).chain(admins.into_iter().map(behind(Service::Admin))).collect())
+    let behind = |service, wire| move |listener: Listener| Door { listener, service, wire };
+    let wire = if config.tls.is_some() { Wire::Tls } else { Wire::Plain };
+    let sites = sites.into_iter().map(behind(Service::Site, wire));
+    let redirects = redirects.into_iter().map(behind(Service::Redirect, Wire::Plain));
+    let admins = admins.into_iter().map(behind(Service::Admin, Wire::Plain));
+    Ok(sites.chain(redirects).chain(admins).collect())
 }
 
 /// Gives up what is not needed any more once the listeners are there, and says how far that went.
-fn give_up(config: &Config) -> Result<Vec<String>, (u8, String)> {
-    let mut notes = Vec::new();
+fn give_up(config: &Config, keys: Option<&Keys>, notes: &mut Vec<String>) -> Result<(), (u8, String)> {
     if let Some(name) = &config.user {
         confine::become_user(name).map_err(|error| (START, format!("--user: {name}: {error}")))?;
         let root = config.site.root.open().and_then(|root| root.probe());
         root.map_err(|error| (START, format!("--user: {name} may not enter the root: {error}")))?;
+        for file in keys.map(Keys::unreadable).unwrap_or_default() {
+            notes.push(format!("warning: {name} may not read {}; when it changes, start again", file.display()));
+        }
     }
     if confine::is_root() {
         notes.push("warning: it runs as root; --user NAME takes on the rights of another user".to_owned());
     }
     let confined = if config.sandbox {
-        let places = config.site.root.places().map_err(|error| (START, format!("--root: {error}")))?;
+        let mut places = config.site.root.places().map_err(|error| (START, format!("--root: {error}")))?;
+        places.extend(keys.map(Keys::places).unwrap_or_default());
         confine::confine(places).map_err(|error| (START, format!("--no-sandbox is needed here: {error}")))?
     } else {
         Confined::Unwanted
     };
     notes.push(confined.to_string());
-    Ok(notes)
+    Ok(())
 }
 
 /// Sets up the diagnostics on standard error: as `-q` and `-v` say, or else as RUST_LOG does.
@@ -155,10 +199,12 @@ fn explain(bind: &BindError, service: Service) -> String {
     let (addr, port) = (bind.addr, bind.addr.port());
     let (port_flag, addr_flag) = match service {
         Service::Site => ("--port", "--bind"),
+        Service::Redirect => ("--https-redirect", "--bind"),
         Service::Admin => ("--admin", "--admin"),
     };
     let at = |port: u16| match service {
         Service::Site => format!("--port {port}"),
+        Service::Redirect => format!("--https-redirect {port}"),
         Service::Admin => format!("--admin {}", SocketAddr::new(addr.ip(), port)),
     };
     match bind.error.kind() {
@@ -171,7 +217,7 @@ fn explain(bind: &BindError, service: Service) -> String {
             "{port_flag}: {port} may not be listened on without the right to; run as root, or try {}",
             at(port.saturating_add(8000)),
         ),
-        ErrorKind::AddrNotAvailable if service == Service::Site => {
+        ErrorKind::AddrNotAvailable if service != Service::Admin => {
             format!("--bind: {} is no address of this machine; leave --bind out to listen on all", addr.ip())
         }
         ErrorKind::AddrNotAvailable => format!("{addr_flag}: {} is no address of this machine", addr.ip()),

@@ -4,6 +4,7 @@ pub mod limits;
 pub mod listener;
 pub mod scheduling;
 pub mod tcp;
+pub mod tls;
 pub mod trusted;
 
 use std::fs::File;
@@ -44,6 +45,9 @@ pub trait Transport: Send {
     /// Sends a part of a file; the span shrinks by what is sent. `UnexpectedEof` says that the file is shorter now; whether
     /// most other errors are the file's or the connection's, only reading and sending tells.
     fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()>;
+
+    /// Tells the client that nothing more comes, where the stream has words of its own for that, and reads nothing.
+    fn finish(&mut self);
 
     /// Ends our side and reads on, so that what the client still sends does not make the system throw away an answer
     /// that the client has not read yet (RFC 9112 §9.6).

@@ -3,14 +3,14 @@
 //! Reading and sending call the kernel directly, past the C library's cancellation points.
 
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rustix::fs::sendfile;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg, sockopt};
 
 use super::{Onlooker, Transport};
 
@@ -74,19 +74,35 @@ impl<'s> Tcp<'s> {
     }
 
     fn send_flagged(&mut self, mut bytes: &[u8], flags: SendFlags) -> io::Result<()> {
-        // Most answers fit into the socket's buffer; only one that does not needs a time limit.
-        let mut waits = SendFlags::DONTWAIT;
         while !bytes.is_empty() {
-            let sent = send(self.stream, bytes, flags | waits | SendFlags::NOSIGNAL);
+            let flags = flags | self.waits()?;
+            let sent = send(self.stream, bytes, flags);
             let sent = self.progress(sent, bytes.len())?;
             bytes = &bytes[sent..];
-            if !bytes.is_empty() {
-                self.arm_send()?;
-                waits = SendFlags::empty();
-            }
         }
         self.all_is_sent();
         Ok(())
+    }
+
+    /// How a send is to wait. Most answers fit into the socket's buffer; only one that does not needs a time limit.
+    fn waits(&mut self) -> io::Result<SendFlags> {
+        if self.stalled.is_none() {
+            return Ok(SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
+        self.arm_send()?;
+        Ok(SendFlags::NOSIGNAL)
+    }
+
+    /// Sends some of these bytes, and says how many; where more follows at once, a last incomplete segment is held back.
+    /// When it was the last, it is to be told by [`Tcp::all_is_sent`].
+    pub fn send_some(&mut self, slices: &[IoSlice<'_>], more_follows: bool) -> io::Result<usize> {
+        let more = if more_follows { SendFlags::MORE } else { SendFlags::empty() };
+        let flags = more | self.waits()?;
+        let sent = match slices {
+            [bytes] => send(self.stream, bytes, flags),
+            _ => sendmsg(self.stream, slices, &mut SendAncillaryBuffer::default(), flags),
+        };
+        self.progress(sent, slices.iter().map(|bytes| bytes.len()).sum())
     }
 
     /// Judges a call that sent something: the error, or the number of bytes where the client is fast enough.
@@ -118,7 +134,8 @@ impl<'s> Tcp<'s> {
         Ok(())
     }
 
-    fn all_is_sent(&mut self) {
+    /// Takes note that the client has taken everything.
+    pub fn all_is_sent(&mut self) {
         if self.stalled.take().is_some() {
             self.onlooker.client_caught_up();
         }
@@ -185,6 +202,8 @@ impl Transport for Tcp<'_> {
         self.all_is_sent();
         Ok(())
     }
+
+    fn finish(&mut self) {}
 
     fn linger(&mut self) {
         if self.stream.shutdown(Shutdown::Write).is_err() {

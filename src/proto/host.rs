@@ -7,6 +7,7 @@ use std::net::Ipv6Addr;
 
 use super::request::{Head, Version};
 use super::syntax::{ByteClass, hex_pair};
+use super::target::split_authority;
 use super::why::{Reject, Why};
 
 /// Checks that the request has the Host field that its version asks for.
@@ -20,6 +21,18 @@ pub fn check<'b>(head: &Head<'b>) -> Result<(), Reject<'b>> {
         (Some(host), None) if host.is_empty() || is_host_port(host) => Ok(()),
         (Some(host), None) => Err(Why::HostInvalid.because(host)),
     }
+}
+
+/// Returns the host, without its port, that a checked request is for: that of a target that is a whole URL, or else that of
+/// the Host field (RFC 9112 §3.2.2, §3.3). None where neither names one.
+pub fn of<'b>(head: &Head<'b>) -> Option<&'b [u8]> {
+    let authority = split_authority(head.target).ok().and_then(|(authority, _)| authority);
+    let host = authority.or_else(|| head.fields.single("Host"))?;
+    let end = match host.iter().position(|&byte| byte == b']') {
+        Some(bracket) => bracket + 1,
+        None => host.iter().position(|&byte| byte == b':').unwrap_or(host.len()),
+    };
+    (end > 0).then_some(&host[..end])
 }
 
 /// Reports whether the bytes are a host that is not empty, with a port or without: `uri-host [ ":" port ]`.

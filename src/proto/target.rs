@@ -36,7 +36,7 @@ impl<'b> Target<'b> {
         if raw.contains(&b'#') {
             return Err(Why::TargetByte.because(raw));
         }
-        let local = if raw.starts_with(b"/") { raw } else { after_authority(raw)? };
+        let (_, local) = split_authority(raw)?;
         let mark = local.iter().position(|&byte| byte == b'?').unwrap_or(local.len());
         let (path, ends_in_slash) = resolve(&local[..mark]).map_err(|why| why.because(raw))?;
         Ok(Target { path, ends_in_slash, query: local.get(mark + 1..) })
@@ -81,8 +81,11 @@ impl RelPath {
     }
 }
 
-/// Returns path and query of an absolute-form target (RFC 9112 §3.2.2).
-fn after_authority(raw: &[u8]) -> Result<&[u8], Reject<'_>> {
+/// Splits a target into the authority, which only the absolute-form has, and path and query (RFC 9112 §3.2.1, §3.2.2).
+pub fn split_authority(raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Reject<'_>> {
+    if raw.starts_with(b"/") {
+        return Ok((None, raw));
+    }
     let is_scheme_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     let scheme_len = raw.iter().position(|byte| !is_scheme_byte(byte)).unwrap_or(raw.len());
     let (scheme, rest) = raw.split_at(scheme_len);
@@ -94,7 +97,7 @@ fn after_authority(raw: &[u8]) -> Result<&[u8], Reject<'_>> {
     }
     let end = rest.iter().position(|byte| b"/?".contains(byte)).unwrap_or(rest.len());
     let (authority, local) = rest.split_at(end);
-    if is_host_port(authority) { Ok(local) } else { Err(Why::TargetAuthority.because(raw)) }
+    if is_host_port(authority) { Ok((Some(authority), local)) } else { Err(Why::TargetAuthority.because(raw)) }
 }
 
 /// Decodes a path once and removes its dot segments (RFC 3986 §5.2.4); encoded dots are dots (RFC 3986 §6.2.2.2).

@@ -167,6 +167,17 @@ reasons! {
         "It is a name or an address, and then a colon and a port where there is one (RFC 9110 §7.2, RFC 3986 §3.2.2).",
         "Send one line:  Host: localhost";
 
+    // TLS.
+    PlainToTls: BadRequest, "This port is for https, and the request came as plain http.",
+        "A URL that begins with https is asked for over TLS (RFC 9110 §4.2.2).",
+        "Write https:// instead of http:// in front of the address.";
+    ToTls: PermanentRedirect, "This site is served over https.",
+        "The same request is to be sent to its address there, now and later (RFC 9110 §15.4.9).",
+        "Ask for the address in the Location field.";
+    NoHostForTls: BadRequest, "This site is served over https, and the request does not say on which host.",
+        "The address to go to is made of the Host field (RFC 9110 §7.2, §15.4.9).",
+        "Write https:// in front of the address, or add a line such as:  Host: localhost";
+
     // The method.
     MethodUnknown: NotImplemented, "This method is not known here.",
         "Capital and small letters differ in a method, and the standard ones are in capitals (RFC 9110 §9.1, §15.6.2).",

@@ -234,7 +234,7 @@ impl<'c> Connection<'c> {
             Close::LastAnswer(_) | Close::Expectation | Close::Stopping | Close::Evicted | Close::Idle => {
                 self.say_goodbye();
             }
-            Close::ClientDone => {}
+            Close::ClientDone => self.transport.finish(),
             Close::SlowClient | Close::FileChanged | Close::File(_) | Close::Io(_) => self.transport.abort(),
         }
         if let Close::File(error) = close {
@@ -254,8 +254,9 @@ impl<'c> Connection<'c> {
         if self.desk.outbox.flush(self.transport).is_err() {
             return self.transport.abort();
         }
-        if !matches!(self.inbox.try_fill(self.transport), Ok(None | Some(0))) {
-            self.say_goodbye();
+        match self.inbox.try_fill(self.transport) {
+            Ok(None | Some(0)) => self.transport.finish(),
+            _ => self.say_goodbye(),
         }
     }
 

@@ -14,7 +14,9 @@ pub mod inbox;
 pub mod lines;
 pub mod proxied;
 pub mod reception;
+pub mod redirect;
 pub mod seats;
+pub mod secure;
 pub mod send;
 pub mod signals;
 #[cfg(test)]
@@ -29,15 +31,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::net::listener;
+use crate::net::listener::{self, Scheme};
 use crate::net::scheduling::prefer_throughput;
+use crate::net::tls::SORRY;
 use crate::proto::why::Why;
 use crate::site;
 use access_log::AccessLog;
 use desks::Desks;
 use lines::Lines;
-use reception::{Door, Reception, Service};
+use reception::{Door, Reception, Service, Wire};
 use seats::Seats;
+use secure::Secure;
 use turned_away::TurnedAway;
 
 /// What the operator asked of the server, apart from the site.
@@ -75,6 +79,8 @@ pub struct Server {
     pub options: Options,
     /// The site that is served.
     pub site: site::Options,
+    /// What doors over TLS share, where there are any.
+    pub secure: Option<Secure>,
     /// What threads answer with.
     pub desks: Desks,
     /// The connections there are.
@@ -140,13 +146,16 @@ impl Server {
         diagnostics: Lines,
     ) -> Server {
         let (desks, turned_away) = (Desks::default(), TurnedAway::default());
-        Server { options, site, desks, seats, turned_away, access_log, diagnostics }
+        Server { options, site, secure: None, desks, seats, turned_away, access_log, diagnostics }
     }
 
     /// Answers a connection that there is no room for it.
-    pub fn turn_away(&self, stream: TcpStream, client: SocketAddr, why: Why) {
+    pub fn turn_away(&self, stream: TcpStream, client: SocketAddr, wire: Wire, why: Why) {
         log::debug!("connection from {client} turned away: {}", why.explanation().what);
-        self.turned_away.answer(stream, why, &self.site);
+        match wire {
+            Wire::Plain => self.turned_away.answer(stream, why, &self.site),
+            Wire::Tls => self.turned_away.say(stream, &SORRY),
+        }
     }
 
     /// Lets the last lines of both logs be written.
@@ -160,11 +169,15 @@ impl Server {
 fn announce(doors: &[Door], notes: Option<&[String]>) {
     let addrs_of = |service| doors.iter().filter(move |door| door.service == service).map(|door| door.listener.addr);
     let sites: Vec<SocketAddr> = addrs_of(Service::Site).collect();
-    let urls = if notes.is_some() { listener::urls(&sites) } else { Vec::new() };
-    let sites = sites.iter().map(|addr| format!("listening on http://{addr}\n"));
+    let is_tls = doors.iter().any(|door| door.service == Service::Site && door.wire == Wire::Tls);
+    let scheme = if is_tls { Scheme::Https } else { Scheme::Http };
+    let urls = if notes.is_some() { listener::urls(scheme, &sites) } else { Vec::new() };
+    let sites = sites.iter().map(|addr| format!("listening on {scheme}://{addr}\n"));
+    let redirects = addrs_of(Service::Redirect).map(|addr| format!("redirecting on http://{addr}\n"));
     let admins = addrs_of(Service::Admin).map(|addr| format!("admin on http://{addr}\n"));
     let urls = urls.iter().map(|url| format!("  {url}\n"));
     let notes = notes.unwrap_or_default().iter().map(|note| format!("{note}\n"));
     // Whoever closed standard error does not want to know.
-    let _ = io::stderr().write_all(sites.chain(admins).chain(urls).chain(notes).collect::<String>().as_bytes());
+    let _ = io::stderr()
+        .write_all(sites.chain(redirects).chain(admins).chain(urls).chain(notes).collect::<String>().as_bytes());
 }

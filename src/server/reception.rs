@@ -11,7 +11,9 @@ use super::admin::Admin;
 use super::connection::Connection;
 use super::handoff::{Handoff, NoThread};
 use super::proxied;
+use super::redirect::Redirect;
 use super::seats::{LOOK_AGAIN, NoSeat, Seat};
+use super::secure;
 use crate::net::Transport;
 use crate::net::listener::{House, Listener};
 use crate::net::tcp::Tcp;
@@ -25,6 +27,17 @@ pub struct Door {
     pub listener: Listener,
     /// Who answers there.
     pub service: Service,
+    /// What its connections speak.
+    pub wire: Wire,
+}
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// HTTP itself.
+    Plain,
+    /// TLS, and HTTP in it.
+    Tls,
 }
 
 /// Who answers a connection's requests.
@@ -32,6 +45,8 @@ pub struct Door {
 pub enum Service {
     /// The site.
     Site,
+    /// The site's address over TLS: [`Redirect`].
+    Redirect,
     /// The server itself, for whoever looks after it: [`Admin`].
     Admin,
 }
@@ -40,6 +55,7 @@ pub enum Service {
 struct Visit {
     seat: Seat,
     service: Service,
+    wire: Wire,
 }
 
 /// Receives connections: finds each a seat, then a thread.
@@ -60,7 +76,7 @@ const WARNING_PAUSE: Duration = Duration::from_secs(10);
 /// The reception as one door sees it.
 struct Entrance<'r> {
     reception: &'r Reception,
-    service: Service,
+    door: &'r Door,
 }
 
 impl Reception {
@@ -73,12 +89,12 @@ impl Reception {
 
     /// Takes over who comes through this door, until the house is stopping.
     pub fn accept_all(&self, door: &Door) {
-        door.listener.accept_all(&Entrance { reception: self, service: door.service });
+        door.listener.accept_all(&Entrance { reception: self, door });
     }
 
     /// Lets nobody come through this door any more, but for who waits already.
     pub fn close(&self, door: &Door) {
-        door.listener.end(&Entrance { reception: self, service: door.service });
+        door.listener.end(&Entrance { reception: self, door });
     }
 
     /// Finds a thread for a connection. Where none can be started, another connection makes room; where there is none, this
@@ -93,7 +109,7 @@ impl Reception {
             }
             if threads == 0 || self.is_stopping() {
                 let peer = visit.seat.peer;
-                return self.server.turn_away(visit.seat.leave(), peer, Why::NoThread);
+                return self.server.turn_away(visit.seat.leave(), peer, visit.wire, Why::NoThread);
             }
             // The thread of one that makes room is free a moment after its seat.
             if asked.is_none_or(|asked| asked.elapsed() >= FREE_AGAIN) {
@@ -124,12 +140,12 @@ impl Reception {
 
 impl House for Entrance<'_> {
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let Entrance { reception, service } = *self;
+        let Entrance { reception, door: &Door { service, wire, .. } } = *self;
         match reception.server.seats.take(stream, peer) {
-            Ok(seat) => reception.give_thread(Visit { seat, service }),
+            Ok(seat) => reception.give_thread(Visit { seat, service, wire }),
             Err(NoSeat::Closing) => {}
             Err(NoSeat::TooManyFromAddress(stream)) => {
-                reception.server.turn_away(stream, peer, Why::TooManyFromAddress);
+                reception.server.turn_away(stream, peer, wire, Why::TooManyFromAddress);
             }
         }
     }
@@ -144,17 +160,22 @@ impl House for Entrance<'_> {
 }
 
 /// Serves one connection from its first byte to its end.
-fn talk(server: &Server, Visit { seat, service }: Visit) {
+fn talk(server: &Server, Visit { seat, service, wire }: Visit) {
     // Who looks after the server does not come through a proxy.
-    let seat = if service == Service::Admin { Some(seat) } else { proxied::introduce(server, seat) };
+    let seat = if service == Service::Admin { Some(seat) } else { proxied::introduce(server, seat, wire) };
     let Some(seat) = seat else { return };
     let mut tcp = Tcp::new(seat.stream(), &seat);
     tcp.set_send_pace(server.options.times.write);
     let site = Site::new(&server.site);
     let admin = Admin { server, site: &site };
+    let redirect = Redirect { site: &site, port: server.secure.as_ref().map_or(443, |secure| secure.port) };
     let responder: &dyn Respond = match service {
         Service::Site => &site,
+        Service::Redirect => &redirect,
         Service::Admin => &admin,
     };
-    Connection::new(&mut tcp, server, responder, &seat).run();
+    match (wire, &server.secure) {
+        (Wire::Tls, Some(secure)) => secure::talk(server, secure, tcp, responder, &seat),
+        _ => Connection::new(&mut tcp, server, responder, &seat).run(),
+    }
 }

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::connection::Connection;
+use super::redirect::Redirect;
+use super::secure::PlainToTls;
 use super::*;
 use crate::files::Denied;
 use crate::files::cache::Cache;
@@ -109,6 +111,8 @@ impl Transport for Script<'_> {
         self.send(&bytes)
     }
 
+    fn finish(&mut self) {}
+
     fn linger(&mut self) {
         self.end = End::Linger;
     }
@@ -157,6 +161,11 @@ impl House {
         }
     }
 
+    /// What a client hears that asks for the page behind another door.
+    fn hears_behind(&self, responder: &dyn Respond, request: &str) -> String {
+        self.converse_with(responder, vec![Said::Bytes(request.into())], None).0
+    }
+
     /// What a client hears that says this.
     fn hears(&self, says: Vec<Said>) -> String {
         self.converse(says, None).0
@@ -164,14 +173,17 @@ impl House {
 
     /// What a client hears that says this, and takes so much in time, and how its connection ends.
     fn converse(&self, says: Vec<Said>, takes: Option<usize>) -> (String, End) {
+        self.converse_with(&Site::new(&self.server.site), says, takes)
+    }
+
+    fn converse_with(&self, responder: &dyn Respond, says: Vec<Said>, takes: Option<usize>) -> (String, End) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let peer = listener.local_addr().expect("bound");
         let stream = TcpStream::connect(peer).expect("listening");
         let seat = self.server.seats.take(stream, peer).expect("the house is open");
         let mut script =
             Script { says: says.into(), hears: Vec::new(), takes, end: End::Close, seats: &self.server.seats };
-        let site = Site::new(&self.server.site);
-        Connection::new(&mut script, &self.server, &site, &seat).run();
+        Connection::new(&mut script, &self.server, responder, &seat).run();
         (String::from_utf8(script.hears).expect("the answers are text"), script.end)
     }
 
@@ -187,7 +199,7 @@ impl House {
         client.shutdown(Shutdown::Write).expect("connected");
         let (stream, peer) = listener.accept().expect("connected");
         let seat = self.server.seats.take(stream, peer).expect("the house is open");
-        assert!(proxied::introduce(&self.server, seat).is_none(), "this is no header");
+        assert!(proxied::introduce(&self.server, seat, reception::Wire::Plain).is_none(), "this is no header");
         io::read_to_string(client).expect("the answers are text")
     }
 
@@ -245,6 +257,12 @@ fn answer_for(why: Why, house: &House) -> String {
         Why::HostMissing => raw("GET / HTTP/1.1\r\n\r\n"),
         Why::HostRepeated => get("Host: localhost\r\n"),
         Why::HostInvalid => raw("GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
+        Why::PlainToTls => {
+            let site = Site::new(&house.server.site);
+            house.hears_behind(&PlainToTls { site: &site }, &request("GET /a.txt HTTP/1.1", ""))
+        }
+        Why::ToTls => redirected(house, &request("PUT /a.txt?b HTTP/1.1", "")),
+        Why::NoHostForTls => redirected(house, "GET / HTTP/1.0\r\n\r\n"),
         Why::MethodUnknown => line("BREW / HTTP/1.1"),
         Why::MethodNotAllowed => line("DELETE / HTTP/1.1"),
         Why::TargetForm => line("GET a.txt HTTP/1.1"),
@@ -271,6 +289,12 @@ fn answer_for(why: Why, house: &House) -> String {
         Why::Unreadable => explained(house, Denied::Unreadable(ErrorKind::PermissionDenied.into())),
         Why::OutOfResources => explained(house, Denied::OutOfResources(ErrorKind::OutOfMemory.into())),
     }
+}
+
+/// The answer where the site is served over TLS.
+fn redirected(house: &House, request: &str) -> String {
+    let site = Site::new(&house.server.site);
+    house.hears_behind(&Redirect { site: &site, port: 8443 }, request)
 }
 
 /// The answer of a file that is rewritten without a pause.

@@ -29,8 +29,13 @@ pub struct TurnedAway {
 impl TurnedAway {
     /// Answers that there is no room for this reason.
     pub fn answer(&self, stream: TcpStream, why: Why, site: &site::Options) {
+        self.say(stream, &answer(why, site));
+    }
+
+    /// Says these bytes as the first and last.
+    pub fn say(&self, stream: TcpStream, bytes: &[u8]) {
         let _ = stream.set_nonblocking(true);
-        let _ = (&stream).write(&answer(why, site));
+        let _ = (&stream).write(bytes);
         let _ = stream.shutdown(Shutdown::Write);
         self.keep(stream);
     }

@@ -1,4 +1,4 @@
-//! The thread that ends connections whose time is up.
+//! The thread that ends connections whose time is up, and sees when keys are replaced.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +11,9 @@ use super::turned_away::MOMENT;
 /// The least time between two looks.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 
+/// The least time between two looks at the files of keys.
+const KEYS_PAUSE: Duration = Duration::from_secs(1);
+
 /// Starts the thread.
 pub fn start(server: &Arc<Server>) -> io::Result<()> {
     let server = Arc::clone(server);
@@ -22,10 +25,17 @@ pub fn start(server: &Arc<Server>) -> io::Result<()> {
 fn watch(server: &Server) -> ! {
     let times = &server.options.times;
     let shortest = times.header.min(times.idle).min(LINGER).min(MOMENT).max(PAUSE_MIN);
+    let mut look_at = Instant::now() + KEYS_PAUSE;
     loop {
         let now = Instant::now();
         let next = server.seats.dismiss_overdue(now);
         server.turned_away.end(now);
+        if let Some(secure) = &server.secure
+            && now >= look_at
+        {
+            look_at = now + KEYS_PAUSE;
+            secure.look();
+        }
         thread::sleep(next.unwrap_or(shortest).clamp(PAUSE_MIN, shortest));
     }
 }

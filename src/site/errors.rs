@@ -139,7 +139,8 @@ impl Site<'_> {
             Form::Html => ("text/html; charset=utf-8", page::explanation_html(&refusal)),
         };
         let status = refusal.why.status();
-        let caching = if status == Status::MovedPermanently { Caching::Revalidate } else { Caching::Never };
+        let is_redirect = matches!(status, Status::MovedPermanently | Status::PermanentRedirect);
+        let caching = if is_redirect { Caching::Revalidate } else { Caching::Never };
         let head = self.options.policy.cached_head(status, caching).field("Content-Type", media_type);
         let head = head.field("Vary", "Accept");
         let head = head.maybe("Retry-After", (status == Status::ServiceUnavailable).then_some(RETRY_AFTER_SECS));

@@ -24,6 +24,9 @@ const NOT_IN_QUERY: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
+/// What neither a path nor a query may hold as it is.
+const NOT_IN_LOCAL: &AsciiSet = &NOT_IN_QUERY.add(b' ').add(b'#');
+
 /// Writes a name as a relative link.
 pub fn to_name(name: &[u8]) -> String {
     percent_encode(name, NAME).to_string()
@@ -39,6 +42,16 @@ pub fn to_directory(target: &Target<'_>) -> String {
     format!("/{path}{slash}{}", query.unwrap_or_default())
 }
 
+/// Writes the address that this path and query have on the host over TLS. The host has been checked to be one, so whatever
+/// follows it stays there.
+pub fn over_tls(host: &[u8], port: u16, local: &[u8]) -> String {
+    let host = percent_encode(host, CONTROLS);
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let slash = if local.starts_with(b"/") { "" } else { "/" };
+    let local = percent_encode(local, NOT_IN_LOCAL);
+    format!("https://{host}{port}{slash}{local}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +59,22 @@ mod tests {
     #[test]
     fn a_link_leads_back_to_its_name() {
         assert_eq!(to_name(b"a b&c?d#e%f:g\"<h>\\\n\xff-._~1"), "a%20b%26c%3Fd%23e%25f%3Ag%22%3Ch%3E%5C%0A%FF-._~1");
+    }
+
+    #[test]
+    fn the_address_over_tls_stays_on_the_host() {
+        for (host, port, local, expected) in [
+            ("a.example", 443, "/b?c", "https://a.example/b?c"),
+            ("[::1]", 8443, "/", "https://[::1]:8443/"),
+            ("a", 443, "", "https://a/"),
+            ("a", 443, "?b", "https://a/?b"),
+            ("a", 443, "//b.example/%2e%2e/", "https://a//b.example/%2e%2e/"),
+            ("a", 443, "/\\b\"<>\u{e9}#", "https://a/%5Cb%22%3C%3E%C3%A9%23"),
+            ("a", 443, "@b", "https://a/@b"),
+            ("a", 443, "/b\r\nc: d", "https://a/b%0D%0Ac:%20d"),
+        ] {
+            assert_eq!(over_tls(host.as_bytes(), port, local.as_bytes()), expected);
+        }
     }
 
     #[test]

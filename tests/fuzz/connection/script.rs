@@ -273,6 +273,8 @@ impl Transport for Client<'_> {
         }
     }
 
+    fn finish(&mut self) {}
+
     fn linger(&mut self) {
         assert!(!self.is_held_back && !self.heard.is_broken, "only a whole answer is left to be read in peace");
         assert_eq!(self.heard.end, End::Close, "a connection ends once");

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
 
 use super::answer::{Answer, show};
@@ -11,9 +12,15 @@ use super::answer::{Answer, show};
 /// No test waits longer than this for an event.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// A stream of bytes to the server and back.
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
 /// One connection to the server.
 pub struct Client {
-    stream: TcpStream,
+    wire: Wire,
     sent: Vec<u8>,
     received: Vec<u8>,
     taken: usize,
@@ -38,13 +45,22 @@ impl Client {
         stream.set_nodelay(true).expect("the option can be set");
         stream.set_read_timeout(Some(LIMIT)).expect("the option can be set");
         stream.set_write_timeout(Some(LIMIT)).expect("the option can be set");
-        Client { stream, sent: Vec::new(), received: Vec::new(), taken: 0 }
+        Client { wire: Wire::Plain(stream), sent: Vec::new(), received: Vec::new(), taken: 0 }
+    }
+
+    /// Goes on over TLS.
+    pub fn over_tls(self, session: ClientConnection) -> Client {
+        let Wire::Plain(stream) = self.wire else { panic!("it is over TLS already") };
+        Client { wire: Wire::Tls(Box::new(StreamOwned::new(session, stream))), ..self }
     }
 
     /// Sends bytes as they are. A connection that the server has ended already is no failure here.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Client {
         self.sent.extend_from_slice(bytes.as_ref());
-        let _ = self.stream.write_all(bytes.as_ref());
+        let _ = match &mut self.wire {
+            Wire::Plain(stream) => stream.write_all(bytes.as_ref()),
+            Wire::Tls(stream) => stream.write_all(bytes.as_ref()),
+        };
         self
     }
 
@@ -58,7 +74,7 @@ impl Client {
 
     /// Says that nothing more will be sent (a half-closed connection).
     pub fn finish(&mut self) -> &mut Client {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.stream().shutdown(Shutdown::Write);
         self
     }
 
@@ -99,7 +115,26 @@ impl Client {
 
     /// The socket itself, for what this language has no word for.
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        match &self.wire {
+            Wire::Plain(stream) => stream,
+            Wire::Tls(stream) => &stream.sock,
+        }
+    }
+
+    /// The TLS session.
+    pub fn session(&mut self) -> &mut ClientConnection {
+        match &mut self.wire {
+            Wire::Plain(_) => panic!("it is not over TLS"),
+            Wire::Tls(stream) => &mut stream.conn,
+        }
+    }
+
+    /// Reads from the connection as it is.
+    pub fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        match &mut self.wire {
+            Wire::Plain(stream) => stream.read(into),
+            Wire::Tls(stream) => stream.read(into),
+        }
     }
 
     #[track_caller]
@@ -160,7 +195,7 @@ impl Client {
     fn more(&mut self) -> bool {
         let mut piece = [0; 65536];
         let since = Instant::now();
-        match self.stream.read(&mut piece) {
+        match self.read(&mut piece) {
             Ok(0) => false,
             Ok(n) => {
                 self.received.extend_from_slice(&piece[..n]);

@@ -8,8 +8,10 @@ mod answer;
 mod client;
 mod folder;
 mod server;
+mod tls;
 
 pub use answer::Answer;
 pub use client::Client;
 pub use folder::Folder;
 pub use server::{Server, Starter, run, serve};
+pub use tls::{Trust, Version, certificate, fingerprint};

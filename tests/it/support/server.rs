@@ -88,7 +88,9 @@ impl Starter {
         let stdout = Lines::follow(child.stdout.take().expect("the output is a pipe"));
         let stderr = Lines::follow(child.stderr.take().expect("the output is a pipe"));
         let first = stderr.wait_for("the first line", |lines| lines.first().cloned());
-        let address = first.strip_prefix("listening on http://").unwrap_or_else(|| panic!("not ready: {first}"));
+        let address = first.strip_prefix("listening on http");
+        let address = address.and_then(|rest| rest.trim_start_matches('s').strip_prefix("://"));
+        let address = address.unwrap_or_else(|| panic!("not ready: {first}"));
         let addr = address.parse().unwrap_or_else(|_| panic!("no address: {first}"));
         Server { child, addr, stdout, stderr }
     }

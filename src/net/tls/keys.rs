@@ -1,0 +1,275 @@
+//! Certificates and their keys: read from files, chosen by the name that a client asks for, and read again when the files
+//! change, while connections go on.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::{Ticketer, default_provider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, ServerSessionMemoryCache};
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig};
+
+/// How many sessions of TLS 1.2 clients that know no tickets are kept. Each takes some 200 bytes.
+const SESSIONS_MAX: usize = 4096;
+
+/// The most bytes that are read of a file.
+const FILE_MAX: u64 = 1 << 20;
+
+/// A certificate with its chain, and the key that belongs to it, both in PEM form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The file of the certificates, the server's own first.
+    pub cert: PathBuf,
+    /// The file of the key.
+    pub key: PathBuf,
+}
+
+/// The keys that connections begin with.
+#[derive(Debug)]
+pub struct Keys {
+    /// The files that they come from.
+    pairs: Vec<Pair>,
+    config: RwLock<Arc<ServerConfig>>,
+    files: Mutex<Files>,
+}
+
+/// What is known of the files.
+#[derive(Debug)]
+struct Files {
+    /// When they were read.
+    read: Identities,
+    /// When they were looked at last.
+    seen: Identities,
+}
+
+/// By what it is seen that files have changed; none for one that is not there.
+type Identities = Vec<Option<[i64; 7]>>;
+
+/// A file that cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KeyError {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether it should be a key, not a certificate.
+    pub is_key: bool,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// The certificates, by preference.
+#[derive(Debug)]
+struct ByName(Vec<Arc<CertifiedKey>>);
+
+impl Keys {
+    /// Reads these files.
+    pub fn read(pairs: Vec<Pair>) -> Result<Keys, KeyError> {
+        let files = identities(&pairs);
+        let certified = read_all(&pairs)?;
+        let files = Mutex::new(Files { seen: files.clone(), read: files });
+        // Only a random number that cannot be had makes this fail.
+        let config = configure(certified).map_err(|error| pairs[0].key_error(error.to_string()))?;
+        Ok(Keys { pairs, config: RwLock::new(Arc::new(config)), files })
+    }
+
+    /// Takes keys that come from no file.
+    pub fn holding(certified: CertifiedKey) -> Result<Keys, Error> {
+        let config = RwLock::new(Arc::new(configure(vec![Arc::new(certified)])?));
+        let files = Mutex::new(Files { read: Vec::new(), seen: Vec::new() });
+        Ok(Keys { pairs: Vec::new(), config, files })
+    }
+
+    /// What a connection begins with.
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the files again. If they cannot be used, all stays as it was. Connections that there are keep what they have,
+    /// and who has a ticket can go on with it.
+    pub fn reread(&self) -> Result<(), KeyError> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.seen = identities(&self.pairs);
+        files.read = files.seen.clone();
+        let certified = read_all(&self.pairs)?;
+        let mut config = (*self.config()).clone();
+        config.cert_resolver = Arc::new(ByName(certified));
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        Ok(())
+    }
+
+    /// Reads the files again if they have changed since, and have been left alone since the last look: a certificate and its
+    /// key are seldom replaced at the same moment.
+    pub fn look(&self) -> Option<Result<(), KeyError>> {
+        let now = identities(&self.pairs);
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_at_rest = files.seen == now;
+        let is_new = files.read != now;
+        files.seen = now;
+        drop(files);
+        (is_new && is_at_rest).then(|| self.reread())
+    }
+
+    /// Reports whether the keys come from files.
+    pub fn have_files(&self) -> bool {
+        !self.pairs.is_empty()
+    }
+
+    /// The directories in which the files are replaced: where each is, and where it is a link, also what that leads to.
+    pub fn places(&self) -> Vec<PathBuf> {
+        let files = self.pairs.iter().flat_map(|pair| [&pair.cert, &pair.key]);
+        let named_and_real = files.flat_map(|file| [std::path::absolute(file).ok(), fs::canonicalize(file).ok()]);
+        let mut places: Vec<_> =
+            named_and_real.flatten().filter_map(|file| Some(file.parent()?.to_path_buf())).collect();
+        places.sort();
+        places.dedup();
+        places
+    }
+
+    /// The files that cannot be read, with the rights that the process has now. They have not changed by that.
+    pub fn unreadable(&self) -> Vec<&Path> {
+        let files = self.pairs.iter().flat_map(|pair| [pair.cert.as_path(), &pair.key]);
+        let unreadable: Vec<_> = files.filter(|file| File::open(file).is_err()).collect();
+        if !unreadable.is_empty() {
+            let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+            files.seen = identities(&self.pairs);
+            files.read = files.seen.clone();
+        }
+        unreadable
+    }
+
+    /// Which certificates are not valid now, and why.
+    pub fn invalid(&self) -> Vec<String> {
+        let now = UnixTime::now();
+        let said = self.pairs.iter().filter_map(|pair| {
+            let chain = read_chain(&pair.cert).ok()?;
+            Some(format!("{} {}", pair.cert.display(), why_invalid(chain.first()?, now)?))
+        });
+        said.collect()
+    }
+}
+
+impl Pair {
+    fn cert_error(&self, what: impl Into<String>) -> KeyError {
+        KeyError { path: self.cert.clone(), is_key: false, what: what.into() }
+    }
+
+    fn key_error(&self, what: impl Into<String>) -> KeyError {
+        KeyError { path: self.key.clone(), is_key: true, what: what.into() }
+    }
+
+    /// Reads both files and checks that they belong together.
+    fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, KeyError> {
+        let chain = read_chain(&self.cert).map_err(|what| self.cert_error(what))?;
+        let text = read_file(&self.key).map_err(|error| self.key_error(error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
+            self.key_error("it holds no key in PEM form (PKCS#8, PKCS#1 or SEC1) that is not encrypted")
+        })?;
+        let key = provider.key_provider.load_private_key(key);
+        let key = key.map_err(|error| self.key_error(format!("a key that cannot be used: {error}")))?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+            Err(Error::InconsistentKeys(_)) => {
+                Err(self.key_error(format!("the key does not belong to the certificate {}", self.cert.display())))
+            }
+            Err(error) => Err(self.cert_error(format!("a certificate that cannot be used: {error}"))),
+        }
+    }
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flag = if self.is_key { "--tls-key" } else { "--tls-cert" };
+        write!(f, "{flag}: {}: {}", self.path.display(), self.what)
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    /// Chooses the first certificate for the client's name whose kind of key the client knows; for a name that no
+    /// certificate has, or none, the first.
+    fn resolve(&self, client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = client.server_name().and_then(|name| ServerName::try_from(name).ok());
+        let is_named = |certified: &CertifiedKey| match (&name, certified.end_entity_cert()) {
+            (Some(name), Ok(cert)) => {
+                ParsedCertificate::try_from(cert).is_ok_and(|cert| verify_server_name(&cert, name).is_ok())
+            }
+            _ => false,
+        };
+        let is_known = |certified: &CertifiedKey| certified.key.choose_scheme(client.signature_schemes()).is_some();
+        let all = &self.0;
+        if all.len() == 1 {
+            return all.first().cloned();
+        }
+        let named = || all.iter().filter(|certified| is_named(certified));
+        let chosen = named().find(|certified| is_known(certified)).or_else(|| named().next());
+        chosen.or_else(|| all.iter().find(|certified| is_known(certified))).or(all.first()).cloned()
+    }
+}
+
+/// What all connections have in common: both versions, HTTP/1.1 alone, tickets, and sessions for who knows no tickets. Of the
+/// ciphers, all of which are good, the first in our order is taken, as whoever examines servers wants it.
+fn configure(certified: Vec<Arc<CertifiedKey>>) -> Result<ServerConfig, Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
+    let mut config = builder.with_cert_resolver(Arc::new(ByName(certified)));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.ignore_client_order = true;
+    config.ticketer = Ticketer::new()?;
+    config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+    Ok(config)
+}
+
+fn read_all(pairs: &[Pair]) -> Result<Vec<Arc<CertifiedKey>>, KeyError> {
+    let provider = default_provider();
+    pairs.iter().map(|pair| pair.read(&provider).map(Arc::new)).collect()
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let text = read_file(path).map_err(|error| error.to_string())?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        Ok(_) => Err("it holds no certificate in PEM form".to_owned()),
+        Err(error) => Err(format!("no PEM form: {error}")),
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn identities(pairs: &[Pair]) -> Identities {
+    let identity = |path: &PathBuf| {
+        let found = fs::metadata(path).ok()?;
+        let (dev, ino, size) = (found.dev().cast_signed(), found.ino().cast_signed(), found.size().cast_signed());
+        Some([dev, ino, size, found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()])
+    };
+    pairs.iter().flat_map(|pair| [identity(&pair.cert), identity(&pair.key)]).collect()
+}
+
+/// Whether a certificate's time has passed or has not come. To learn it, the certificate is verified with nobody to trust:
+/// its times are looked at before its issuer.
+fn why_invalid(cert: &CertificateDer<'_>, now: UnixTime) -> Option<&'static str> {
+    let parsed = ParsedCertificate::try_from(cert).ok()?;
+    let algorithms = default_provider().signature_verification_algorithms;
+    let verified =
+        verify_server_cert_signed_by_trust_anchor(&parsed, &RootCertStore::empty(), &[], now, algorithms.all);
+    match verified {
+        Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
+            Some("has expired")
+        }
+        Err(Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. })) => {
+            Some("is not valid yet")
+        }
+        _ => None,
+    }
+}

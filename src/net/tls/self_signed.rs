@@ -1,0 +1,48 @@
+//! A certificate that this server makes for itself, for a local network or a test. The only user of rcgen.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType, date_time_ymd};
+use rustls::crypto::ring::{cipher_suite, default_provider};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use super::keys::Keys;
+
+/// How long it is valid: longer than some clients accept would be of no use.
+const VALID: Duration = Duration::from_secs(397 * DAY);
+
+/// Clocks differ.
+const BEFORE: Duration = Duration::from_secs(DAY);
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// Makes a certificate for these names and addresses; returns it with its key, and its fingerprint.
+pub fn make(names: &[String], addrs: &[IpAddr], now: SystemTime) -> Result<(Keys, String), String> {
+    let mut params = CertificateParams::default();
+    // A name that no certificate can hold is left out.
+    let names = names.iter().filter_map(|name| Some(SanType::DnsName(name.as_str().try_into().ok()?)));
+    params.subject_alt_names = names.chain(addrs.iter().map(|addr| SanType::IpAddress(*addr))).collect();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "serve --tls-self-signed");
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let epoch = date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + now.saturating_sub(BEFORE);
+    params.not_after = epoch + now + VALID;
+    let key = KeyPair::generate().map_err(|error| error.to_string())?;
+    let cert = params.self_signed(&key).map_err(|error| error.to_string())?;
+    let (cert, key) = (cert.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()));
+    let fingerprint = fingerprint(&cert);
+    let certified = CertifiedKey::from_der(vec![cert], key, &default_provider()).map_err(|error| error.to_string())?;
+    let keys = Keys::holding(certified).map_err(|error| error.to_string())?;
+    Ok((keys, fingerprint))
+}
+
+/// The SHA-256 of a certificate, in the form that other programs show it.
+fn fingerprint(cert: &CertificateDer<'_>) -> String {
+    let suite = cipher_suite::TLS13_AES_128_GCM_SHA256.tls13().expect("it is a suite of TLS 1.3");
+    let hash = suite.common.hash_provider.hash(cert);
+    let bytes: Vec<_> = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    bytes.join(":")
+}

@@ -1,0 +1,46 @@
+//! Plain HTTP beside a site that is served over TLS (`--https-redirect`): all requests are sent there, but for those of
+//! the certificate authority that asks, without TLS, for a proof that this host is ours (RFC 8555 §8.3).
+
+use crate::proto::host;
+use crate::proto::target::{Target, split_authority};
+use crate::proto::why::{Reject, Why};
+use crate::site::errors::{Form, Refusal};
+use crate::site::response::Response;
+use crate::site::{Request, Respond, Site, link};
+
+/// Where the proofs are.
+const CHALLENGES: &[u8] = b".well-known/acme-challenge/";
+
+/// Sends clients to the same address over TLS.
+pub struct Redirect<'s> {
+    /// The site.
+    pub site: &'s Site<'s>,
+    /// The port at which it is served over TLS.
+    pub port: u16,
+}
+
+impl Respond for Redirect<'_> {
+    fn respond(&self, request: &Request<'_>) -> Response {
+        let is_challenge = |target: Target<'_>| target.path.as_bytes().starts_with(CHALLENGES);
+        if Target::parse(request.head.target).is_ok_and(is_challenge) {
+            return self.site.respond(request);
+        }
+        let refusal = self.plan(request).unwrap_or_else(Refusal::from);
+        self.site.page(refusal, Form::preferred(&request.head.fields))
+    }
+
+    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
+        self.site.refuse(reject, form)
+    }
+}
+
+impl Redirect<'_> {
+    /// Whatever the method is, the answer is the same (RFC 9110 §15.4.9).
+    fn plan<'r>(&self, request: &Request<'r>) -> Result<Refusal, Reject<'r>> {
+        let head = request.head;
+        host::check(head)?;
+        let (_, local) = split_authority(head.target)?;
+        let host = host::of(head).ok_or(Why::NoHostForTls.because(head.target))?;
+        Ok(Refusal::from(Why::ToTls.because(head.target)).with("Location", link::over_tls(host, self.port, local)))
+    }
+}

@@ -1,0 +1,146 @@
+//! TLS on a connection's own thread: the handshake before the first request, and what is answered over TLS alone.
+
+use std::io::ErrorKind;
+
+use super::Server;
+use super::connection::{Connection, LINGER};
+use super::seats::Seat;
+use crate::net::Transport;
+use crate::net::tcp::Tcp;
+use crate::net::tls::keys::{KeyError, Keys};
+use crate::net::tls::{Handshake, Tls, is_handshake};
+use crate::proto::why::{Reject, Why};
+use crate::site::errors::{Form, Refusal};
+use crate::site::response::Response;
+use crate::site::{Request, Respond, Site};
+
+/// What the doors over TLS share.
+#[derive(Debug)]
+pub struct Secure {
+    /// The keys.
+    pub keys: Keys,
+    /// For how many seconds browsers are to come by TLS alone, if they are told (RFC 6797).
+    pub hsts_secs: Option<u64>,
+    /// The port of these doors.
+    pub port: u16,
+}
+
+impl Secure {
+    /// Uses the keys that are in the files now, if they can be used.
+    pub fn reread(&self) {
+        tell(self.keys.reread(), &self.keys);
+    }
+
+    /// Does so if the files have changed.
+    pub fn look(&self) {
+        if let Some(outcome) = self.keys.look() {
+            tell(outcome, &self.keys);
+        }
+    }
+}
+
+fn tell(outcome: Result<(), KeyError>, keys: &Keys) {
+    match outcome {
+        Ok(()) => log::info!("the keys were read again and are used for new connections"),
+        Err(error) => return log::warn!("the old keys stay in use: {error}"),
+    }
+    for invalid in keys.invalid() {
+        log::warn!("a certificate is of no use: {invalid}");
+    }
+}
+
+/// What came of a connection's first bytes.
+#[allow(clippy::large_enum_variant, reason = "there is one on each stack, for a moment")]
+enum Greeting<'s> {
+    /// A client that speaks TLS.
+    Tls(Tls<'s>, Handshake),
+    /// One that does not, but may speak HTTP.
+    Plain(Tcp<'s>),
+    /// Nothing that can be talked to.
+    Failed,
+}
+
+/// Serves one connection from its handshake to its end.
+pub fn talk(server: &Server, secure: &Secure, tcp: Tcp<'_>, responder: &dyn Respond, seat: &Seat) {
+    match greet(server, secure, tcp, seat) {
+        Greeting::Tls(mut tls, handshake) => {
+            log::debug!("#{} TLS handshake, {handshake:?}: {}", seat.id, tls.agreed());
+            let responder = OverTls { responder, hsts_secs: secure.hsts_secs };
+            Connection::new(&mut tls, server, &responder, seat).run();
+        }
+        Greeting::Plain(mut tcp) => {
+            let site = Site::new(&server.site);
+            Connection::new(&mut tcp, server, &PlainToTls { site: &site }, seat).run();
+        }
+        Greeting::Failed => {}
+    }
+}
+
+/// Waits for the client to begin, and shakes hands. It has as long for that as for the head of a request, and makes room
+/// in a full house as anyone who is waited for; the house wakes this thread then.
+fn greet<'s>(server: &Server, secure: &Secure, mut tcp: Tcp<'s>, seat: &Seat) -> Greeting<'s> {
+    seat.wait(server.options.times.header);
+    let mut first = [0];
+    let (mut tcp, error) = match tcp.peek(&mut first) {
+        Ok(1..) if is_handshake(first[0]) => match Tls::accept(tcp, &secure.keys) {
+            Ok((tls, handshake)) => return Greeting::Tls(tls, handshake),
+            Err(failed) => failed,
+        },
+        Ok(1..) => return Greeting::Plain(tcp),
+        Ok(0) => (tcp, ErrorKind::UnexpectedEof.into()),
+        Err(error) => (tcp, error),
+    };
+    match seat.dismissal() {
+        Some(dismissal) => log::debug!("#{} no TLS with {}: it was ended: {dismissal:?}", seat.id, seat.client),
+        None if error.kind() == ErrorKind::UnexpectedEof => {
+            log::debug!("#{} no TLS with {}: the client ended the connection", seat.id, seat.client);
+        }
+        None => {
+            log::debug!("#{} no TLS with {}: {error}", seat.id, seat.client);
+            // The client is to read the alert that says so.
+            seat.linger(LINGER);
+            tcp.linger();
+        }
+    }
+    Greeting::Failed
+}
+
+/// Answers as another does, and adds what only those may be told who came by TLS (RFC 6797 §7.2).
+struct OverTls<'r> {
+    responder: &'r dyn Respond,
+    hsts_secs: Option<u64>,
+}
+
+impl OverTls<'_> {
+    fn mark(&self, response: Response) -> Response {
+        let value = self.hsts_secs.map(|secs| format!("max-age={secs}"));
+        Response { head: response.head.maybe("Strict-Transport-Security", value), ..response }
+    }
+}
+
+impl Respond for OverTls<'_> {
+    fn respond(&self, request: &Request<'_>) -> Response {
+        self.mark(self.responder.respond(request))
+    }
+
+    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
+        self.mark(self.responder.refuse(reject, form))
+    }
+}
+
+/// Tells who came without TLS to come with it.
+pub struct PlainToTls<'s> {
+    /// The site, for its way to explain refusals.
+    pub site: &'s Site<'s>,
+}
+
+impl Respond for PlainToTls<'_> {
+    fn respond(&self, request: &Request<'_>) -> Response {
+        let refusal = Refusal::from(Why::PlainToTls.because(request.head.line));
+        self.site.page(refusal, Form::preferred(&request.head.fields))
+    }
+
+    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
+        self.site.refuse(reject, form)
+    }
+}
