@@ -48,6 +48,7 @@ mod targets;
 mod telnet;
 mod terminal;
 mod tls;
+mod tls_clients;
 mod tls_keys;
 mod tls_limits;
 mod trace;
