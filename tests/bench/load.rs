@@ -4,6 +4,9 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::process::Command;
 
+use rustls::HandshakeKind;
+
+use super::handshakes;
 use super::servers::{Server, Site};
 
 /// A kind of load.
@@ -13,9 +16,13 @@ pub struct Workload {
     path: &'static str,
     connections: usize,
     kind: Kind,
+    /// Whether it is put on the servers over TLS.
+    pub is_tls: bool,
 }
 
 enum Kind {
+    /// A connection over TLS for each request.
+    Handshakes(HandshakeKind),
     /// One request at a time on each kept connection, with these fields.
     Kept(&'static [&'static str]),
     /// The same, if the client does not have it already.
@@ -51,7 +58,7 @@ const BROWSER: [&str; 10] = [
 ];
 
 /// The loads, each for another part of a server.
-pub const WORKLOADS: [Workload; 11] = [
+pub const WORKLOADS: [Workload; 15] = [
     kept("small", "/k1.html", 64),
     kept("one", "/k1.html", 1),
     kept("c1000", "/k1.html", 1000),
@@ -63,10 +70,18 @@ pub const WORKLOADS: [Workload; 11] = [
     kept("m1", "/m1.bin", 32),
     kept("m100", "/m100.bin", 4),
     Workload { kind: Kind::Kept(&BROWSER), ..kept("browser", "/k1.html", 64) },
+    handshakes("tls-full", HandshakeKind::Full),
+    handshakes("tls-resumed", HandshakeKind::Resumed),
+    Workload { is_tls: true, ..kept("tls-small", "/k1.html", 64) },
+    Workload { is_tls: true, ..kept("tls-m100", "/m100.bin", 4) },
 ];
 
 const fn kept(name: &'static str, path: &'static str, connections: usize) -> Workload {
-    Workload { name, path, connections, kind: Kind::Kept(&[]) }
+    Workload { name, path, connections, kind: Kind::Kept(&[]), is_tls: false }
+}
+
+const fn handshakes(name: &'static str, kind: HandshakeKind) -> Workload {
+    Workload { kind: Kind::Handshakes(kind), is_tls: true, ..kept(name, "/k1.html", 4) }
 }
 
 /// What one server did in one round.
@@ -91,6 +106,12 @@ impl Workload {
                 Some(field) => wrk.args(["-H", &field]),
                 None => return Ok(Figures { per_second: 0.0, cpu_micros: 0.0, failed: 1 }),
             },
+            Kind::Handshakes(kind) => {
+                let before = server.cpu_micros()?;
+                let (answers, failed) = handshakes::run(server.addr, self.path, *kind, self.connections, seconds);
+                let cpu_micros = (server.cpu_micros()? - before) / (answers as f64).max(1.0);
+                return Ok(Figures { per_second: answers as f64 / seconds as f64, cpu_micros, failed });
+            }
             Kind::Script(text) => {
                 let file = site.path.join("..").join(self.name).with_extension("lua");
                 fs::write(&file, text)?;
@@ -98,7 +119,8 @@ impl Workload {
             }
         };
         let before = server.cpu_micros()?;
-        let output = wrk.arg(format!("http://{}{}", server.addr, self.path)).output().map_err(no_wrk)?;
+        let scheme = if self.is_tls { "https" } else { "http" };
+        let output = wrk.arg(format!("{scheme}://{}{}", server.addr, self.path)).output().map_err(no_wrk)?;
         let used = server.cpu_micros()? - before;
         let said = String::from_utf8_lossy(&output.stdout);
         let answers = number_before(&said, " requests in").unwrap_or(0.0);

@@ -5,6 +5,7 @@
 //! meets them alike. Each figure is a median over the rounds. A request's processor time is that of all the server's
 //! processes, so it does not depend on how the cores are shared with wrk.
 
+mod handshakes;
 mod load;
 mod servers;
 
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 use load::{Figures, WORKLOADS, Workload, median};
-use servers::{PEERS, Server, Site};
+use servers::{PEERS, Peer, Server, Site, TLS_PEERS};
 
 /// What was asked for on the command line.
 struct Options {
@@ -57,17 +58,24 @@ fn workload(name: &str) -> Result<&'static Workload, String> {
 fn run(options: &Options) -> io::Result<()> {
     let site = Site::make()?;
     let (here, missing): (Vec<_>, Vec<_>) = PEERS.iter().partition(|peer| peer.is_installed());
-    let servers: Vec<Server> = here.into_iter().map(|peer| Server::start(peer, &site)).collect::<io::Result<_>>()?;
-    let base = servers.iter().position(|server| server.name() == "nginx").unwrap_or(0);
+    let start = |peers: Vec<&'static Peer>| -> io::Result<Vec<Server>> {
+        peers.into_iter().map(|peer| Server::start(peer, &site)).collect()
+    };
+    let plain = start(here)?;
+    let over_tls = start(TLS_PEERS.iter().filter(|peer| peer.is_installed()).collect())?;
+    let base = plain.iter().position(|server| server.name() == "nginx").unwrap_or(0);
     let mut out = io::stdout();
     describe(&mut out, options, missing.iter().map(|peer| peer.name))?;
 
-    let base_name = servers[base].name();
+    let base_name = plain[base].name();
     writeln!(
         out,
         "| workload | server | requests/s | x {base_name} | us/request | failed |\n|---|---|---|---|---|---|"
     )?;
     for workload in &options.workloads {
+        // nginx is the second of both.
+        let servers = if workload.is_tls { &over_tls } else { &plain };
+        let base = base.min(servers.len() - 1);
         let mut rounds = vec![Vec::new(); servers.len()];
         // The first round warms everything up.
         for round in 0..=options.rounds {
@@ -83,7 +91,7 @@ fn run(options: &Options) -> io::Result<()> {
         }
     }
     writeln!(out, "\n| server | start to first answer, ms | memory for an idle connection, KiB |\n|---|---|---|")?;
-    for server in &servers {
+    for server in &plain {
         let start = median((0..options.rounds).map(|_| server.time_to_start(&site)).collect::<io::Result<_>>()?);
         writeln!(out, "| {} | {:.1} | {:.1} |", server.name(), start * 1e3, server.idle_memory()? / 1024.0)?;
     }

@@ -20,17 +20,27 @@ const IDLE: usize = 500;
 pub struct Peer {
     /// How it is called.
     pub name: &'static str,
+    /// Whether it is asked over TLS.
+    pub is_tls: bool,
     command: fn(&Path, &Path, u16) -> io::Result<Command>,
 }
 
 /// The server itself, and those that people run.
 pub const PEERS: [Peer; 5] = [
-    Peer { name: "serve", command: serve },
-    Peer { name: "nginx", command: nginx },
-    Peer { name: "h2o", command: h2o },
-    Peer { name: "lighttpd", command: lighttpd },
-    Peer { name: "caddy", command: caddy },
+    plain("serve", serve),
+    plain("nginx", nginx),
+    plain("h2o", h2o),
+    plain("lighttpd", lighttpd),
+    plain("caddy", caddy),
 ];
+
+/// The same over TLS, with one certificate.
+pub const TLS_PEERS: [Peer; 2] =
+    [Peer { is_tls: true, ..plain("serve", serve_tls) }, Peer { is_tls: true, ..plain("nginx", nginx_tls) }];
+
+const fn plain(name: &'static str, command: fn(&Path, &Path, u16) -> io::Result<Command>) -> Peer {
+    Peer { name, is_tls: false, command }
+}
 
 impl Peer {
     /// Reports whether the program is there.
@@ -47,7 +57,31 @@ fn serve(_: &Path, root: &Path, port: u16) -> io::Result<Command> {
     Ok(command)
 }
 
+fn serve_tls(dir: &Path, root: &Path, port: u16) -> io::Result<Command> {
+    let mut command = serve(dir, root, port)?;
+    command.arg("--tls-cert").arg(beside(root, "cert.pem")).arg("--tls-key").arg(beside(root, "key.pem"));
+    Ok(command)
+}
+
+fn beside(root: &Path, name: &str) -> PathBuf {
+    root.with_file_name(name)
+}
+
 fn nginx(dir: &Path, root: &Path, port: u16) -> io::Result<Command> {
+    nginx_with(dir, root, port, "", "")
+}
+
+fn nginx_tls(dir: &Path, root: &Path, port: u16) -> io::Result<Command> {
+    let (cert, key) = (beside(root, "cert.pem"), beside(root, "key.pem"));
+    let settings = format!(
+        "ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:TLS:10m;\n",
+        cert.display(),
+        key.display(),
+    );
+    nginx_with(dir, root, port, "ssl ", &settings)
+}
+
+fn nginx_with(dir: &Path, root: &Path, port: u16, wire: &str, settings: &str) -> io::Result<Command> {
     let (dir, root) = (dir.display(), root.display());
     let bodies =
         ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|kind| format!("{kind}_temp_path {dir}/{kind};"));
@@ -57,7 +91,7 @@ fn nginx(dir: &Path, root: &Path, port: u16) -> io::Result<Command> {
          http {{ include /etc/nginx/mime.types; access_log off; sendfile on; tcp_nopush on; tcp_nodelay on;\n\
          keepalive_timeout 300; keepalive_requests 1000000000; {}\n\
          open_file_cache max=20000 inactive=60s; open_file_cache_valid 60s; open_file_cache_min_uses 1;\n\
-         server {{ listen 127.0.0.1:{port} reuseport backlog=4096; root {root}; }} }}\n",
+         {settings}server {{ listen 127.0.0.1:{port} {wire}reuseport backlog=4096; root {root}; }} }}\n",
         bodies.concat(),
     );
     let file = format!("{dir}/conf");
@@ -126,6 +160,9 @@ impl Site {
         {
             fs::write(path.join(name), text(length))?;
         }
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(io::Error::other)?;
+        fs::write(dir.join("cert.pem"), made.cert.pem())?;
+        fs::write(dir.join("key.pem"), made.signing_key.serialize_pem())?;
         for number in 0..10_000 {
             fs::write(path.join(format!("many/{number}.html")), text(1 << 10))?;
         }
@@ -159,7 +196,8 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let server = Server { peer, process: command.spawn()?, addr };
         let end = Instant::now() + Duration::from_secs(20);
-        while server.ask("").is_err() {
+        let answers = || if peer.is_tls { TcpStream::connect(addr).map(drop) } else { server.ask("").map(drop) };
+        while answers().is_err() {
             if Instant::now() > end {
                 return Err(io::Error::other(format!("{} does not answer", peer.name)));
             }
