@@ -107,7 +107,11 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", env = "SERVE_WRITE_TIMEOUT", default_value = "60")]
     pub write_timeout: String,
 
-    /// How long answers in progress may take once the server is asked to stop
+    /// How long /health answers 503 before the server stops, so that balancers notice
+    #[arg(long, value_name = "SECONDS", env = "SERVE_DRAIN_DELAY", default_value = "0")]
+    pub drain_delay: String,
+
+    /// How long answers in progress may take once the server stops
     #[arg(long, value_name = "SECONDS", env = "SERVE_GRACE", default_value = "5")]
     pub grace: String,
 

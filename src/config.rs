@@ -106,6 +106,7 @@ impl Config {
                     idle: seconds("--idle-timeout", &args.idle_timeout)?,
                     write: seconds("--write-timeout", &args.write_timeout)?,
                 },
+                drain_delay: Duration::from_secs(number("--drain-delay", "seconds", &args.drain_delay, 0, 86_400)?),
                 grace: seconds("--grace", &args.grace)?,
                 is_quiet: args.quiet,
             },

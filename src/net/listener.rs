@@ -121,14 +121,8 @@ impl Listener {
     }
 
     /// Hands every connection to the house, until that is stopping and those that wait already have been handed over too,
-    /// as far as that goes in a moment; then nobody can connect any more. Until then, whatever goes wrong with one accept,
-    /// the next is tried.
+    /// as far as that goes in a moment. Until then, whatever goes wrong with one accept, the next is tried.
     pub fn accept_all(&self, house: &impl House) {
-        self.accept_until_stopped(house);
-        self.shut_down();
-    }
-
-    fn accept_until_stopped(&self, house: &impl House) {
         let mut pause = PAUSE_MIN;
         let mut until: Option<Instant> = None;
         while until.is_none_or(|until| Instant::now() < until) {
@@ -155,16 +149,13 @@ impl Listener {
         }
     }
 
-    /// Ends the listening of a house that is stopping. Whoever waits is handed over on this thread too, because another
-    /// that is blocked in accept does not see that it need not wait any more until the socket has ended.
+    /// Ends the listening of a house that is stopping; then nobody can connect any more. Whoever waits is handed over on
+    /// this thread too, because another that is blocked in accept does not see that it need not wait any more until the
+    /// socket has ended.
     pub fn end(&self, house: &impl House) {
         if self.socket.set_nonblocking(true).is_ok() {
-            self.accept_until_stopped(house);
+            self.accept_all(house);
         }
-        self.shut_down();
-    }
-
-    fn shut_down(&self) {
         let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
     }
 }

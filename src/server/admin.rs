@@ -2,6 +2,7 @@
 //! it is told to those who are served.
 
 use super::Server;
+use super::closing::Phase;
 use crate::proto::host;
 use crate::proto::request::Method;
 use crate::proto::status::Status;
@@ -55,8 +56,8 @@ impl Admin<'_> {
 
     /// Whether a balancer should send requests here.
     fn health(&self) -> Response {
-        if self.server.seats.is_stopping() {
-            self.text(Status::ServiceUnavailable, "stopping\n")
+        if self.server.seats.is_at(Phase::Draining) {
+            self.text(Status::ServiceUnavailable, "draining\n")
         } else {
             self.text(Status::Ok, "ok\n")
         }

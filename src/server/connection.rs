@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::access_log::Record;
 use super::close::{Close, Refused};
+use super::closing::Phase;
 use super::desks::Desk;
 use super::inbox::Inbox;
 use super::seats::{Dismissal, Seat};
@@ -109,7 +110,7 @@ impl<'c> Connection<'c> {
             // The content that is still owed comes before any promise to send no more.
             _ if expects_continue => Err(Close::Expectation),
             _ if !persistence.persists() => Err(Close::LastAnswer(persistence)),
-            _ if self.server.seats.is_stopping() => Err(Close::Stopping),
+            _ if self.server.seats.is_at(Phase::Parting) => Err(Close::Stopping),
             _ if self.server.seats.is_sought() && !self.inbox.pending().is_empty() => Err(Close::Evicted),
             _ => self.seat.dismissal().map_or(Ok(()), |dismissal| Err(dismissal.into())),
         };

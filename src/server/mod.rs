@@ -7,6 +7,7 @@
 pub mod access_log;
 pub mod admin;
 pub mod close;
+pub mod closing;
 pub mod connection;
 pub mod desks;
 pub mod handoff;
@@ -26,11 +27,11 @@ pub mod watch;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::net::listener;
 use crate::net::scheduling::prefer_throughput;
+use crate::net::trusted::Trusted;
 use crate::proto::why::Why;
 use crate::site;
 use access_log::AccessLog;
@@ -51,7 +52,9 @@ pub struct Options {
     pub proxy_protocol: bool,
     /// How long the phases of a connection may take.
     pub times: Times,
-    /// How long answers in progress may take to end once the server is asked to stop.
+    /// How long balancers are told that the server will stop before it does.
+    pub drain_delay: Duration,
+    /// How long answers in progress may take to end once the server stops.
     pub grace: Duration,
     /// Whether nothing is told when the server is ready but its addresses.
     pub is_quiet: bool,
@@ -79,6 +82,8 @@ pub struct Server {
     pub desks: Desks,
     /// The connections there are.
     pub seats: Arc<Seats>,
+    /// The connections of those who look after the server, who come in however full the house is.
+    pub admin_seats: Arc<Seats>,
     /// The connections that were told that there is no room.
     pub turned_away: TurnedAway,
     /// Where requests are logged.
@@ -87,8 +92,8 @@ pub struct Server {
     pub diagnostics: Lines,
 }
 
-/// How long connections that were ended by force may take to write their last line to the access log.
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// How many connections those have who look after the server: some balancers and what collects the metrics.
+const ADMIN_SEATS: usize = 8;
 
 /// Serves behind these doors until a signal says to stop, and returns when the last answer is sent or the grace is
 /// over. What is noted here is said where it says that it is ready.
@@ -96,7 +101,7 @@ pub fn run(server: Server, doors: Vec<Door>, notes: &[String]) {
     let server = Arc::new(server);
     let doors = Arc::new(doors);
     let reception = Arc::new(Reception::new(&server));
-    let stopped = signals::watch(Arc::clone(&reception), Arc::clone(&doors));
+    let stop = signals::watch(&server);
     announce(&doors, (!server.options.is_quiet).then_some(notes));
     let (asked, max) = (server.options.max_connections, server.seats.max());
     if max < asked {
@@ -108,25 +113,9 @@ pub fn run(server: Server, doors: Vec<Door>, notes: &[String]) {
         log::error!("connections may wait for ever, because no thread can be started: {error}");
     }
     prefer_throughput();
-    let (first, others) = doors.split_first().expect("there is an address to listen on");
-    thread::scope(|scope| {
-        for other in others {
-            let thread = thread::Builder::new().name("accept".to_owned());
-            if let Err(error) = thread.spawn_scoped(scope, || reception.accept_all(other)) {
-                log::error!(
-                    "connections to {} are not accepted, because no thread can be started: {error}",
-                    other.listener.addr
-                );
-            }
-        }
-        reception.accept_all(first);
-    });
-    let _ = stopped.recv();
-    if !server.seats.wait_until_empty(server.seats.stopped_at() + server.options.grace) {
-        log::warn!("{} connections did not end within the grace", server.seats.count());
-        server.seats.end_all();
-        server.seats.wait_until_empty(Instant::now() + LAST_LINES);
-    }
+    let accepting = closing::open(&reception, &doors);
+    stop.wait();
+    closing::close(&reception, &doors, accepting);
     server.finish();
 }
 
@@ -140,7 +129,16 @@ impl Server {
         diagnostics: Lines,
     ) -> Server {
         let (desks, turned_away) = (Desks::default(), TurnedAway::default());
-        Server { options, site, desks, seats, turned_away, access_log, diagnostics }
+        let admin_seats = Seats::new(ADMIN_SEATS, None, Trusted::default());
+        Server { options, site, desks, seats, admin_seats, turned_away, access_log, diagnostics }
+    }
+
+    /// The connections to a service.
+    pub fn seats_of(&self, service: Service) -> &Arc<Seats> {
+        match service {
+            Service::Site => &self.seats,
+            Service::Admin => &self.admin_seats,
+        }
     }
 
     /// Answers a connection that there is no room for it.

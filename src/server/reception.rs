@@ -11,7 +11,7 @@ use super::admin::Admin;
 use super::connection::Connection;
 use super::handoff::{Handoff, NoThread};
 use super::proxied;
-use super::seats::{LOOK_AGAIN, NoSeat, Seat};
+use super::seats::{LOOK_AGAIN, NoSeat, Seat, Seats};
 use crate::net::Transport;
 use crate::net::listener::{House, Listener};
 use crate::net::tcp::Tcp;
@@ -125,7 +125,7 @@ impl Reception {
 impl House for Entrance<'_> {
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let Entrance { reception, service } = *self;
-        match reception.server.seats.take(stream, peer) {
+        match self.seats().take(stream, peer) {
             Ok(seat) => reception.give_thread(Visit { seat, service }),
             Err(NoSeat::Closing) => {}
             Err(NoSeat::TooManyFromAddress(stream)) => {
@@ -139,7 +139,13 @@ impl House for Entrance<'_> {
     }
 
     fn is_stopping(&self) -> bool {
-        self.reception.is_stopping()
+        self.seats().is_stopping()
+    }
+}
+
+impl Entrance<'_> {
+    fn seats(&self) -> &Arc<Seats> {
+        self.reception.server.seats_of(self.service)
     }
 }
 

@@ -24,7 +24,8 @@ fn watch(server: &Server) -> ! {
     let shortest = times.header.min(times.idle).min(LINGER).min(MOMENT).max(PAUSE_MIN);
     loop {
         let now = Instant::now();
-        let next = server.seats.dismiss_overdue(now);
+        let next =
+            [&server.seats, &server.admin_seats].into_iter().filter_map(|seats| seats.dismiss_overdue(now)).min();
         server.turned_away.end(now);
         thread::sleep(next.unwrap_or(shortest).clamp(PAUSE_MIN, shortest));
     }
