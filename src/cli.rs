@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(short, long, value_name = "ADDR", env = "SERVE_BIND", value_delimiter = ',')]
     pub bind: Vec<String>,
 
-    /// An address and port on which the server answers /health for a balancer [default: none]
+    /// An address and port on which the server answers /health and /metrics [default: none]
     #[arg(long, value_name = "ADDR:PORT", env = "SERVE_ADMIN")]
     pub admin: Option<String>,
 

@@ -6,6 +6,7 @@
 //! later change shows. Who asks after a rename or a write has returned never gets older bytes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::Weighter;
 use quick_cache::sync;
@@ -28,6 +29,8 @@ const USUAL: u64 = 4096;
 #[derive(Debug)]
 pub struct Cache {
     kept: Option<sync::Cache<Box<[u8]>, Arc<Memory>, ByBytes>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -43,7 +46,7 @@ impl Cache {
     /// Makes room for so many bytes; 0 keeps nothing.
     pub fn new(bytes: u64) -> Cache {
         let room = |bytes: u64| sync::Cache::with_weighter((bytes / USUAL) as usize, bytes, ByBytes);
-        Cache { kept: (bytes > 0).then(|| room(bytes)) }
+        Cache { kept: (bytes > 0).then(|| room(bytes)), hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
     /// Opens what the path leads to; a small file is in memory then.
@@ -51,6 +54,7 @@ impl Cache {
         if let Some(kept) = self.kept.as_ref().and_then(|kept| kept.get(path.as_bytes()))
             && root.stat(path) == Some(kept.meta)
         {
+            self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(Node::File(OpenFile::in_memory(kept)));
         }
         self.open_anew(root, path)
@@ -61,6 +65,7 @@ impl Cache {
     fn open_anew(&self, root: &Root, path: &RelPath) -> Result<Node, Denied> {
         let mut node = root.open(path)?;
         if let Node::File(file) = &mut node {
+            self.misses.fetch_add(1, Ordering::Relaxed);
             match (file.snapshot(SMALL)?, file.memory()) {
                 (Snapshot::AtRest, Some(memory)) => self.keep(path, memory),
                 (Snapshot::AtRest | Snapshot::Growing, _) => {}
@@ -68,6 +73,16 @@ impl Cache {
             }
         }
         Ok(node)
+    }
+
+    /// How many files were in memory.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    /// How many files were not, and had to be opened.
+    pub fn misses(&self) -> u64 {
+        self.misses.load(Ordering::Relaxed)
     }
 
     fn keep(&self, path: &RelPath, memory: &Arc<Memory>) {

@@ -13,6 +13,7 @@ pub mod desks;
 pub mod handoff;
 pub mod inbox;
 pub mod lines;
+pub mod metrics;
 pub mod proxied;
 pub mod reception;
 pub mod seats;
@@ -37,6 +38,7 @@ use crate::site;
 use access_log::AccessLog;
 use desks::Desks;
 use lines::Lines;
+use metrics::Metrics;
 use reception::{Door, Reception, Service};
 use seats::Seats;
 use turned_away::TurnedAway;
@@ -90,6 +92,8 @@ pub struct Server {
     pub access_log: AccessLog,
     /// Where diagnostics go.
     pub diagnostics: Lines,
+    /// What is counted, where somebody can ask for it.
+    pub metrics: Option<Metrics>,
 }
 
 /// How many connections those have who look after the server: some balancers and what collects the metrics.
@@ -97,7 +101,8 @@ const ADMIN_SEATS: usize = 8;
 
 /// Serves behind these doors until a signal says to stop, and returns when the last answer is sent or the grace is
 /// over. What is noted here is said where it says that it is ready.
-pub fn run(server: Server, doors: Vec<Door>, notes: &[String]) {
+pub fn run(mut server: Server, doors: Vec<Door>, notes: &[String]) {
+    server.metrics = doors.iter().any(|door| door.service == Service::Admin).then(Metrics::new);
     let server = Arc::new(server);
     let doors = Arc::new(doors);
     let reception = Arc::new(Reception::new(&server));
@@ -130,7 +135,7 @@ impl Server {
     ) -> Server {
         let (desks, turned_away) = (Desks::default(), TurnedAway::default());
         let admin_seats = Seats::new(ADMIN_SEATS, None, Trusted::default());
-        Server { options, site, desks, seats, admin_seats, turned_away, access_log, diagnostics }
+        Server { options, site, desks, seats, admin_seats, turned_away, access_log, diagnostics, metrics: None }
     }
 
     /// The connections to a service.
@@ -144,6 +149,9 @@ impl Server {
     /// Answers a connection that there is no room for it.
     pub fn turn_away(&self, stream: TcpStream, client: SocketAddr, why: Why) {
         log::debug!("connection from {client} turned away: {}", why.explanation().what);
+        if let Some(metrics) = &self.metrics {
+            metrics.turned_away(why);
+        }
         self.turned_away.answer(stream, why, &self.site);
     }
 

@@ -10,6 +10,7 @@ use super::Server;
 use super::admin::Admin;
 use super::connection::Connection;
 use super::handoff::{Handoff, NoThread};
+use super::metrics::Metrics;
 use super::proxied;
 use super::seats::{LOOK_AGAIN, NoSeat, Seat, Seats};
 use crate::net::Transport;
@@ -151,6 +152,8 @@ impl Entrance<'_> {
 
 /// Serves one connection from its first byte to its end.
 fn talk(server: &Server, Visit { seat, service }: Visit) {
+    let metrics = server.metrics.as_ref().filter(|_| service == Service::Site);
+    let _visitor = metrics.map(Metrics::enter);
     // Who looks after the server does not come through a proxy.
     let seat = if service == Service::Admin { Some(seat) } else { proxied::introduce(server, seat) };
     let Some(seat) = seat else { return };

@@ -12,7 +12,7 @@ const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const LARGE: usize = 64 << 20;
 
 /// Where this server answers for itself.
-fn admin_of(server: &Server) -> SocketAddr {
+pub fn admin_of(server: &Server) -> SocketAddr {
     let line = server.said(|line| line.starts_with("admin on http://"));
     line["admin on http://".len()..].parse().unwrap_or_else(|_| panic!("no address: {line}"))
 }

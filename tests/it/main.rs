@@ -26,6 +26,7 @@ mod limits;
 mod listening;
 mod listings;
 mod methods;
+mod metrics;
 mod multiparts;
 mod names;
 mod never_stale;
