@@ -31,6 +31,10 @@ pub struct Args {
     #[arg(short, long, value_name = "ADDR", env = "SERVE_BIND", value_delimiter = ',')]
     pub bind: Vec<String>,
 
+    /// Let other processes listen at the same addresses, so that a new server can take over before the old one ends
+    #[arg(long, env = "SERVE_REUSE_PORT", value_parser = BoolishValueParser::new())]
+    pub reuse_port: bool,
+
     /// An address and port on which the server answers /health and /metrics [default: none]
     #[arg(long, value_name = "ADDR:PORT", env = "SERVE_ADMIN")]
     pub admin: Option<String>,

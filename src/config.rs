@@ -39,6 +39,8 @@ pub struct Config {
     pub addrs: Vec<IpAddr>,
     /// The port to listen on; 0 for any.
     pub port: u16,
+    /// Whether other processes may listen at the same addresses.
+    pub reuse_port: bool,
     /// Where the server answers for itself, if anywhere.
     pub admin: Option<SocketAddr>,
     /// Whose rights to take on once it listens.
@@ -77,6 +79,7 @@ impl Config {
         Ok(Config {
             addrs: addrs(&args.bind)?,
             port: number("--port", "ports", &args.port, 0, u64::from(u16::MAX))? as u16,
+            reuse_port: args.reuse_port,
             admin: args.admin.as_deref().map(admin).transpose()?,
             user: args.user.clone(),
             sandbox: !args.no_sandbox,

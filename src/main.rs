@@ -24,8 +24,8 @@ use cli::Args;
 use config::Config;
 use confine::Confined;
 use env_logger::Target;
-use net::limits;
-use net::listener::{BindError, Listener, bind_all};
+use net::listener::{BindError, Listener, Terms, bind_all};
+use net::{inherited, limits};
 use proto::date::{HttpDate, Rfc3339};
 use server::Server;
 use server::access_log::AccessLog;
@@ -68,27 +68,40 @@ fn start() -> Result<(), (u8, String)> {
     let diagnostics = Lines::to_stderr().map_err(no_thread)?;
     init_log(&args, diagnostics.clone());
     let doors = open(&config)?;
-    let notes = give_up(&config)?;
+    let mut notes = give_up(&config)?;
+    if doors.iter().any(|door| door.service == Service::Site && door.listener.is_inherited()) {
+        notes.push("these sockets were passed to it (LISTEN_FDS); --bind and --port are not used".to_owned());
+    }
     diagnostics.start().map_err(no_thread)?;
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
     let max_connections = config.server.max_connections.min(limits::connections(memory));
     let seats = Seats::new(max_connections, config.server.max_per_ip, config.trusted);
-    server::run(Server::new(config.server, config.site, seats, access_log, diagnostics), doors, &notes);
+    let server = Server::new(config.server, config.site, seats, access_log, diagnostics);
+    server::run(server, doors, &notes);
     Ok(())
 }
 
-/// Listens where connections are wanted, first of all for the site.
+/// Listens where connections are wanted. Sockets that were passed to the process take the place of those it would bind.
 fn open(config: &Config) -> Result<Vec<Door>, (u8, String)> {
-    let patience = config.server.times.write;
-    let bound = bind_all(&config.addrs, config.port, patience);
-    let sites = bound.map_err(|error| (START, explain(&error, Service::Site)))?;
-    let admins = match config.admin {
-        Some(addr) => bind_all(&[addr.ip()], addr.port(), patience),
-        None => Ok(Vec::new()),
+    let terms = Terms { patience: config.server.times.write, reuse_port: config.reuse_port };
+    let passed = inherited::take(terms.patience).map_err(|what| (START, what))?;
+    let door = |passed: inherited::Inherited| {
+        let service = if passed.name == "admin" { Service::Admin } else { Service::Site };
+        Door { listener: passed.listener, service }
     };
-    let admins = admins.map_err(|error| (START, explain(&error, Service::Admin)))?;
-    let behind = |service| move |listener: Listener| Door { listener, service };
-    Ok(sites.into_iter().map(behind(Service::Site)).chain(admins.into_iter().map(behind(Service::Admin))).collect())
+    let mut doors: Vec<Door> = passed.into_iter().map(door).collect();
+    let lacks = |doors: &[Door], service| !doors.iter().any(|door| door.service == service);
+    let bind = |addrs: &[_], port, service| {
+        let bound = bind_all(addrs, port, terms).map_err(|error| (START, explain(&error, service)))?;
+        Ok(bound.into_iter().map(move |listener: Listener| Door { listener, service }))
+    };
+    if lacks(&doors, Service::Site) {
+        doors.extend(bind(&config.addrs, config.port, Service::Site)?);
+    }
+    if let Some(addr) = config.admin.filter(|_| lacks(&doors, Service::Admin)) {
+        doors.extend(bind(&[addr.ip()], addr.port(), Service::Admin)?);
+    }
+    Ok(doors)
 }
 
 /// Gives up what is not needed any more once the listeners are there, and says how far that went.

@@ -66,7 +66,13 @@ pub fn close(reception: &Reception, doors: &[Door], accepting: Vec<JoinHandle<()
 
     let stopped = Instant::now();
     seats.stop();
-    doors.iter().filter(|door| door.service == Service::Site).for_each(|door| reception.close(door));
+    // Where another process may answer for itself now, this one does not any more.
+    let is_succeeded = |door: &&Door| door.service == Service::Site || door.listener.is_shared();
+    let ending: Vec<&Door> = doors.iter().filter(is_succeeded).collect();
+    if ending.iter().any(|door| door.service == Service::Admin) {
+        server.admin_seats.stop();
+    }
+    ending.into_iter().for_each(|door| reception.close(door));
     for thread in accepting {
         let _ = thread.join();
     }

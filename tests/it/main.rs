@@ -19,6 +19,7 @@ mod flipper;
 mod forging;
 mod framing;
 mod full_house;
+mod handover;
 mod haproxy;
 mod hostile;
 mod hosts;
