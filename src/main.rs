@@ -30,6 +30,7 @@ use proto::date::{HttpDate, Rfc3339};
 use server::Server;
 use server::access_log::AccessLog;
 use server::lines::Lines;
+use server::manager::Manager;
 use server::reception::{Door, Service};
 use server::seats::Seats;
 
@@ -68,6 +69,7 @@ fn start() -> Result<(), (u8, String)> {
     let diagnostics = Lines::to_stderr().map_err(no_thread)?;
     init_log(&args, diagnostics.clone());
     let doors = open(&config)?;
+    let manager = Manager::find().map_err(|what| (START, what))?;
     let mut notes = give_up(&config)?;
     if doors.iter().any(|door| door.service == Service::Site && door.listener.is_inherited()) {
         notes.push("these sockets were passed to it (LISTEN_FDS); --bind and --port are not used".to_owned());
@@ -76,7 +78,8 @@ fn start() -> Result<(), (u8, String)> {
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
     let max_connections = config.server.max_connections.min(limits::connections(memory));
     let seats = Seats::new(max_connections, config.server.max_per_ip, config.trusted);
-    let server = Server::new(config.server, config.site, seats, access_log, diagnostics);
+    let mut server = Server::new(config.server, config.site, seats, access_log, diagnostics);
+    server.manager = manager;
     server::run(server, doors, &notes);
     Ok(())
 }

@@ -13,6 +13,7 @@ pub mod desks;
 pub mod handoff;
 pub mod inbox;
 pub mod lines;
+pub mod manager;
 pub mod metrics;
 pub mod proxied;
 pub mod reception;
@@ -38,6 +39,7 @@ use crate::site;
 use access_log::AccessLog;
 use desks::Desks;
 use lines::Lines;
+use manager::Manager;
 use metrics::Metrics;
 use reception::{Door, Reception, Service};
 use seats::Seats;
@@ -94,6 +96,8 @@ pub struct Server {
     pub diagnostics: Lines,
     /// What is counted, where somebody can ask for it.
     pub metrics: Option<Metrics>,
+    /// Who manages the process.
+    pub manager: Manager,
 }
 
 /// How many connections those have who look after the server: some balancers and what collects the metrics.
@@ -119,7 +123,9 @@ pub fn run(mut server: Server, doors: Vec<Door>, notes: &[String]) {
     }
     prefer_throughput();
     let accepting = closing::open(&reception, &doors);
+    server.manager.ready();
     stop.wait();
+    server.manager.stopping(server.options.drain_delay + server.options.grace);
     closing::close(&reception, &doors, accepting);
     server.finish();
 }
@@ -135,7 +141,18 @@ impl Server {
     ) -> Server {
         let (desks, turned_away) = (Desks::default(), TurnedAway::default());
         let admin_seats = Seats::new(ADMIN_SEATS, None, Trusted::default());
-        Server { options, site, desks, seats, admin_seats, turned_away, access_log, diagnostics, metrics: None }
+        Server {
+            options,
+            site,
+            desks,
+            seats,
+            admin_seats,
+            turned_away,
+            access_log,
+            diagnostics,
+            metrics: None,
+            manager: Manager::default(),
+        }
     }
 
     /// The connections to a service.

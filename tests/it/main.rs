@@ -26,6 +26,7 @@ mod hosts;
 mod limits;
 mod listening;
 mod listings;
+mod managed;
 mod methods;
 mod metrics;
 mod multiparts;
