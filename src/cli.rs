@@ -32,7 +32,11 @@ pub struct Args {
     #[arg(short, long, value_name = "ADDR", env = "SERVE_BIND", value_delimiter = ',')]
     pub bind: Vec<String>,
 
-    /// An address and port on which the server answers /health for a balancer [default: none]
+    /// Let other processes listen at the same addresses, so that a new server can take over before the old one ends
+    #[arg(long, env = "SERVE_REUSE_PORT", value_parser = BoolishValueParser::new())]
+    pub reuse_port: bool,
+
+    /// An address and port on which the server answers /health and /metrics [default: none]
     #[arg(long, value_name = "ADDR:PORT", env = "SERVE_ADMIN")]
     pub admin: Option<String>,
 
@@ -128,7 +132,11 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", env = "SERVE_WRITE_TIMEOUT", default_value = "60")]
     pub write_timeout: String,
 
-    /// How long answers in progress may take once the server is asked to stop
+    /// How long /health answers 503 before the server stops, so that balancers notice
+    #[arg(long, value_name = "SECONDS", env = "SERVE_DRAIN_DELAY", default_value = "0")]
+    pub drain_delay: String,
+
+    /// How long answers in progress may take once the server stops
     #[arg(long, value_name = "SECONDS", env = "SERVE_GRACE", default_value = "5")]
     pub grace: String,
 

@@ -43,6 +43,8 @@ pub struct Config {
     pub addrs: Vec<IpAddr>,
     /// The port to listen on; 0 for any.
     pub port: u16,
+    /// Whether other processes may listen at the same addresses.
+    pub reuse_port: bool,
     /// Where the server answers for itself, if anywhere.
     pub admin: Option<SocketAddr>,
     /// How the site is served over TLS, if it is.
@@ -104,6 +106,7 @@ impl Config {
         Ok(Config {
             addrs: addrs(&args.bind)?,
             port: number("--port", "ports", &args.port, 0, u64::from(u16::MAX))? as u16,
+            reuse_port: args.reuse_port,
             admin: args.admin.as_deref().map(admin).transpose()?,
             tls,
             user: args.user.clone(),
@@ -134,6 +137,7 @@ impl Config {
                     idle: seconds("--idle-timeout", &args.idle_timeout)?,
                     write: seconds("--write-timeout", &args.write_timeout)?,
                 },
+                drain_delay: Duration::from_secs(number("--drain-delay", "seconds", &args.drain_delay, 0, 86_400)?),
                 grace: seconds("--grace", &args.grace)?,
                 is_quiet: args.quiet,
             },

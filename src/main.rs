@@ -25,14 +25,15 @@ use cli::Args;
 use config::{Certificates, Config};
 use confine::Confined;
 use env_logger::Target;
-use net::limits;
-use net::listener::{BindError, Listener, bind_all, own_addrs};
+use net::listener::{BindError, Terms, bind_all, own_addrs};
 use net::tls::keys::Keys;
 use net::tls::self_signed;
+use net::{inherited, limits};
 use proto::date::{HttpDate, Rfc3339};
 use server::Server;
 use server::access_log::AccessLog;
 use server::lines::Lines;
+use server::manager::Manager;
 use server::reception::{Door, Service, Wire};
 use server::seats::Seats;
 use server::secure::Secure;
@@ -74,15 +75,21 @@ fn start() -> Result<(), (u8, String)> {
     let mut notes = Vec::new();
     let keys = config.tls.as_ref().map(|tls| keys(tls, &mut notes)).transpose()?;
     let doors = open(&config)?;
+    let manager = Manager::find().map_err(|what| (START, what))?;
     give_up(&config, keys.as_ref(), &mut notes)?;
+    if doors.iter().any(|door| door.service == Service::Site && door.listener.is_inherited()) {
+        notes.push("these sockets were passed to it (LISTEN_FDS); --bind and --port are not used".to_owned());
+    }
     diagnostics.start().map_err(no_thread)?;
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
     let max_connections = config.server.max_connections.min(limits::connections(memory));
     let seats = Seats::new(max_connections, config.server.max_per_ip, config.trusted);
     let mut server = Server::new(config.server, config.site, seats, access_log, diagnostics);
-    let port = doors.first().map_or(config.port, |door| door.listener.addr.port());
+    let site_door = doors.iter().find(|door| door.service == Service::Site);
+    let port = site_door.map_or(config.port, |door| door.listener.addr.port());
     let hsts_secs = config.tls.as_ref().and_then(|tls| tls.hsts_secs);
     server.secure = keys.map(|keys| Secure { keys, hsts_secs, port });
+    server.manager = manager;
     server::run(server, doors, &notes);
     Ok(())
 }
@@ -109,27 +116,35 @@ fn keys(tls: &config::Tls, notes: &mut Vec<String>) -> Result<Keys, (u8, String)
     }
 }
 
-/// Listens where connections are wanted, first of all for the site.
+/// Listens where connections are wanted, first of all for the site. Sockets that were passed to the process take the
+/// place of those it would bind.
 fn open(config: &Config) -> Result<Vec<Door>, (u8, String)> {
-    let patience = config.server.times.write;
-    let bound = bind_all(&config.addrs, config.port, patience);
-    let sites = bound.map_err(|error| (START, explain(&error, Service::Site)))?;
-    let redirects = match config.tls.as_ref().and_then(|tls| tls.redirect_port) {
-        Some(port) => bind_all(&config.addrs, port, patience),
-        None => Ok(Vec::new()),
+    let terms = Terms { patience: config.server.times.write, reuse_port: config.reuse_port };
+    let site_wire = if config.tls.is_some() { Wire::Tls } else { Wire::Plain };
+    let behind = |service| {
+        let wire = if service == Service::Site { site_wire } else { Wire::Plain };
+        move |listener| Door { listener, service, wire }
     };
-    let redirects = redirects.map_err(|error| (START, explain(&error, Service::Redirect)))?;
-    let admins = match config.admin {
-        Some(addr) => bind_all(&[addr.ip()], addr.port(), patience),
-        None => Ok(Vec::new()),
+    let passed = inherited::take(terms.patience).map_err(|what| (START, what))?;
+    let door = |passed: inherited::Inherited| {
+        behind(if passed.name == "admin" { Service::Admin } else { Service::Site })(passed.listener)
     };
-    let admins = admins.map_err(|error| (START, explain(&error, Service::Admin)))?;
-    let behind = |service, wire| move |listener: Listener| Door { listener, service, wire };
-    let wire = if config.tls.is_some() { Wire::Tls } else { Wire::Plain };
-    let sites = sites.into_iter().map(behind(Service::Site, wire));
-    let redirects = redirects.into_iter().map(behind(Service::Redirect, Wire::Plain));
-    let admins = admins.into_iter().map(behind(Service::Admin, Wire::Plain));
-    Ok(sites.chain(redirects).chain(admins).collect())
+    let mut doors: Vec<Door> = passed.into_iter().map(door).collect();
+    let lacks = |doors: &[Door], service| !doors.iter().any(|door| door.service == service);
+    let bind = |addrs: &[_], port, service| {
+        let bound = bind_all(addrs, port, terms).map_err(|error| (START, explain(&error, service)))?;
+        Ok(bound.into_iter().map(behind(service)))
+    };
+    if lacks(&doors, Service::Site) {
+        doors.extend(bind(&config.addrs, config.port, Service::Site)?);
+    }
+    if let Some(port) = config.tls.as_ref().and_then(|tls| tls.redirect_port) {
+        doors.extend(bind(&config.addrs, port, Service::Redirect)?);
+    }
+    if let Some(addr) = config.admin.filter(|_| lacks(&doors, Service::Admin)) {
+        doors.extend(bind(&[addr.ip()], addr.port(), Service::Admin)?);
+    }
+    Ok(doors)
 }
 
 /// Gives up what is not needed any more once the listeners are there, and says how far that went.

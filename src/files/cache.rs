@@ -9,6 +9,7 @@
 use std::hash::Hash;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::Weighter;
 use quick_cache::sync;
@@ -33,6 +34,8 @@ const USUAL: u64 = 4096;
 pub struct Cache {
     kept: Option<sync::Cache<Box<[u8]>, Arc<Memory>, ByBytes>>,
     digests: Arc<Digests>,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 /// So many values, those that are used most, whatever their keys are.
@@ -52,7 +55,8 @@ impl Cache {
     /// Makes room for so many bytes; 0 keeps nothing.
     pub fn new(bytes: u64) -> Cache {
         let room = |bytes: u64| sync::Cache::with_weighter((bytes / USUAL) as usize, bytes, ByBytes);
-        Cache { kept: (bytes > 0).then(|| room(bytes)), digests: Arc::new(Digests::new()) }
+        let kept = (bytes > 0).then(|| room(bytes));
+        Cache { kept, digests: Arc::new(Digests::new()), hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
     /// Opens what the path leads to; a small file is in memory then.
@@ -60,6 +64,7 @@ impl Cache {
         if let Some(kept) = self.kept.as_ref().and_then(|kept| kept.get(path.as_bytes()))
             && root.stat(path) == Some(kept.meta)
         {
+            self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(Node::File(OpenFile::in_memory(kept)));
         }
         self.open_anew(root, path)
@@ -75,6 +80,7 @@ impl Cache {
     fn open_anew(&self, root: &Root, path: &RelPath) -> Result<Node, Denied> {
         let mut node = root.open(path)?;
         if let Node::File(file) = &mut node {
+            self.misses.fetch_add(1, Ordering::Relaxed);
             match (file.snapshot(SMALL)?, file.memory()) {
                 (Snapshot::AtRest, Some(memory)) => self.keep(path, memory),
                 (Snapshot::AtRest | Snapshot::Growing, _) => {}
@@ -82,6 +88,16 @@ impl Cache {
             }
         }
         Ok(node)
+    }
+
+    /// How many files were in memory.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    /// How many files were not, and had to be opened.
+    pub fn misses(&self) -> u64 {
+        self.misses.load(Ordering::Relaxed)
     }
 
     fn keep(&self, path: &RelPath, memory: &Arc<Memory>) {

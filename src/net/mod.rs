@@ -1,5 +1,6 @@
 //! Byte streams with limits of time. No HTTP here, and no log but for the listener's.
 
+pub mod inherited;
 pub mod limits;
 pub mod listener;
 pub mod scheduling;

@@ -83,6 +83,11 @@ impl AccessLog {
         }
     }
 
+    /// How many lines were dropped because the output did not take them.
+    pub fn lost(&self) -> u64 {
+        self.output.as_ref().map_or(0, |(_, lines)| lines.lost())
+    }
+
     /// Writes what waits, at the end of the program.
     pub fn finish(&self) {
         if let Some((_, lines)) = &self.output {

@@ -2,6 +2,8 @@
 //! it is told to those who are served.
 
 use super::Server;
+use super::closing::Phase;
+use super::metrics;
 use crate::proto::host;
 use crate::proto::request::Method;
 use crate::proto::status::Status;
@@ -14,6 +16,8 @@ use crate::site::{Request, Respond, Site};
 
 /// The methods that are served here (RFC 9110 §10.2.1).
 const ALLOW: &str = "GET, HEAD";
+
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Answers for the server itself.
 pub struct Admin<'s> {
@@ -32,6 +36,11 @@ impl Respond for Admin<'_> {
     fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
         self.site.refuse(reject, form)
     }
+
+    /// A balancer that asks each second would fill the log, and be most of what is counted.
+    fn is_recorded(&self) -> bool {
+        false
+    }
 }
 
 impl Admin<'_> {
@@ -49,21 +58,29 @@ impl Admin<'_> {
         let target = Target::parse(head.target)?;
         match target.path.as_bytes() {
             b"health" if !target.ends_in_slash => Ok(self.health()),
+            b"metrics" if !target.ends_in_slash => {
+                self.metrics().ok_or_else(|| Why::NotFound.because(head.target).into())
+            }
             _ => Err(Why::NotFound.because(head.target).into()),
         }
     }
 
     /// Whether a balancer should send requests here.
     fn health(&self) -> Response {
-        if self.server.seats.is_stopping() {
-            self.text(Status::ServiceUnavailable, "stopping\n")
-        } else {
-            self.text(Status::Ok, "ok\n")
-        }
+        let is_draining = self.server.seats.is_at(Phase::Draining);
+        let (status, text) =
+            if is_draining { (Status::ServiceUnavailable, "draining\n") } else { (Status::Ok, "ok\n") };
+        self.answer(status, TEXT, text.to_owned())
     }
 
-    fn text(&self, status: Status, text: &str) -> Response {
+    /// What has been counted.
+    fn metrics(&self) -> Option<Response> {
+        let text = self.server.metrics.as_ref()?.text(self.server).ok()?;
+        Some(self.answer(Status::Ok, metrics::MEDIA_TYPE, text))
+    }
+
+    fn answer(&self, status: Status, media_type: &str, text: String) -> Response {
         let head = self.server.site.policy.cached_head(status, Caching::Never);
-        Response::new(head.field("Content-Type", "text/plain; charset=utf-8"), Body::Bytes(text.into()))
+        Response::new(head.field("Content-Type", media_type), Body::Bytes(text.into_bytes()))
     }
 }

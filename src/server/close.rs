@@ -46,6 +46,23 @@ pub struct Refused {
 }
 
 impl Close {
+    /// The reason in a word, for whoever counts.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Close::ClientDone => "client_done",
+            Close::LastAnswer(_) => "last_answer",
+            Close::Expectation => "expectation",
+            Close::Stopping => "stopping",
+            Close::Refused(_) => "refused",
+            Close::Idle => "idle",
+            Close::SlowClient => "slow_client",
+            Close::FileChanged => "file_changed",
+            Close::Evicted => "evicted",
+            Close::File(_) => "file",
+            Close::Io(_) => "io",
+        }
+    }
+
     /// Refuses what came; `line` is its first line.
     pub fn refused(reject: Reject<'_>, line: &[u8]) -> Close {
         Close::Refused(Refused { why: reject.why, received: reject.received.to_vec(), line: line.to_vec() })

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::access_log::Record;
 use super::close::{Close, Refused};
+use super::closing::Phase;
 use super::desks::Desk;
 use super::inbox::Inbox;
 use super::seats::{Dismissal, Seat};
@@ -109,7 +110,7 @@ impl<'c> Connection<'c> {
             // The content that is still owed comes before any promise to send no more.
             _ if expects_continue => Err(Close::Expectation),
             _ if !persistence.persists() => Err(Close::LastAnswer(persistence)),
-            _ if self.server.seats.is_stopping() => Err(Close::Stopping),
+            _ if self.server.seats.is_at(Phase::Parting) => Err(Close::Stopping),
             _ if self.server.seats.is_sought() && !self.inbox.pending().is_empty() => Err(Close::Evicted),
             _ => self.seat.dismissal().map_or(Ok(()), |dismissal| Err(dismissal.into())),
         };
@@ -125,7 +126,7 @@ impl<'c> Connection<'c> {
         sent.outcome = sent.outcome.map_err(|close| self.reason(close));
         let (seat, stamp, line) = (self.seat, &self.desk.stamp, head.line);
         let answer = Record { seat, stamp, started, line, head: Some(&head), response: &response, sent: &sent };
-        record(self.server, &answer, &mut self.desk.log_line);
+        record((self.server, self.responder), &answer, &mut self.desk.log_line);
         sent.outcome?;
         keep.inspect(|()| trace::kept(self.seat, persistence))
     }
@@ -228,6 +229,9 @@ impl<'c> Connection<'c> {
     /// Ends the connection in the way that its reason asks for.
     #[cold]
     fn end(&mut self, close: &Close) {
+        if let Some(metrics) = self.server.metrics.as_ref().filter(|_| self.responder.is_recorded()) {
+            metrics.closed(close, self.seat.dismissal());
+        }
         match close {
             Close::Refused(refused) => self.explain(refused),
             Close::LastAnswer(persistence) if persistence.is_promised_last() => self.leave(),
@@ -293,7 +297,7 @@ impl<'c> Connection<'c> {
         let head = head.as_ref();
         let (seat, stamp) = (self.seat, &self.desk.stamp);
         let answer = Record { seat, stamp, started, line, head, response: &response, sent: &sent };
-        record(self.server, &answer, &mut self.desk.log_line);
+        record((self.server, self.responder), &answer, &mut self.desk.log_line);
         match sent.outcome {
             Ok(()) => self.say_goodbye(),
             Err(_) => self.transport.abort(),
@@ -301,12 +305,19 @@ impl<'c> Connection<'c> {
     }
 }
 
-/// Says in the logs what was answered; `line` is room for that.
-fn record(server: &Server, record: &Record<'_>, line: &mut Vec<u8>) {
+/// Says in the logs what was answered and counts it, if that is wanted; `line` is room for that.
+fn record((server, responder): (&Server, &dyn Respond), record: &Record<'_>, line: &mut Vec<u8>) {
+    if !responder.is_recorded() {
+        let status = record.response.head.status.code();
+        return log::debug!("#{} asked the server itself: {} {status}", record.seat.id, record.line.escape_ascii());
+    }
     if let Some(cause) = &record.response.cause {
         log_cause(cause, record);
     }
     trace::body(record.seat, record.sent.bytes);
+    if let Some(metrics) = &server.metrics {
+        metrics.answered(record);
+    }
     server.access_log.write(record, line);
 }
 

@@ -44,7 +44,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
+    /// How many lines were dropped, and how many of them nobody has been told of.
     lost: u64,
+    untold: u64,
     is_closing: bool,
     is_done: bool,
 }
@@ -79,6 +81,7 @@ impl Lines {
         let mut state = self.shared.lock();
         if state.waiting.len() + line.len() > WAITING_MAX {
             state.lost += 1;
+            state.untold += 1;
             return;
         }
         let before = state.waiting.len();
@@ -86,6 +89,11 @@ impl Lines {
         if before == 0 || (before < self.shared.enough && state.waiting.len() >= self.shared.enough) {
             self.shared.changed.notify_all();
         }
+    }
+
+    /// How many lines were dropped because the output did not take them.
+    pub fn lost(&self) -> u64 {
+        self.shared.lock().lost
     }
 
     /// Writes what waits, at the end of the program; an output that takes no more is not waited for for long.
@@ -122,7 +130,7 @@ impl Shared {
                 return;
             }
             mem::swap(&mut lines, &mut state.waiting);
-            let lost = mem::take(&mut state.lost);
+            let lost = mem::take(&mut state.untold);
             drop(state);
             if is_torn {
                 lines.insert(0, b'\n');

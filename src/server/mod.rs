@@ -7,11 +7,14 @@
 pub mod access_log;
 pub mod admin;
 pub mod close;
+pub mod closing;
 pub mod connection;
 pub mod desks;
 pub mod handoff;
 pub mod inbox;
 pub mod lines;
+pub mod manager;
+pub mod metrics;
 pub mod proxied;
 pub mod reception;
 pub mod redirect;
@@ -28,17 +31,19 @@ pub mod watch;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::net::listener::{self, Scheme};
 use crate::net::scheduling::prefer_throughput;
 use crate::net::tls::SORRY;
+use crate::net::trusted::Trusted;
 use crate::proto::why::Why;
 use crate::site;
 use access_log::AccessLog;
 use desks::Desks;
 use lines::Lines;
+use manager::Manager;
+use metrics::Metrics;
 use reception::{Door, Reception, Service, Wire};
 use seats::Seats;
 use secure::Secure;
@@ -55,7 +60,9 @@ pub struct Options {
     pub proxy_protocol: bool,
     /// How long the phases of a connection may take.
     pub times: Times,
-    /// How long answers in progress may take to end once the server is asked to stop.
+    /// How long balancers are told that the server will stop before it does.
+    pub drain_delay: Duration,
+    /// How long answers in progress may take to end once the server stops.
     pub grace: Duration,
     /// Whether nothing is told when the server is ready but its addresses.
     pub is_quiet: bool,
@@ -85,24 +92,31 @@ pub struct Server {
     pub desks: Desks,
     /// The connections there are.
     pub seats: Arc<Seats>,
+    /// The connections of those who look after the server, who come in however full the house is.
+    pub admin_seats: Arc<Seats>,
     /// The connections that were told that there is no room.
     pub turned_away: TurnedAway,
     /// Where requests are logged.
     pub access_log: AccessLog,
     /// Where diagnostics go.
     pub diagnostics: Lines,
+    /// What is counted, where somebody can ask for it.
+    pub metrics: Option<Metrics>,
+    /// Who manages the process.
+    pub manager: Manager,
 }
 
-/// How long connections that were ended by force may take to write their last line to the access log.
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// How many connections those have who look after the server: some balancers and what collects the metrics.
+const ADMIN_SEATS: usize = 8;
 
 /// Serves behind these doors until a signal says to stop, and returns when the last answer is sent or the grace is
 /// over. What is noted here is said where it says that it is ready.
-pub fn run(server: Server, doors: Vec<Door>, notes: &[String]) {
+pub fn run(mut server: Server, doors: Vec<Door>, notes: &[String]) {
+    server.metrics = doors.iter().any(|door| door.service == Service::Admin).then(Metrics::new);
     let server = Arc::new(server);
     let doors = Arc::new(doors);
     let reception = Arc::new(Reception::new(&server));
-    let stopped = signals::watch(Arc::clone(&reception), Arc::clone(&doors));
+    let stop = signals::watch(&server);
     announce(&doors, (!server.options.is_quiet).then_some(notes));
     let (asked, max) = (server.options.max_connections, server.seats.max());
     if max < asked {
@@ -114,25 +128,11 @@ pub fn run(server: Server, doors: Vec<Door>, notes: &[String]) {
         log::error!("connections may wait for ever, because no thread can be started: {error}");
     }
     prefer_throughput();
-    let (first, others) = doors.split_first().expect("there is an address to listen on");
-    thread::scope(|scope| {
-        for other in others {
-            let thread = thread::Builder::new().name("accept".to_owned());
-            if let Err(error) = thread.spawn_scoped(scope, || reception.accept_all(other)) {
-                log::error!(
-                    "connections to {} are not accepted, because no thread can be started: {error}",
-                    other.listener.addr
-                );
-            }
-        }
-        reception.accept_all(first);
-    });
-    let _ = stopped.recv();
-    if !server.seats.wait_until_empty(server.seats.stopped_at() + server.options.grace) {
-        log::warn!("{} connections did not end within the grace", server.seats.count());
-        server.seats.end_all();
-        server.seats.wait_until_empty(Instant::now() + LAST_LINES);
-    }
+    let accepting = closing::open(&reception, &doors);
+    server.manager.ready();
+    stop.wait();
+    server.manager.stopping(server.options.drain_delay + server.options.grace);
+    closing::close(&reception, &doors, accepting);
     server.finish();
 }
 
@@ -146,12 +146,36 @@ impl Server {
         diagnostics: Lines,
     ) -> Server {
         let (desks, turned_away) = (Desks::default(), TurnedAway::default());
-        Server { options, site, secure: None, desks, seats, turned_away, access_log, diagnostics }
+        let admin_seats = Seats::new(ADMIN_SEATS, None, Trusted::default());
+        Server {
+            options,
+            site,
+            secure: None,
+            desks,
+            seats,
+            admin_seats,
+            turned_away,
+            access_log,
+            diagnostics,
+            metrics: None,
+            manager: Manager::default(),
+        }
+    }
+
+    /// The connections to a service.
+    pub fn seats_of(&self, service: Service) -> &Arc<Seats> {
+        match service {
+            Service::Site | Service::Redirect => &self.seats,
+            Service::Admin => &self.admin_seats,
+        }
     }
 
     /// Answers a connection that there is no room for it.
     pub fn turn_away(&self, stream: TcpStream, client: SocketAddr, wire: Wire, why: Why) {
         log::debug!("connection from {client} turned away: {}", why.explanation().what);
+        if let Some(metrics) = &self.metrics {
+            metrics.turned_away(why);
+        }
         match wire {
             Wire::Plain => self.turned_away.answer(stream, why, &self.site),
             Wire::Tls => self.turned_away.say(stream, &SORRY),

@@ -76,6 +76,9 @@ fn end(server: &Server, seat: &Seat, close: Close) {
         _ => {
             trace::accepted(seat);
             trace::closed(seat, &close);
+            if let Some(metrics) = &server.metrics {
+                metrics.closed(&close, seat.dismissal());
+            }
         }
     }
 }

@@ -10,9 +10,10 @@ use super::Server;
 use super::admin::Admin;
 use super::connection::Connection;
 use super::handoff::{Handoff, NoThread};
+use super::metrics::Metrics;
 use super::proxied;
 use super::redirect::Redirect;
-use super::seats::{LOOK_AGAIN, NoSeat, Seat};
+use super::seats::{LOOK_AGAIN, NoSeat, Seat, Seats};
 use super::secure;
 use crate::net::Transport;
 use crate::net::listener::{House, Listener};
@@ -141,7 +142,7 @@ impl Reception {
 impl House for Entrance<'_> {
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let Entrance { reception, door: &Door { service, wire, .. } } = *self;
-        match reception.server.seats.take(stream, peer) {
+        match self.seats().take(stream, peer) {
             Ok(seat) => reception.give_thread(Visit { seat, service, wire }),
             Err(NoSeat::Closing) => {}
             Err(NoSeat::TooManyFromAddress(stream)) => {
@@ -155,12 +156,20 @@ impl House for Entrance<'_> {
     }
 
     fn is_stopping(&self) -> bool {
-        self.reception.is_stopping()
+        self.seats().is_stopping()
+    }
+}
+
+impl Entrance<'_> {
+    fn seats(&self) -> &Arc<Seats> {
+        self.reception.server.seats_of(self.door.service)
     }
 }
 
 /// Serves one connection from its first byte to its end.
 fn talk(server: &Server, Visit { seat, service, wire }: Visit) {
+    let metrics = server.metrics.as_ref().filter(|_| service != Service::Admin);
+    let _visitor = metrics.map(Metrics::enter);
     // Who looks after the server does not come through a proxy.
     let seat = if service == Service::Admin { Some(seat) } else { proxied::introduce(server, seat, wire) };
     let Some(seat) = seat else { return };

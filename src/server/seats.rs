@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::closing::{Current, MOMENT, Phase};
 use crate::net::Onlooker;
 use crate::net::trusted::Trusted;
 use crate::proto::forwarded;
@@ -22,6 +23,8 @@ use crate::proto::request::Head;
 
 /// How long a full house waits until it looks again for a connection that can make room.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+static LAST_ID: AtomicU64 = AtomicU64::new(0);
 
 /// All connections.
 #[derive(Debug)]
@@ -37,14 +40,14 @@ pub struct Seats {
     is_sought: AtomicBool,
     /// The number of connections, for those who need not know it exactly.
     count: AtomicUsize,
-    stopped_at: OnceLock<Instant>,
+    phase: Current,
     epoch: Instant,
 }
 
 /// A connection's place among the others; dropping it gives the place up.
 #[derive(Debug)]
 pub struct Seat {
-    /// The number of the connection, counted from 1.
+    /// The number of the connection, counted from 1 for all houses of the process.
     pub id: u64,
     /// Who is at the other end.
     pub peer: SocketAddr,
@@ -67,7 +70,6 @@ pub enum NoSeat {
 
 #[derive(Debug, Default)]
 struct Taken {
-    last_id: u64,
     by_id: HashMap<u64, Arc<Chair>>,
     /// Who was told last to make room, and when.
     leaving: Option<(u64, Instant)>,
@@ -150,7 +152,7 @@ impl Seats {
             left: Condvar::new(),
             is_sought: AtomicBool::new(false),
             count: AtomicUsize::new(0),
-            stopped_at: OnceLock::new(),
+            phase: Current::open(),
             epoch: Instant::now(),
         })
     }
@@ -189,8 +191,7 @@ impl Seats {
             until: AtomicU64::new(NEVER),
             dismissal: AtomicU8::new(0),
         });
-        taken.last_id += 1;
-        let id = taken.last_id;
+        let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
         taken.by_id.insert(id, Arc::clone(&chair));
         self.count.store(taken.by_id.len(), Ordering::Relaxed);
         drop(taken);
@@ -217,25 +218,42 @@ impl Seats {
         next.map(|next| Duration::from_micros(next - now))
     }
 
-    /// Lets no connection wait for a further request from now on.
+    /// Goes on to this phase of closing.
+    pub fn advance(&self, to: Phase) {
+        self.phase.advance(to);
+    }
+
+    /// Lets nobody in from now on, and lets nobody wait for a request who has done so for a moment.
     pub fn stop(&self) {
-        self.stopped_at.get_or_init(Instant::now);
+        self.advance(Phase::Closing);
+        self.end_waiting(Instant::now().checked_sub(MOMENT));
+    }
+
+    /// Lets no connection wait for a further request from now on.
+    pub fn close(&self) {
+        self.advance(Phase::Closed);
+        self.end_waiting(Some(Instant::now()));
+    }
+
+    /// Wakes those that have waited for a request since this moment at least.
+    fn end_waiting(&self, since: Option<Instant>) {
+        let since = since.map_or(0, |since| self.micros(since));
         fence(Ordering::SeqCst);
         for chair in self.lock().by_id.values() {
-            if chair.waiting().is_some_and(|waiting| waiting.what == For::Request) {
+            if chair.waiting().is_some_and(|waiting| waiting.what == For::Request && waiting.since <= since) {
                 let _ = chair.stream.shutdown(Shutdown::Read);
             }
         }
     }
 
-    /// Reports whether the house is closing.
-    pub fn is_stopping(&self) -> bool {
-        self.stopped_at.get().is_some()
+    /// Reports whether this phase of closing has come.
+    pub fn is_at(&self, phase: Phase) -> bool {
+        self.phase.is_at(phase)
     }
 
-    /// When the house began to close; now, where it has not.
-    pub fn stopped_at(&self) -> Instant {
-        self.stopped_at.get().copied().unwrap_or_else(Instant::now)
+    /// Reports whether the house is closing.
+    pub fn is_stopping(&self) -> bool {
+        self.is_at(Phase::Closing)
     }
 
     /// Waits until every connection has ended, but not longer than until `end`; reports whether they have.
@@ -441,9 +459,9 @@ impl Seat {
     /// Says that the connection waits for a request from now on, and for how long at most.
     pub fn wait(&self, patience: Duration) {
         self.begin(patience, For::Request);
-        // Either this is seen by whoever stops the house, or that is seen here.
+        // Either this is seen by whoever closes the house, or that is seen here.
         fence(Ordering::SeqCst);
-        if self.seats.is_stopping() {
+        if self.seats.is_at(Phase::Closed) {
             let _ = self.chair.stream.shutdown(Shutdown::Read);
         }
     }
@@ -743,6 +761,7 @@ mod tests {
         busy.answer();
         lingering.linger(LONG);
         seats.stop();
+        seats.close();
         assert!(read_ended(&idle) && !read_ended(&in_head) && !read_ended(&busy) && !read_ended(&lingering));
         lingering.linger(LONG);
         assert!(!read_ended(&lingering));
@@ -751,5 +770,22 @@ mod tests {
         assert!(!seats.wait_until_empty(Instant::now()));
         drop((idle, in_head, busy, lingering));
         assert!(seats.wait_until_empty(Instant::now()));
+    }
+
+    #[test]
+    fn who_has_come_or_was_answered_a_moment_ago_may_still_ask_when_the_house_closes() {
+        let seats = Seats::new(5, None, Trusted::default());
+        let (_a, old) = take(&seats);
+        let (_b, young) = take(&seats);
+        let (_c, fresh) = take(&seats);
+        old.wait(LONG);
+        thread::sleep(MOMENT);
+        young.wait(LONG);
+        seats.stop();
+        assert!(read_ended(&old) && !read_ended(&young));
+        fresh.wait(LONG);
+        assert!(!read_ended(&fresh), "it was let in before");
+        seats.close();
+        assert!(read_ended(&young) && read_ended(&fresh));
     }
 }

@@ -62,7 +62,14 @@ enum Greeting<'s> {
 
 /// Serves one connection from its handshake to its end.
 pub fn talk(server: &Server, secure: &Secure, tcp: Tcp<'_>, responder: &dyn Respond, seat: &Seat) {
-    match greet(server, secure, tcp, seat) {
+    let greeting = greet(server, secure, tcp, seat);
+    if let Some(metrics) = &server.metrics {
+        metrics.shook_hands(match &greeting {
+            Greeting::Tls(_, handshake) => Some(*handshake),
+            Greeting::Plain(_) | Greeting::Failed => None,
+        });
+    }
+    match greeting {
         Greeting::Tls(mut tls, handshake) => {
             log::debug!("#{} TLS handshake, {handshake:?}: {}", seat.id, tls.agreed());
             let responder = OverTls { responder, hsts_secs: secure.hsts_secs };
@@ -125,6 +132,10 @@ impl Respond for OverTls<'_> {
 
     fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
         self.mark(self.responder.refuse(reject, form))
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.responder.is_recorded()
     }
 }
 

@@ -8,39 +8,54 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::reception::{Door, Reception};
+use super::Server;
 
-/// Watches for SIGTERM and SIGINT. The first ends the listening and lets what is being answered end; then something is
-/// received here. The second ends the process. SIGHUP, where there are keys, has them read again.
-pub fn watch(reception: Arc<Reception>, doors: Arc<Vec<Door>>) -> Receiver<()> {
-    let (told, stopped) = channel();
-    let hangup = reception.server.secure.as_ref().filter(|secure| secure.keys.have_files()).map(|_| SIGHUP);
+/// The signals, as whoever waits for them sees them.
+pub struct Stop {
+    told: Receiver<()>,
+}
+
+/// Watches for SIGTERM and SIGINT. The first ends [`Stop::wait`], the second ends the process. SIGHUP, where there are keys,
+/// has them read again.
+pub fn watch(server: &Arc<Server>) -> Stop {
+    let (tell, told) = channel();
+    let stop = Stop { told };
+    let hangup = server.secure.as_ref().filter(|secure| secure.keys.have_files()).map(|_| SIGHUP);
     let mut signals = match Signals::new([SIGTERM, SIGINT].into_iter().chain(hangup)) {
         Ok(signals) => signals,
         Err(error) => {
             log::warn!("signals end the server at once, because they cannot be watched: {error}");
-            return stopped;
+            return stop;
         }
     };
-    let stop = move || {
-        let server = &reception.server;
+    let server = Arc::clone(server);
+    let listen = move || {
+        let mut is_told = false;
         for signal in signals.forever() {
-            if let (SIGHUP, Some(secure)) = (signal, &server.secure) {
-                secure.reread();
-                continue;
+            match (signal, &server.secure) {
+                (SIGHUP, Some(secure)) => secure.reread(),
+                _ if !is_told => {
+                    is_told = true;
+                    let _ = tell.send(());
+                }
+                _ => {
+                    server.finish();
+                    process::exit(128 + signal);
+                }
             }
-            if server.seats.is_stopping() {
-                server.finish();
-                process::exit(128 + signal);
-            }
-            log::info!("stopping; a second signal stops at once");
-            server.seats.stop();
-            doors.iter().for_each(|door| reception.close(door));
-            let _ = told.send(());
         }
     };
-    if let Err(error) = thread::Builder::new().name("signals".to_owned()).spawn(stop) {
+    if let Err(error) = thread::Builder::new().name("signals".to_owned()).spawn(listen) {
         log::warn!("the server can only be ended by force, because no thread can be started: {error}");
     }
-    stopped
+    stop
+}
+
+impl Stop {
+    /// Waits for the first signal. Where none can be watched for, that takes for ever.
+    pub fn wait(&self) {
+        while self.told.recv().is_err() {
+            thread::park();
+        }
+    }
 }

@@ -14,6 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use super::connection::Connection;
 use super::redirect::Redirect;
@@ -151,8 +152,15 @@ impl House {
         let long = Duration::from_secs(60);
         let times = Times { header: long, idle: long, write: long };
         let trusted = Trusted::parse(&["127.0.0.1".to_owned()]).expect("an address");
-        let options =
-            Options { max_connections, max_per_ip: None, proxy_protocol: true, times, grace: long, is_quiet: true };
+        let options = Options {
+            max_connections,
+            max_per_ip: None,
+            proxy_protocol: true,
+            times,
+            drain_delay: Duration::ZERO,
+            grace: long,
+            is_quiet: true,
+        };
         let access_log = AccessLog::open(None).expect("there is none");
         let diagnostics = Lines::to_stderr().expect("a thread can be started");
         House {

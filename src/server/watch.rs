@@ -22,20 +22,25 @@ pub fn start(server: &Arc<Server>) -> io::Result<()> {
 }
 
 /// No connection may wait shorter than for `shortest`, so nothing that begins while this sleeps is due before it wakes.
+///
+/// To look takes the locks without which nobody is served. So whoever manages the process is told that it is alive here.
 fn watch(server: &Server) -> ! {
     let times = &server.options.times;
     let shortest = times.header.min(times.idle).min(LINGER).min(MOMENT).max(PAUSE_MIN);
+    let shortest = server.manager.beat.map_or(shortest, |beat| beat.min(shortest));
     let mut look_at = Instant::now() + KEYS_PAUSE;
     loop {
         let now = Instant::now();
-        let next = server.seats.dismiss_overdue(now);
+        let next =
+            [&server.seats, &server.admin_seats].into_iter().filter_map(|seats| seats.dismiss_overdue(now)).min();
         server.turned_away.end(now);
+        server.manager.alive();
         if let Some(secure) = &server.secure
             && now >= look_at
         {
             look_at = now + KEYS_PAUSE;
             secure.look();
         }
-        thread::sleep(next.unwrap_or(shortest).clamp(PAUSE_MIN, shortest));
+        thread::sleep(next.unwrap_or(shortest).clamp(PAUSE_MIN.min(shortest), shortest));
     }
 }

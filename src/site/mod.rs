@@ -60,6 +60,11 @@ pub trait Respond {
 
     /// Answers what is no request, or none whose end can be found.
     fn refuse(&self, reject: Reject<'_>, form: Form) -> Response;
+
+    /// Reports whether what is answered is to be counted, and written to the access log.
+    fn is_recorded(&self) -> bool {
+        true
+    }
 }
 
 /// A request to be answered.

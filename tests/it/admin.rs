@@ -2,10 +2,17 @@
 
 use std::net::SocketAddr;
 
+use std::time::{Duration, Instant};
+
 use crate::support::{Client, Folder, Server, run, serve};
 
+const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// More than the buffers of a connection on loopback take.
+const LARGE: usize = 64 << 20;
+
 /// Where this server answers for itself.
-fn admin_of(server: &Server) -> SocketAddr {
+pub fn admin_of(server: &Server) -> SocketAddr {
     let line = server.said(|line| line.starts_with("admin on http://"));
     line["admin on http://".len()..].parse().unwrap_or_else(|_| panic!("no address: {line}"))
 }
@@ -65,4 +72,85 @@ fn no_proxy_header_is_asked_for_there() {
     let mut client = Client::connect(admin_of(&server));
     client.send([header, health].concat()).answer().status(400).says("A PROXY header is not taken here.");
     server.ask(health).status(400).says("There is no PROXY header");
+}
+
+#[test]
+fn while_it_drains_health_says_so_and_everybody_is_served() {
+    let folder = Folder::new().file("a.txt", "a");
+    let start = Instant::now();
+    let mut server = serve(&folder).args(&["--admin", "127.0.0.1:0", "--drain-delay", "2"]).start();
+    let (admin, get) = (admin_of(&server), "GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut kept = server.connect();
+    kept.send(get).answer().status(200);
+    server.signal("TERM");
+    while Client::connect(admin).send(HEALTH).answer().status == 200 {}
+    Client::connect(admin).send(HEALTH).answer().status(503).body("draining\n").has("Cache-Control", "no-store");
+    // At first nobody is sent away, so that balancers can notice; then everybody is, with an answer.
+    let told = Instant::now();
+    let answer = kept.send(get).answer().status(200).body("a");
+    assert!(answer.all("Connection").is_empty() || start.elapsed() >= Duration::from_secs(1), "{}", answer.exchange);
+    while kept.send(get).answer().status(200).body("a").all("Connection") != ["close"] {}
+    kept.closed();
+    server.get("/a.txt").status(200).body("a");
+    assert!(told.elapsed() < Duration::from_secs(20), "it should have stopped");
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn health_is_told_until_the_end_while_an_answer_is_finished() {
+    let folder = Folder::new().file("large.bin", vec![b'x'; LARGE]);
+    let mut server = serve(&folder).args(&["--admin", "127.0.0.1:0", "--grace", "25"]).start();
+    let (admin, mut busy) = (admin_of(&server), server.connect());
+    busy.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    busy.stream().peek(&mut [0]).expect("the answer begins");
+    server.signal("TERM");
+    while std::net::TcpStream::connect(server.addr).is_ok() {}
+    for _ in 0..3 {
+        Client::connect(admin).send(HEALTH).answer().status(503).body("draining\n");
+    }
+    assert_eq!(busy.answer().status(200).body.len(), LARGE);
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_draining_at_once() {
+    let folder = Folder::new();
+    let mut server = serve(&folder).args(&["--admin", "127.0.0.1:0", "--drain-delay", "3600"]).start();
+    server.signal("TERM");
+    while Client::connect(admin_of(&server)).send(HEALTH).answer().status == 200 {}
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(128 + 15));
+}
+
+#[test]
+fn health_is_told_however_full_the_house_is_and_however_few_may_come_from_an_address() {
+    let folder = Folder::new().file("large.bin", vec![b'x'; LARGE]);
+    let args = ["--admin", "127.0.0.1:0", "--max-connections", "2", "--max-per-ip", "2", "--write-timeout", "600"];
+    let server = serve(&folder).args(&args).start();
+    let mut busy: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    for client in &mut busy {
+        client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.stream().peek(&mut [0]).expect("the answer begins");
+    }
+    // More than there is room for at once, each of whom idles afterwards.
+    let mut checks: Vec<Client> = Vec::new();
+    for _ in 0..40 {
+        let mut check = Client::connect(admin_of(&server));
+        check.send(HEALTH).answer().status(200);
+        checks.push(check);
+    }
+    for client in &mut busy {
+        assert_eq!(client.answer().status(200).body.len(), LARGE, "nobody makes room for those checks");
+    }
+}
+
+#[test]
+fn a_drain_delay_that_is_no_time_is_refused() {
+    for bad in ["-1", "1.5", "soon", "86401"] {
+        let output = run(&["--port", "0", "--drain-delay", bad], &[]);
+        assert_eq!(output.status.code(), Some(2), "{bad:?}");
+        let wanted = format!("serve: --drain-delay: seconds are a number from 0 to 86400, not {bad:?}\n");
+        assert_eq!(output.stderr, wanted);
+    }
+    assert_eq!(run(&["--port", "0"], &[("SERVE_DRAIN_DELAY", "x")]).status.code(), Some(2));
 }

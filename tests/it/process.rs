@@ -55,7 +55,12 @@ pub struct Process {
 impl Process {
     /// Starts the command with its standard output going to `stdout`.
     pub fn start(command: &mut Command, stdout: impl Into<Stdio>) -> Process {
-        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        Process::start_on(command.stdin(Stdio::null()).stdout(stdout))
+    }
+
+    /// Starts the command with its standard input and output as they are set.
+    pub fn start_on(command: &mut Command) -> Process {
+        command.stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let stderr = BufReader::new(child.stderr.take().expect("the output is a pipe"));
         let (sender, lines) = mpsc::channel();

@@ -152,8 +152,15 @@ impl House {
 fn server(root: &Path, diagnostics: Lines) -> Server {
     let long = Duration::from_secs(60);
     let times = Times { header: long, idle: long, write: long };
-    let options =
-        Options { max_connections: 1000, times, max_per_ip: None, proxy_protocol: false, grace: long, is_quiet: true };
+    let options = Options {
+        max_connections: 1000,
+        times,
+        max_per_ip: None,
+        proxy_protocol: false,
+        drain_delay: Duration::ZERO,
+        grace: long,
+        is_quiet: true,
+    };
     let access_log = AccessLog::open(None).expect("there is none");
     let site = site_options(root, false, false);
     Server::new(options, site, Seats::new(1000, None, Trusted::default()), access_log, diagnostics)

@@ -1,0 +1,104 @@
+//! How the server closes: step by step, so that whoever can still be served is, here or by somebody else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::reception::{Door, Reception, Service};
+
+/// How far a house is on its way to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// It is open.
+    Open,
+    /// Balancers are told to send nobody any more; whoever comes is served as before.
+    Draining,
+    /// The same, and each answer is the last one of its connection.
+    Parting,
+    /// Nobody is let in any more. Who has come a moment ago, or was answered then, may still ask.
+    Closing,
+    /// Nobody is waited for any more; what is being answered goes on.
+    Closed,
+}
+
+/// The phase in which a house is.
+#[derive(Debug)]
+pub struct Current(AtomicU8);
+
+/// How long somebody may have waited to ask, and is still given the rest of it when the house closes: a client that has
+/// just connected, or has just got an answer, and cannot know that it should not ask here.
+pub const MOMENT: Duration = Duration::from_millis(500);
+
+/// How long connections that were ended by force may take to write their last line to the access log.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+impl Current {
+    /// A house that is open.
+    pub fn open() -> Current {
+        Current(AtomicU8::new(Phase::Open as u8))
+    }
+
+    /// Goes on to this phase.
+    pub fn advance(&self, to: Phase) {
+        self.0.store(to as u8, Ordering::SeqCst);
+    }
+
+    /// Reports whether this phase has come.
+    pub fn is_at(&self, phase: Phase) -> bool {
+        self.0.load(Ordering::Acquire) >= phase as u8
+    }
+}
+
+/// Closes the house, and returns when the last answer is sent or the grace is over. These threads let people in.
+///
+/// Balancers get the first half of the delay to notice; in the second half clients that keep their connections are sent
+/// away with their answers, so that hardly any is left whose next request could meet the end.
+pub fn close(reception: &Reception, doors: &[Door], accepting: Vec<JoinHandle<()>>) {
+    let server = &reception.server;
+    let (seats, delay) = (&server.seats, server.options.drain_delay);
+    log::info!("stopping, after {delay:?} in which /health says so; a second signal stops at once");
+    seats.advance(Phase::Draining);
+    thread::sleep(delay / 2);
+    seats.advance(Phase::Parting);
+    thread::sleep(delay - delay / 2);
+
+    let stopped = Instant::now();
+    seats.stop();
+    // Where another process may answer for itself now, this one does not any more.
+    let is_succeeded = |door: &&Door| door.service == Service::Site || door.listener.is_shared();
+    let ending: Vec<&Door> = doors.iter().filter(is_succeeded).collect();
+    if ending.iter().any(|door| door.service == Service::Admin) {
+        server.admin_seats.stop();
+    }
+    ending.into_iter().for_each(|door| reception.close(door));
+    for thread in accepting {
+        let _ = thread.join();
+    }
+    seats.wait_until_empty(stopped + MOMENT);
+    seats.close();
+    if !seats.wait_until_empty(stopped + server.options.grace) {
+        log::warn!("{} connections did not end within the grace", seats.count());
+        seats.end_all();
+        seats.wait_until_empty(Instant::now() + LAST_LINES);
+    }
+}
+
+/// Starts a thread for each door that lets people in, and returns those that end when the site is closed.
+pub fn open(reception: &Arc<Reception>, doors: &Arc<Vec<Door>>) -> Vec<JoinHandle<()>> {
+    let mut accepting = Vec::new();
+    for (at, door) in doors.iter().enumerate() {
+        let (reception, doors) = (Arc::clone(reception), Arc::clone(doors));
+        let accept = move || reception.accept_all(&doors[at]);
+        match thread::Builder::new().name("accept".to_owned()).spawn(accept) {
+            Ok(thread) if door.service == Service::Site => accepting.push(thread),
+            Ok(_) => {}
+            Err(error) => log::error!(
+                "connections to {} are not accepted, because no thread can be started: {error}",
+                door.listener.addr
+            ),
+        }
+    }
+    accepting
+}

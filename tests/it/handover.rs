@@ -1,0 +1,289 @@
+//! One server takes the place of another, and no client notices: each on a socket of its own at the same address, or one
+//! after the other on a socket that outlives them.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::process::{BINARY, Process, binary, without_settings};
+use crate::support::{Client, Folder, serve};
+
+const GET: &str = "GET /a.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// No client waits longer than this.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// How many clients ask at the same time, each on a new connection for each request.
+const CLIENTS: usize = 4;
+
+/// Clients that ask all the time.
+struct Load<'l> {
+    addr: SocketAddr,
+    answered: &'l AtomicUsize,
+    is_over: &'l AtomicBool,
+}
+
+impl Load<'_> {
+    /// Asks until it is over; the error is the first request that failed.
+    fn ask(&self) -> Result<(), String> {
+        while !self.is_over.load(Ordering::Relaxed) {
+            exchange(self.addr)
+                .map_err(|error| format!("after {} answers: {error}", self.answered.load(Ordering::Relaxed)))?;
+            self.answered.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Waits until so many more requests are answered, or one has failed.
+    fn goes_on(&self, more: usize) {
+        let (since, wanted) = (Instant::now(), self.answered.load(Ordering::Relaxed) + more);
+        while self.answered.load(Ordering::Relaxed) < wanted && since.elapsed() < LIMIT {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn exchange(addr: SocketAddr) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&addr, LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(GET.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let is_whole = answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"\r\n\r\na");
+    if is_whole { Ok(()) } else { Err(std::io::Error::other(String::from_utf8_lossy(&answer).into_owned())) }
+}
+
+/// Ends the load.
+struct Over<'l>(&'l AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A server that lets others listen where it does.
+fn reusing(folder: &Folder, port: u16, args: &[&str]) -> Process {
+    let mut command = binary();
+    command.args(["--reuse-port", "--bind", "127.0.0.1", "--port", &port.to_string(), "--root"]).arg(folder.path());
+    Process::start(command.args(args), Stdio::null())
+}
+
+/// Does this while clients ask; none of them may fail. Returns how many requests were answered.
+fn under_load(addr: SocketAddr, replace: impl FnOnce(&Load<'_>)) -> usize {
+    let (answered, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let load = Load { addr, answered: &answered, is_over: &is_over };
+    thread::scope(|scope| {
+        // They end too where the rest fails.
+        let _over = Over(&is_over);
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| load.ask())).collect();
+        load.goes_on(100);
+        replace(&load);
+        load.goes_on(100);
+        is_over.store(true, Ordering::Relaxed);
+        let failed: Vec<_> = clients.into_iter().filter_map(|client| client.join().expect("no panic").err()).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+    });
+    answered.into_inner()
+}
+
+/// How often a server is replaced.
+fn rounds() -> usize {
+    std::env::var("SERVE_HANDOVERS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
+}
+
+#[test]
+fn with_reuse_port_a_new_server_takes_over_before_the_old_one_ends_and_nobody_fails() {
+    let folder = Folder::new().file("a.txt", "a");
+    let mut old = reusing(&folder, 0, &[]);
+    let addr = old.listening();
+    let answered = under_load(addr, |load| {
+        for _ in 0..rounds() {
+            let mut new = reusing(&folder, addr.port(), &[]);
+            assert_eq!(new.listening(), addr);
+            old.signal("TERM");
+            let (status, said) = old.ended();
+            assert_eq!(status.code(), Some(0), "{said:?}");
+            old = new;
+            load.goes_on(100);
+        }
+    });
+    eprintln!("{answered} requests were answered");
+}
+
+#[test]
+fn who_has_connected_just_before_a_server_stops_is_answered() {
+    let folder = Folder::new().file("a.txt", "a");
+    for _ in 0..20 {
+        let mut server = serve(&folder).start();
+        let since = Instant::now();
+        let (mut fresh, mut kept) = (server.connect(), server.connect());
+        kept.still_open();
+        server.signal("TERM");
+        while TcpStream::connect(server.addr).is_ok() {}
+        for client in [&mut fresh, &mut kept] {
+            client.send(GET);
+        }
+        // They have half a second, which on a machine that does much else is over soon.
+        if since.elapsed() < Duration::from_millis(400) {
+            for client in [&mut fresh, &mut kept] {
+                client.answer().status(200).body("a").has("Connection", "close");
+            }
+            assert_eq!(server.ended().code(), Some(0));
+            return;
+        }
+    }
+    panic!("this machine is too slow to tell");
+}
+
+#[test]
+fn without_reuse_port_nobody_else_may_listen_at_the_address() {
+    let folder = Folder::new();
+    let first = serve(&folder).start();
+    let (status, said) = reusing(&folder, first.addr.port(), &[]).ended();
+    assert_eq!(status.code(), Some(1), "{said:?}");
+    assert!(said[0].contains("is in use"), "{said:?}");
+    let second = serve(&folder).env("SERVE_REUSE_PORT", "1").start();
+    assert_eq!(reusing(&folder, second.addr.port(), &[]).listening(), second.addr);
+}
+
+#[test]
+fn with_reuse_port_health_is_told_by_who_takes_over() {
+    let folder = Folder::new().file("large.bin", vec![b'x'; 64 << 20]);
+    let mut old = reusing(&folder, 0, &["--admin", "127.0.0.1:0", "--grace", "600"]);
+    let (addr, admin) = (old.listening(), admin_of(&mut old));
+    let mut busy = Client::connect(addr);
+    busy.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    busy.stream().peek(&mut [0]).expect("the answer begins");
+    let mut new = reusing(&folder, addr.port(), &["--admin", &admin.to_string()]);
+    assert_eq!((new.listening(), admin_of(&mut new)), (addr, admin));
+    old.signal("TERM");
+    while listens(&old) {
+        thread::sleep(Duration::from_millis(5));
+    }
+    for _ in 0..20 {
+        let health = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        Client::connect(admin).send(health).answer().status(200);
+    }
+    busy.answer().status(200);
+}
+
+fn admin_of(server: &mut Process) -> SocketAddr {
+    let line = server.next_line();
+    line["admin on http://".len()..].parse().unwrap_or_else(|_| panic!("no address: {line}"))
+}
+
+/// Reports whether a server has a socket that listens.
+fn listens(server: &Process) -> bool {
+    let of_process = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs");
+    let sockets: Vec<_> = of_process.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect();
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("there is one");
+    let listening = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut inodes =
+        listening.filter(|line| line.get(3) == Some(&"0A")).filter_map(|line| Some(line.get(9)?.to_string()));
+    inodes.any(|inode| sockets.iter().any(|link| link.as_os_str() == format!("socket:[{inode}]").as_str()))
+}
+
+/// A server that is given one or two sockets with these names, as by systemd, and these arguments.
+///
+/// The shell knows the number of the process that it becomes. The sockets come to it as its standard streams, because any
+/// other descriptor would come to the servers of other tests too.
+fn activated(folder: &Folder, sockets: &[&dyn AsFd], names: &str, args: &[&str]) -> Command {
+    let copy = |at: usize| sockets.get(at).map(|socket| socket.as_fd().try_clone_to_owned().expect("a descriptor"));
+    let to_stdio = |copy: Option<OwnedFd>| copy.map_or_else(Stdio::null, Stdio::from);
+    let second = if sockets.len() > 1 { "4<&1" } else { "" };
+    let script = format!("exec 3<&0 {second} </dev/null >/dev/null; LISTEN_PID=$$ exec \"$0\" \"$@\"");
+    let mut command = without_settings(Command::new("sh"));
+    command.args(["-c", &script, BINARY, "--root"]).arg(folder.path()).args(args);
+    command.env("LISTEN_FDS", sockets.len().to_string()).env("LISTEN_FDNAMES", names);
+    command.stdin(to_stdio(copy(0))).stdout(to_stdio(copy(1)));
+    command
+}
+
+#[test]
+fn on_a_socket_that_was_passed_one_server_follows_another_and_nobody_fails() {
+    let folder = Folder::new().file("a.txt", "a");
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = socket.local_addr().expect("bound");
+    let start = || {
+        let mut server = Process::start_on(&mut activated(&folder, &[&socket], "http", &[]));
+        assert_eq!(server.listening(), addr);
+        server
+    };
+    let mut server = start();
+    let answered = under_load(addr, |load| {
+        for at in 0..rounds() {
+            // Who connects while there is no server waits for the next one; and two at a time take turns.
+            let early = (at % 2 == 1).then(start);
+            server.signal("TERM");
+            let (status, said) = server.ended();
+            assert_eq!(status.code(), Some(0), "{said:?}");
+            server = early.unwrap_or_else(start);
+            load.goes_on(100);
+        }
+    });
+    eprintln!("{answered} requests were answered");
+}
+
+#[test]
+fn sockets_that_were_passed_are_taken_by_their_names_and_the_rest_is_bound() {
+    let folder = Folder::new().file("a.txt", "a");
+    let (site, admin) = (TcpListener::bind("127.0.0.1:0").expect("free"), TcpListener::bind("[::1]:0").expect("free"));
+    let [site_addr, admin_addr] = [&site, &admin].map(|socket| socket.local_addr().expect("bound"));
+    let health = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut server = Process::start_on(&mut activated(&folder, &[&admin, &site], "admin:http", &[]));
+    assert_eq!(server.listening(), site_addr);
+    assert_eq!(server.next_line(), format!("admin on http://{admin_addr}"));
+    while server.next_line() != "these sockets were passed to it (LISTEN_FDS); --bind and --port are not used" {}
+    Client::connect(site_addr).send(GET).answer().status(200);
+    Client::connect(admin_addr).send(health).answer().status(200);
+    drop(server);
+    let args = ["--bind", "127.0.0.1", "--port", "0"];
+    let mut server = Process::start_on(&mut activated(&folder, &[&admin], "admin", &args));
+    let bound = server.listening();
+    assert_ne!(bound, site_addr);
+    Client::connect(bound).send(GET).answer().status(200);
+    Client::connect(admin_addr).send(health).answer().status(200);
+}
+
+#[test]
+fn what_was_passed_and_is_no_listening_tcp_socket_is_refused_with_what_to_do() {
+    let folder = Folder::new();
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let client = TcpStream::connect(tcp.local_addr().expect("bound")).expect("it listens");
+    let unix = UnixListener::bind(folder.at("socket")).expect("it can be bound");
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let file = std::fs::File::open(folder.path()).expect("it is there");
+    let refused: [&dyn AsFd; 4] = [&client, &unix, &udp, &file];
+    for socket in refused {
+        refuses(
+            activated(&folder, &[&tcp, socket], "a:b", &[]),
+            "LISTEN_FDS: descriptor 4 is no TCP socket that listens: ",
+        );
+    }
+    refuses(activated(&folder, &[&tcp], "a:b", &[]), "LISTEN_FDNAMES: 1 sockets were passed, with 2 names");
+    for bad in ["many", "65", "-1", "18446744073709551615"] {
+        let mut command = activated(&folder, &[&tcp], "a", &[]);
+        command.env("LISTEN_FDS", bad);
+        refuses(command, &format!("LISTEN_FDS: sockets are a number from 0 to 64, not {bad:?}"));
+    }
+}
+
+#[track_caller]
+fn refuses(mut command: Command, line: &str) {
+    let (status, said) = Process::start_on(&mut command).ended();
+    assert_eq!(status.code(), Some(1), "{said:?}");
+    assert!(said.len() == 1 && said[0].starts_with(&format!("serve: {line}")), "{said:?}");
+}
+
+#[test]
+fn sockets_that_were_passed_to_another_process_are_left_alone() {
+    let folder = Folder::new().file("a.txt", "a");
+    let server = serve(&folder).env("LISTEN_PID", "1").env("LISTEN_FDS", "1").start();
+    server.get("/a.txt").status(200);
+}
