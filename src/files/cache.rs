@@ -118,6 +118,11 @@ impl<K: Eq + Hash + Clone, V: Clone> Kept<K, V> {
         self.0.get(key)
     }
 
+    /// Keeps a value.
+    pub(super) fn put(&self, key: K, value: V) {
+        self.0.insert(key, value);
+    }
+
     /// Returns a value, made now if it is not there. Who wants the same one meanwhile waits for it; where none can be made,
     /// the next one tries.
     pub(super) fn get_or(&self, key: &K, make: impl FnOnce() -> io::Result<Option<V>>) -> io::Result<Option<V>> {

@@ -6,6 +6,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use rustix::process::setpriority_process;
+
 use super::cache::Kept;
 use super::digest::Digest;
 use super::file::{Meta, OpenFile};
@@ -24,6 +26,9 @@ const WAITING_MAX: usize = 8;
 
 /// The stack of the thread that hashes.
 const STACK: usize = 64 * 1024;
+
+/// The priority of that thread, the least there is: answers come before it.
+const LAST: i32 = 19;
 
 /// How much an answer needs the digest of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +83,7 @@ impl Digests {
         Ok(known.map_or(Hashed::NotYet, Hashed::As))
     }
 
-    /// Hashes a file unless its digest is known. Who wants the same one meanwhile waits for it.
+    /// Hashes a file unless its digest is known. Other answers that need the same one meanwhile wait for it.
     fn get_now(&self, file: &OpenFile) -> io::Result<Hashed> {
         let digest = self.known.get_or(&file.meta(), || file.hash())?;
         Ok(digest.map_or(Hashed::Never, Hashed::As))
@@ -102,11 +107,17 @@ impl Digests {
         }
     }
 
-    /// Hashes what waits. Nobody is told if that fails: whoever needs the digest tries again, and is.
+    /// Hashes what waits. Nobody is told if that fails: whoever needs the digest tries again, and is. Nobody waits for this
+    /// thread either, because it comes last: an answer that needs the digest meanwhile hashes the file itself.
     fn hash_waiting(&self) {
+        let _ = setpriority_process(None, LAST);
         let mut next = self.waiting().front().cloned();
         while let Some(file) = next {
-            let _ = self.get_now(&file);
+            if self.known.get(&file.meta()).is_none()
+                && let Ok(Some(digest)) = file.hash()
+            {
+                self.known.put(file.meta(), digest);
+            }
             let mut waiting = self.waiting();
             waiting.pop_front();
             next = waiting.front().cloned();
