@@ -6,7 +6,7 @@ use super::syntax::{list, trim_ows};
 /// A weight in thousandths: 0 is "not acceptable", 1000 the most (RFC 9110 §12.4.2).
 pub type Weight = u16;
 
-/// A content coding that is spoken here (RFC 9110 §8.4.1).
+/// A content coding that is spoken here (RFC 9110 §8.4.1), in the order of [`Coding::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// RFC 7932.
