@@ -96,6 +96,14 @@ pub struct Args {
     #[arg(long, value_name = "MIB", env = "SERVE_CACHE_MEMORY", default_value = "64")]
     pub cache_memory: String,
 
+    /// Do not send app.js.br, app.js.zst or app.js.gz in the place of app.js to who accepts that
+    #[arg(long, env = "SERVE_NO_PRECOMPRESSED", value_parser = BoolishValueParser::new())]
+    pub no_precompressed: bool,
+
+    /// Compress texts of more than so many bytes for who accepts that, or off
+    #[arg(long, value_name = "BYTES|off", env = "SERVE_COMPRESS", default_value = "1024")]
+    pub compress: String,
+
     /// The user whose rights serve takes on once it listens, where it was started as root
     #[arg(long, value_name = "NAME", env = "SERVE_USER")]
     pub user: Option<String>,

@@ -6,9 +6,11 @@ use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::cli::Args;
@@ -21,8 +23,9 @@ use crate::proto::target::RelPath;
 use crate::server::access_log::Format;
 use crate::server::{self, Times};
 use crate::site;
-use crate::site::listing::Listings;
+use crate::site::passes::Passes;
 use crate::site::policy::{OWN_FIELDS, Policy};
+use crate::site::variant::{Compression, Warned};
 
 /// A thread takes four memory maps, and Linux gives a process 65,530 of them unless told otherwise.
 const CONNECTIONS_MAX: u64 = 16_000;
@@ -35,6 +38,9 @@ const LISTINGS_MAX: usize = 64;
 
 /// The most memory that making and holding one takes, with some to spare.
 const LISTING_SPACE: u64 = 8 << 20;
+
+/// The most memory that compressing one file takes, with some to spare.
+const COMPRESSION_SPACE: u64 = 32 << 20;
 
 /// Everything the program is asked to do.
 #[derive(Debug)]
@@ -117,12 +123,14 @@ impl Config {
                 root,
                 index: index(&args.index)?,
                 list: args.list,
-                listings: Listings::new(memory.map_or(LISTINGS_MAX, |memory| listings_in(memory / 4))),
+                listings: Passes::new(memory.map_or(LISTINGS_MAX, |memory| listings_in(memory / 8))),
                 not_found: not_found(args.not_found.as_deref(), &opened)?,
                 hidden: args.hidden,
                 charset: charset(&args.charset)?,
                 files: Cache::new(memory.map_or(cache_memory, |memory| cache_memory.min(memory / 4))),
                 policy: Policy::new(cache_secs, &headers),
+                compression: compression(&args.compress, memory)?,
+                neighbours: (!args.no_precompressed).then(Warned::default),
             },
             server: server::Options {
                 max_connections: number("--max-connections", "connections", &args.max_connections, 1, CONNECTIONS_MAX)?
@@ -165,6 +173,21 @@ fn number(flag: &'static str, unit: &str, text: &str, least: u64, most: u64) -> 
 /// How many listings so much memory is enough for.
 fn listings_in(memory: u64) -> usize {
     (memory / LISTING_SPACE).clamp(1, LISTINGS_MAX as u64) as usize
+}
+
+/// What is compressed: at once by as many as there are processors for what is kept, which takes milliseconds, and by half of
+/// them for what is sent meanwhile. Where memory is limited an eighth of it has to be enough, or nothing is.
+fn compression(text: &str, memory: Option<u64>) -> Result<Option<Compression>, ConfigError> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let Ok(above) = text.parse() else {
+        let what = format!("how many bytes a text has that is not worth it, such as 1024, or off, not {text:?}");
+        return wrong("--compress", what);
+    };
+    let processors = available_parallelism().map_or(1, NonZero::get);
+    let fit = memory.map_or(usize::MAX, |memory| (memory / 8 / 2 / COMPRESSION_SPACE) as usize);
+    Ok(Some(Compression::new(above, [processors, processors.div_ceil(2)].map(|most| most.min(fit)))))
 }
 
 /// All addresses, IPv4 and IPv6, unless some are named.

@@ -5,18 +5,21 @@
 //! of 9.7 (1 KiB, 64 kept connections, medians of 3 rounds). The copy counts only while device, inode, length and both
 //! times are those it was read under, and it was read when the last change was older than the clock's grain, so that a
 //! later change shows. Who asks after a rename or a write has returned never gets older bytes.
+//!
+//! What was made of a file, its content in a coding, has a room of its own. It is asked for with the open file, and counts
+//! only while that is what it was.
 
 use std::hash::Hash;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use quick_cache::Weighter;
 use quick_cache::sync;
 
 use super::Denied;
 use super::digests::{Digests, Hashed, Need};
-use super::file::{Memory, OpenFile, Snapshot};
+use super::file::{Beside, Memory, Meta, OpenFile, Snapshot};
 use super::root::{Node, Root};
 use crate::proto::target::RelPath;
 
@@ -29,13 +32,34 @@ const OVERHEAD: u64 = 1024;
 /// The length of most files, to guess how many fit.
 const USUAL: u64 = 4096;
 
+/// What is made of files may take this part of the room.
+const MADE_PART: u64 = 4;
+
+/// The length of what is made of a file, as a guess at how many there are, and so into how many parts that room is split,
+/// each of which something has to fit into: four of 4 MiB where 64 MiB are given.
+const MADE_USUAL: u64 = 128 * 1024;
+
+/// Of a longer file nothing is made to be kept: nobody could be sent anything before all is made.
+const MADE_OF_MAX: u64 = 2 << 20;
+
 /// The files that are kept, by their paths.
 #[derive(Debug)]
 pub struct Cache {
     kept: Option<sync::Cache<Box<[u8]>, Arc<Memory>, ByBytes>>,
+    /// What was made of files, by the path that it would have as a file.
+    made: Option<sync::Cache<Box<[u8]>, Arc<Made>, ByBytes>>,
     digests: Arc<Digests>,
     hits: AtomicU64,
     misses: AtomicU64,
+}
+
+/// What was made of a file.
+#[derive(Debug)]
+struct Made {
+    /// The file as it was then.
+    of: Meta,
+    /// What came of it; nothing where it would not have been shorter than the file.
+    memory: Option<Arc<Memory>>,
 }
 
 /// So many values, those that are used most, whatever their keys are.
@@ -51,12 +75,49 @@ impl Weighter<Box<[u8]>, Arc<Memory>> for ByBytes {
     }
 }
 
+impl Weighter<Box<[u8]>, Arc<Made>> for ByBytes {
+    fn weight(&self, path: &Box<[u8]>, made: &Arc<Made>) -> u64 {
+        path.len() as u64 + made.memory.as_ref().map_or(0, |memory| memory.len() as u64) + OVERHEAD
+    }
+}
+
 impl Cache {
     /// Makes room for so many bytes; 0 keeps nothing.
     pub fn new(bytes: u64) -> Cache {
-        let room = |bytes: u64| sync::Cache::with_weighter((bytes / USUAL) as usize, bytes, ByBytes);
-        let kept = (bytes > 0).then(|| room(bytes));
-        Cache { kept, digests: Arc::new(Digests::new()), hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+        let for_made = bytes / MADE_PART;
+        let usual = |room: u64, len: u64| (room / len) as usize;
+        let kept = |room| sync::Cache::with_weighter(usual(room, USUAL), room, ByBytes);
+        let made = |room| sync::Cache::with_weighter(usual(room, MADE_USUAL), room, ByBytes);
+        let is_any = bytes > 0;
+        Cache {
+            kept: is_any.then(|| kept(bytes - for_made)),
+            made: is_any.then(|| made(for_made)),
+            digests: Arc::new(Digests::new()),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
+    }
+
+    /// Reports whether what is made of a file of this length can be kept.
+    pub fn can_keep_made(&self, len: u64) -> bool {
+        self.made.as_ref().is_some_and(|made| len <= MADE_OF_MAX && len < made.shard_capacity() / 2)
+    }
+
+    /// Returns what was made of a file as it is, under the path that it would have as a file. The inner nothing says that it
+    /// would not be shorter.
+    pub fn made(&self, path: &RelPath, of: &OpenFile) -> Option<Option<OpenFile>> {
+        let made = self.made.as_ref()?.get(path.as_bytes()).filter(|made| made.of == of.meta())?;
+        Some(made.memory.clone().map(OpenFile::in_memory))
+    }
+
+    /// Keeps what was made of a file that was at rest, where it is shorter than that.
+    pub fn keep_made(&self, path: &RelPath, of: &OpenFile, bytes: Vec<u8>) -> Option<OpenFile> {
+        let is_shorter = (bytes.len() as u64) < of.meta().len;
+        let memory = is_shorter.then(|| Arc::new(Memory::made(of.meta(), bytes)));
+        if let Some(room) = &self.made {
+            room.insert(path.as_bytes().into(), Arc::new(Made { of: of.meta(), memory: memory.clone() }));
+        }
+        memory.map(OpenFile::in_memory)
     }
 
     /// Opens what the path leads to; a small file is in memory then.
@@ -73,6 +134,25 @@ impl Cache {
     /// Returns the digest of a file's content, as far as the answer needs it.
     pub fn digest(&self, file: &OpenFile, need: Need) -> io::Result<Hashed> {
         self.digests.get(file, need)
+    }
+
+    /// Finds out which entries are beside a file whose names are its own and one of these endings. That one is said to be
+    /// there means only that opening it is worth a try.
+    ///
+    /// Next to a file in memory it is remembered what was found, and one `stat` of the directory tells whether that still
+    /// holds: a browser's request for a page without neighbours costs 6.9 µs of processor time, where to try to open each
+    /// would make it 9.2. Where nothing is looked for it is 5.8 (1 KiB, 64 kept connections, medians of 7 rounds).
+    pub fn beside(&self, root: &Root, path: &RelPath, file: &OpenFile, endings: &[&str]) -> Beside {
+        let Some(memory) = file.memory() else { return Beside::UNKNOWN };
+        let known = *memory.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((dir, beside)) = known
+            && root.stat(&path.split().0) == Some(dir)
+        {
+            return beside;
+        }
+        let found = root.beside(path, endings);
+        *memory.beside.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        found.map_or(Beside::UNKNOWN, |(_, beside)| beside)
     }
 
     /// Opens what is not in memory.

@@ -3,12 +3,13 @@
 //! A file can be rewritten while it is read. What is promised to a client was taken from the descriptor at one moment,
 //! so everything read later is held against that moment.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -55,6 +56,16 @@ pub(super) struct Memory {
     /// The digest of these bytes, where they are all.
     digest: Option<Digest>,
     fields: OnceLock<RepresentationFields>,
+    /// The same, for answers in which it stands for another file.
+    standing_in: OnceLock<RepresentationFields>,
+    /// What was found beside it, and what the file system said of the directory then.
+    pub(super) beside: Mutex<Option<(Meta, Beside)>>,
+}
+
+/// Which entries there are beside a file, of those that were looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    bits: u8,
 }
 
 /// What the file system says of a file.
@@ -82,7 +93,7 @@ pub enum Snapshot {
 }
 
 /// A point in time as the file system counts it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant {
     /// Seconds from 1970, negative before.
     pub secs: i64,
@@ -107,6 +118,11 @@ impl OpenFile {
     /// Where the fields of answers with this content are kept by whoever writes them first.
     pub fn fields(&self) -> &OnceLock<RepresentationFields> {
         &self.memory.fields
+    }
+
+    /// Where the fields of answers with this content in the place of another file's are kept.
+    pub fn fields_standing_in(&self) -> &OnceLock<RepresentationFields> {
+        &self.memory.standing_in
     }
 
     /// What the file system said of this file when it was last asked.
@@ -158,7 +174,7 @@ impl OpenFile {
     fn hold(&mut self, start: Vec<u8>) {
         let is_whole = start.len() as u64 == self.meta.len;
         let digest = is_whole.then(|| Digest::of(&start));
-        self.memory = Arc::new(Memory { meta: self.meta, start: start.into(), digest, fields: OnceLock::new() });
+        self.memory = Arc::new(Memory { meta: self.meta, start: start.into(), digest, ..Memory::default() });
         if is_whole {
             self.file = None;
         }
@@ -197,6 +213,20 @@ impl OpenFile {
             at = end;
         }
         Ok((self.stat()? == self.meta).then(|| hasher.finish()))
+    }
+
+    /// Reads all of a file that was at rest; nothing where it changes meanwhile, or changed before.
+    pub fn whole(&self) -> io::Result<Option<Cow<'_, [u8]>>> {
+        if !self.is_at_rest {
+            return Ok(None);
+        }
+        if let Some(content) = self.content() {
+            return Ok(Some(content.into()));
+        }
+        match self.read(0..self.meta.len) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+            read => read.map(|bytes| (self.stat().is_ok_and(|now| now == self.meta)).then(|| bytes.into())),
+        }
     }
 
     /// Reports whether the file is being worked on, so that bytes handed over by reference might still change.
@@ -259,9 +289,29 @@ impl OpenFile {
 }
 
 impl Memory {
+    /// Keeps what was made of a file. It is as old as that.
+    pub(super) fn made(of: Meta, bytes: Vec<u8>) -> Memory {
+        let meta = Meta { len: bytes.len() as u64, ..of };
+        Memory { meta, digest: Some(Digest::of(&bytes)), start: bytes.into(), ..Memory::default() }
+    }
+
     /// The number of bytes.
     pub(super) fn len(&self) -> usize {
         self.start.len()
+    }
+}
+
+impl Beside {
+    /// All that were looked for might be there.
+    pub(super) const UNKNOWN: Beside = Beside { bits: u8::MAX };
+
+    pub(super) fn add(&mut self, at: usize) {
+        self.bits |= 1 << at;
+    }
+
+    /// Reports whether the one at this place among those that were looked for might be there.
+    pub fn has(self, at: usize) -> bool {
+        self.bits & 1 << at != 0
     }
 }
 
@@ -274,6 +324,11 @@ impl Meta {
             changed: instant(stat.st_ctime as _, stat.st_ctime_nsec as _),
             identity: (stat.st_dev as _, stat.st_ino as _),
         }
+    }
+
+    /// Reports whether the last change was so long ago that any later one shows.
+    pub(super) fn is_old(&self) -> bool {
+        self.changed.age() >= GRAIN
     }
 }
 

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 
 use super::Denied;
 use super::dir::OpenDir;
-use super::file::{Meta, OpenFile};
+use super::file::{Beside, Meta, OpenFile};
 use crate::proto::target::RelPath;
 
 /// How often a lookup is tried that a rename elsewhere in the tree disturbed.
@@ -168,7 +168,7 @@ impl Root {
     /// To ask about a path follows links wherever they lead. So where they may not, each step is looked at: as long as
     /// none is a link, that is less work than to open the file.
     pub fn stat(&self, path: &RelPath) -> Option<Meta> {
-        let bytes = path.as_bytes();
+        let bytes = if path.as_bytes().is_empty() { b".".as_slice() } else { path.as_bytes() };
         if self.symlinks == Symlinks::All {
             return statat(&self.dir, bytes, AtFlags::empty()).ok().map(|stat| Meta::new(&stat));
         }
@@ -181,6 +181,25 @@ impl Root {
         }
         let stat = look(bytes)?;
         if is_link(&stat) { self.stat_beneath(path) } else { Some(Meta::new(&stat)) }
+    }
+
+    /// Looks which of these endings, put behind the name of this path, make the name of another entry beside it. With that
+    /// comes what the file system says of their directory; while it says the same, no entry has come or gone there. Nothing
+    /// where the directory changes meanwhile or changed a moment ago, so that a change might not show.
+    pub fn beside(&self, path: &RelPath, endings: &[&str]) -> Option<(Meta, Beside)> {
+        let (dir, name) = path.split();
+        let opened = self.open_fd(&dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC).ok()?;
+        let before = Meta::new(&fstat(&opened).ok()?);
+        let mut beside = Beside::default();
+        for (at, ending) in endings.iter().enumerate() {
+            let name = [name, ending.as_bytes()].concat();
+            // Whatever it is, and whether it can be read, opening it will tell.
+            if statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW).err() != Some(Errno::NOENT) {
+                beside.add(at);
+            }
+        }
+        let after = Meta::new(&fstat(&opened).ok()?);
+        (before == after && after.is_old()).then_some((after, beside))
     }
 
     /// Asks about a path with links in it, which is followed as to open it.

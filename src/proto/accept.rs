@@ -1,10 +1,67 @@
-//! What the client would rather have (RFC 9110 §12.4.2, §12.5.1).
+//! What the client would rather have (RFC 9110 §12.4.2, §12.5.1, §12.5.3).
 
 use super::request::Fields;
 use super::syntax::{list, trim_ows};
 
 /// A weight in thousandths: 0 is "not acceptable", 1000 the most (RFC 9110 §12.4.2).
 pub type Weight = u16;
+
+/// A content coding that is spoken here (RFC 9110 §8.4.1), in the order of [`Coding::ALL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+    /// RFC 1952.
+    Gzip,
+}
+
+impl Coding {
+    /// All of them, what mostly comes out smallest first: as made by hand with the highest level, a page of 420 KB is 55 KB
+    /// in br, 63 KB in zstd and 88 KB in gzip.
+    pub const ALL: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
+
+    /// Its name in Accept-Encoding and in Content-Encoding.
+    pub fn name(self) -> &'static str {
+        match self {
+            Coding::Brotli => "br",
+            Coding::Zstd => "zstd",
+            Coding::Gzip => "gzip",
+        }
+    }
+
+    /// Reports whether the token means this coding (RFC 9110 §8.4.1.3 has an old name for one of them).
+    fn is_named(self, token: &[u8]) -> bool {
+        token.eq_ignore_ascii_case(self.name().as_bytes())
+            || self == Coding::Gzip && token.eq_ignore_ascii_case(b"x-gzip")
+    }
+}
+
+/// The codings in which the client would rather have a representation than without one, best first; among those that are
+/// the same to it, in the order of [`Coding::ALL`].
+///
+/// Where it says nothing of codings it can take any, but a client that says nothing often can take none: it gets none.
+/// One to whom nothing that is there is acceptable, not even a representation without a coding, gets that all the same:
+/// the field is then taken for one that was not sent (RFC 9110 §12.4.1), since 406 would help nobody.
+pub fn codings(fields: &Fields<'_>) -> impl Iterator<Item = Coding> + use<> {
+    let mut weights = [None; Coding::ALL.len()];
+    let (mut identity, mut others) = (None, None);
+    let elements = fields.all("Accept-Encoding").flat_map(list).filter_map(weighted);
+    for (token, weight) in elements {
+        match Coding::ALL.iter().position(|coding| coding.is_named(token)) {
+            Some(at) => weights[at] = Some(weight),
+            None if token == b"*" => others = Some(weight),
+            None if token.eq_ignore_ascii_case(b"identity") => identity = Some(weight),
+            None => {}
+        }
+    }
+    // What no element names has the weight of `*`; without one, no coding is wanted but none at all is good enough.
+    let least = identity.or(others).unwrap_or(0).max(1);
+    let mut wanted = [0, 1, 2].map(|at| (weights[at].or(others).unwrap_or(0), Coding::ALL[at]));
+    wanted.sort_by_key(|&(weight, _)| std::cmp::Reverse(weight));
+    wanted.into_iter().filter(move |&(weight, _)| weight >= least).map(|(_, coding)| coding)
+}
 
 /// Returns the weight of a media type such as `text/html` in the Accept fields; where there are none, anything goes.
 ///
@@ -89,6 +146,67 @@ mod tests {
             ("Accept: text/plain\r\nAccept: text/html;q=0.9", "text/html", 900),
         ] {
             assert_eq!(weight(accept, media_type), expected, "{accept:?} for {media_type}");
+        }
+    }
+
+    #[test]
+    fn codings_are_wanted_by_their_weights() {
+        for (fields, expected) in [
+            // Nothing is said, or that nothing is wanted.
+            ("X: y", ""),
+            ("Accept-Encoding:", ""),
+            ("Accept-Encoding: ,", ""),
+            ("Accept-Encoding: identity", ""),
+            ("Accept-Encoding: deflate, compress", ""),
+            ("Accept-Encoding: gzip;q=0", ""),
+            ("Accept-Encoding: *;q=0", ""),
+            ("Accept-Encoding: identity;q=0", ""),
+            ("Accept-Encoding: identity;q=0, *;q=0", ""),
+            // What the client's weights leave open is the server's choice.
+            ("Accept-Encoding: gzip", "gzip"),
+            ("Accept-Encoding: gzip, deflate", "gzip"),
+            ("Accept-Encoding: gzip, deflate, br", "br gzip"),
+            ("Accept-Encoding: gzip, deflate, br, zstd", "br zstd gzip"),
+            ("Accept-Encoding: gzip;q=0.5, zstd;q=0.5", "zstd gzip"),
+            ("Accept-Encoding: *", "br zstd gzip"),
+            ("Accept-Encoding: *;q=0.001", "br zstd gzip"),
+            ("Accept-Encoding: identity, gzip", "gzip"),
+            // The client's weights come first.
+            ("Accept-Encoding: gzip;q=1.0, br;q=0.8, zstd;q=0.9", "gzip zstd br"),
+            ("Accept-Encoding: gzip, *;q=0.5", "gzip br zstd"),
+            ("Accept-Encoding: br;q=0, *", "zstd gzip"),
+            ("Accept-Encoding: gzip, *;q=0", "gzip"),
+            ("Accept-Encoding: zstd;q=0.001", "zstd"),
+            // And so does none at all, where it has one, by its name or by the asterisk.
+            ("Accept-Encoding: identity;q=0.5, gzip;q=0.4, br;q=0.6", "br"),
+            ("Accept-Encoding: identity, gzip;q=0.999", ""),
+            ("Accept-Encoding: gzip;q=0.2, *;q=0.3", "br zstd"),
+            ("Accept-Encoding: identity;q=1, *;q=0.5", ""),
+            ("Accept-Encoding: identity;q=0, gzip;q=0.1", "gzip"),
+            ("Accept-Encoding: identity;q=0, *;q=0.1", "br zstd gzip"),
+            ("Accept-Encoding: identity;q=0.1, *;q=0", ""),
+            // Names in any case, spaces, an old name, several lines, the last of two that contradict each other.
+            ("Accept-Encoding: GZip , BR;Q=0.5", "gzip br"),
+            ("Accept-Encoding: gzip \t;\t q=0.5, zstd;q=0.6", "zstd gzip"),
+            ("Accept-Encoding: x-gzip", "gzip"),
+            ("Accept-Encoding: X-GZIP;q=0", ""),
+            ("Accept-Encoding: br\r\nAccept-Encoding: gzip;q=0.1", "br gzip"),
+            ("Accept-Encoding: gzip, gzip;q=0", ""),
+            ("Accept-Encoding: gzip;q=0, gzip", "gzip"),
+            // What cannot be read is not there.
+            ("Accept-Encoding: gzip;q=2, br", "br"),
+            ("Accept-Encoding: gzip;q=0.1234, *;q=0.5", "br zstd gzip"),
+            ("Accept-Encoding: gzip;q=-1", ""),
+            ("Accept-Encoding: gzip;q=", ""),
+            ("Accept-Encoding: gzip br", ""),
+            ("Accept-Encoding: \"gzip\"", ""),
+            ("Accept-Encoding: gzipped, brotli", ""),
+            ("Accept-Encoding: ;q=1, gzip", "gzip"),
+        ] {
+            let bytes = format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n");
+            let head = Head::parse(bytes.as_bytes()).expect("valid");
+            let names: Vec<_> = codings(&head.fields).map(Coding::name).collect();
+            assert_eq!(names.join(" "), expected, "{fields:?}");
         }
     }
 }

@@ -16,6 +16,20 @@ pub enum ETag {
         /// The nanoseconds within the second.
         nanos: u32,
     },
+    /// The same of a file, and a number for the coding that its content is in, so that no two representations share a tag.
+    Coded {
+        /// The length of the file in bytes.
+        len: u64,
+        /// The seconds of its modification.
+        secs: i64,
+        /// The nanoseconds within the second.
+        nanos: u32,
+        /// The number of the coding.
+        coding: u8,
+        /// Whether equal tags may stand for content that differs in its bytes, because nobody has compared it (RFC 9110
+        /// §8.8.1).
+        weak: bool,
+    },
 }
 
 /// How two tags are compared (RFC 9110 §8.8.3.2).
@@ -38,22 +52,31 @@ impl ETag {
     /// What follows a malformed element is not read: nothing can be said about it.
     pub fn is_in<'v>(&self, mut values: impl Iterator<Item = &'v [u8]>, comparison: Comparison) -> bool {
         let opaque = self.opaque();
-        let matches = |tag: Tag<'_>| tag.opaque == opaque.as_bytes() && (comparison == Comparison::Weak || !tag.weak);
+        let is_comparable = |tag: Tag<'_>| comparison == Comparison::Weak || !(tag.weak || self.is_weak());
+        let matches = |tag: Tag<'_>| tag.opaque == opaque.as_bytes() && is_comparable(tag);
         values.any(|value| value == b"*" || tags(value).any(matches))
     }
 
     /// Reports whether the value is exactly this tag by strong comparison, as If-Range asks (RFC 9110 §13.1.5).
     pub fn is_exactly(&self, value: &[u8]) -> bool {
         let opaque = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-        opaque == Some(self.opaque().as_bytes())
+        opaque == Some(self.opaque().as_bytes()) && !self.is_weak()
     }
 
-    /// The text between the quotes: all the digits of the content, or the three numbers, in hexadecimal.
+    fn is_weak(&self) -> bool {
+        matches!(self, ETag::Coded { weak: true, .. })
+    }
+
+    /// The text between the quotes: all the digits of the content, or the numbers, in hexadecimal.
     fn opaque(&self) -> Opaque {
         let mut opaque = Opaque { bytes: [0; _], start: Opaque::MAX };
+        if let ETag::Coded { coding, .. } = self {
+            opaque.push_number((*coding).into());
+            opaque.push_byte(b'-');
+        }
         match self {
             ETag::Content(bytes) => bytes.iter().rev().for_each(|byte| opaque.push_digits(*byte)),
-            ETag::SizeAndTime { len, secs, nanos } => {
+            ETag::SizeAndTime { len, secs, nanos } | ETag::Coded { len, secs, nanos, .. } => {
                 opaque.push_number((*nanos).into());
                 opaque.push_byte(b'-');
                 opaque.push_number(secs.cast_unsigned());
@@ -73,8 +96,8 @@ struct Opaque {
 }
 
 impl Opaque {
-    /// Two numbers of 64 bits, one of 32, and two dashes, which is more than 16 bytes take.
-    const MAX: usize = 16 + 1 + 16 + 1 + 8;
+    /// Two numbers of 64 bits, one of 32, one of 8, and three dashes, which is more than 16 bytes take.
+    const MAX: usize = 16 + 1 + 16 + 1 + 8 + 1 + 2;
 
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
@@ -105,7 +128,8 @@ impl Opaque {
 
 impl fmt::Display for ETag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.opaque().as_bytes().escape_ascii())
+        let weak = if self.is_weak() { "W/" } else { "" };
+        write!(f, "{weak}\"{}\"", self.opaque().as_bytes().escape_ascii())
     }
 }
 
@@ -181,6 +205,20 @@ mod tests {
         assert_ne!(etag(255, 16, 10), etag(255, 16, 11));
         assert_ne!(etag(255, 16, 10), etag(254, 16, 10));
         assert_eq!(etag(0, -1, 0).to_string(), "\"0-ffffffffffffffff-0\"");
+    }
+
+    #[test]
+    fn a_weak_tag_is_never_the_same_by_strong_comparison() {
+        let etag = |weak| ETag::Coded { len: 1, secs: 1, nanos: 1, coding: 2, weak };
+        assert_eq!(etag(true).to_string(), r#"W/"1-1-1-2""#);
+        for (value, is_same) in [(r#"W/"1-1-1-2""#, true), (r#""1-1-1-2""#, true), (r#""1-1-1""#, false), ("*", true)] {
+            let is_in = |comparison| etag(true).is_in([value.as_bytes()].into_iter(), comparison);
+            assert_eq!((is_in(Comparison::Strong), is_in(Comparison::Weak)), (value == "*", is_same), "{value}");
+            assert!(!etag(true).is_exactly(value.as_bytes()), "{value}");
+        }
+        assert!(etag(false).is_exactly(b"\"1-1-1-2\""));
+        let longest = ETag::Coded { len: !0, secs: -1, nanos: !0, coding: !0, weak: true };
+        assert_eq!(longest.to_string().len(), 4 + 16 + 1 + 16 + 1 + 8 + 1 + 2);
     }
 
     #[test]

@@ -61,6 +61,21 @@ impl RelPath {
         joined
     }
 
+    /// Returns the path of what lies beside this and whose name is this one's and then `ending`, which has no slash.
+    pub fn extended(&self, ending: &str) -> RelPath {
+        let mut extended = self.clone();
+        extended.bytes.extend_from_slice(ending.as_bytes());
+        extended
+    }
+
+    /// Returns the path of the directory that this is in, and its name there.
+    pub fn split(&self) -> (RelPath, &[u8]) {
+        let mut dir = self.clone();
+        dir.pop();
+        let start = dir.bytes.len() + usize::from(!dir.bytes.is_empty());
+        (dir, &self.bytes[start..])
+    }
+
     /// The path's bytes; empty for the root.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes

@@ -12,9 +12,11 @@ use super::seats::Seat;
 use super::trace;
 use crate::files::file::OpenFile;
 use crate::net::Transport;
+use crate::proto::accept::Coding;
 use crate::proto::date::Stamp;
 use crate::proto::framing::Persistence;
 use crate::proto::request::{Head, Version};
+use crate::site::compress::{Effort, Encoder};
 use crate::site::response::{Body, Response};
 
 /// Up to so many bytes of answers wait to leave together.
@@ -109,7 +111,11 @@ impl Outbox {
         head.write_fields(&mut self.bytes);
         self.bytes.extend_from_slice(connection.as_bytes());
         if !head.status.is_bodiless() {
-            write!(self.bytes, "Content-Length: {}\r\n", response.body.len()).expect(IN_MEMORY);
+            match response.body.len() {
+                Some(len) => write!(self.bytes, "Content-Length: {len}\r\n").expect(IN_MEMORY),
+                // Only who speaks HTTP/1.1 is sent such an answer.
+                None => self.bytes.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            }
         }
         self.bytes.extend_from_slice(b"\r\n");
     }
@@ -136,6 +142,7 @@ impl Outbox {
                 }
                 self.add(&multipart.end, sent);
             }
+            Body::Coded(file, coding) => self.send_coded(transport, file, *coding, sent)?,
         }
         if self.bytes.len() > TOGETHER { self.flush(transport) } else { Ok(()) }
     }
@@ -176,6 +183,46 @@ impl Outbox {
         }
         self.add(&tail, sent);
         Ok(())
+    }
+
+    /// Sends a file in a coding, in chunks (RFC 9112 §7.1), the last of them only if the file still is what it was.
+    fn send_coded(
+        &mut self,
+        transport: &mut dyn Transport,
+        file: &OpenFile,
+        coding: Coding,
+        sent: &mut u64,
+    ) -> Result<(), Close> {
+        let len = file.meta().len;
+        let mut encoder = Encoder::new(coding, Effort::Once, len).map_err(Close::File)?;
+        let mut start = 0;
+        loop {
+            let end = len.min(start + PIECE);
+            let piece = file.read(start..end).map_err(file_error)?;
+            encoder.add(&piece).map_err(Close::File)?;
+            if end == len && !file.still_holds(start, &piece).map_err(file_error)? {
+                return Err(Close::FileChanged);
+            }
+            if end == len {
+                break;
+            }
+            self.add_chunk(&encoder.take(), sent);
+            transport.send_more(&self.bytes)?;
+            self.bytes.clear();
+            start = end;
+        }
+        self.add_chunk(&encoder.finish().map_err(Close::File)?, sent);
+        self.bytes.extend_from_slice(b"0\r\n\r\n");
+        Ok(())
+    }
+
+    /// Adds a chunk; one without bytes would be the last.
+    fn add_chunk(&mut self, bytes: &[u8], sent: &mut u64) {
+        if !bytes.is_empty() {
+            write!(self.bytes, "{:x}\r\n", bytes.len()).expect(IN_MEMORY);
+            self.add(bytes, sent);
+            self.bytes.extend_from_slice(b"\r\n");
+        }
     }
 
     fn add(&mut self, bytes: &[u8], sent: &mut u64) {

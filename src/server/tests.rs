@@ -30,7 +30,7 @@ use crate::proto::scan::{HEAD_MAX, REQUEST_LINE_MAX};
 use crate::proto::target::RelPath;
 use crate::proto::why::{Reject, Why};
 use crate::site::errors::{Form, Refusal};
-use crate::site::listing::Listings;
+use crate::site::passes::Passes;
 use crate::site::policy::Policy;
 use crate::site::response::Response;
 use crate::site::{Request, Respond, Site};
@@ -142,12 +142,14 @@ impl House {
             root: RootPath::new(root.clone(), Symlinks::Inside),
             index: Vec::new(),
             list: false,
-            listings: Listings::new(1),
+            listings: Passes::new(1),
             not_found: RelPath::new(b"404.html").expect("plain"),
             hidden: false,
             charset: None,
             files: Cache::new(1 << 20),
             policy: Policy::new(0, &[]),
+            neighbours: None,
+            compression: None,
         };
         let long = Duration::from_secs(60);
         let times = Times { header: long, idle: long, write: long };

@@ -68,7 +68,7 @@ pub fn answer(why: Why, site: &site::Options) -> Vec<u8> {
     let response = Site::new(site).refuse(why.because(b""), Form::Text);
     let mut bytes = Vec::new();
     let length = response.body.len();
-    let head = response.head.field("Connection", "close").field("Content-Length", length);
+    let head = response.head.field("Connection", "close").maybe("Content-Length", length);
     head.write_status_line(&mut bytes);
     head.write_fields(&mut bytes);
     bytes.extend_from_slice(b"\r\n");

@@ -62,6 +62,11 @@ impl Refusal {
         self
     }
 
+    /// Adds what has to be said in the log, where there is something.
+    pub fn caused_by(self, cause: Option<io::Error>) -> Refusal {
+        Refusal { cause, ..self }
+    }
+
     /// The root itself cannot be opened. Whatever the reason is, it is not the client's.
     pub fn from_root(error: io::Error) -> Refusal {
         let said = format!("the root cannot be opened: {error}");

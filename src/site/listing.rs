@@ -3,8 +3,6 @@
 //! The list is read, then sorted, then written: three steps over one value.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
-use std::sync::atomic::{self, AtomicUsize};
 
 use super::errors::Refusal;
 use super::policy::Caching;
@@ -69,37 +67,6 @@ pub enum Key {
     Size,
     /// The time of modification.
     Date,
-}
-
-/// How many listings there may be in memory at once: a large one takes some megabytes until its client has taken it.
-#[derive(Debug)]
-pub struct Listings {
-    free: Arc<AtomicUsize>,
-}
-
-/// The right to make a listing and to hold it; dropping it gives it back.
-#[derive(Debug)]
-pub struct Pass {
-    free: Arc<AtomicUsize>,
-}
-
-impl Listings {
-    /// Lets there be so many.
-    pub fn new(most: usize) -> Listings {
-        Listings { free: Arc::new(AtomicUsize::new(most)) }
-    }
-
-    fn enter(&self) -> Option<Pass> {
-        let (order, less) = (atomic::Ordering::Relaxed, |free: usize| free.checked_sub(1));
-        self.free.fetch_update(order, order, less).ok()?;
-        Some(Pass { free: Arc::clone(&self.free) })
-    }
-}
-
-impl Drop for Pass {
-    fn drop(&mut self) {
-        self.free.fetch_add(1, atomic::Ordering::Relaxed);
-    }
 }
 
 impl Site<'_> {
@@ -235,16 +202,6 @@ fn to_json(listing: &Listing) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn there_are_no_more_listings_at_once_than_there_may_be() {
-        let listings = Listings::new(2);
-        let (first, second) = (listings.enter(), listings.enter());
-        assert!(first.is_some() && second.is_some() && listings.enter().is_none());
-        drop(first);
-        let third = listings.enter();
-        assert!(third.is_some() && listings.enter().is_none());
-    }
 
     fn row(name: &str, is_dir: bool, len: u64, secs: u64) -> Row {
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(secs);

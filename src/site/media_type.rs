@@ -10,7 +10,39 @@ use crate::proto::target::RelPath;
 const UNKNOWN: &str = "application/octet-stream";
 
 /// Extensions that the table has differently from what a browser needs, or not at all.
-const OURS: [(&str, &str); 2] = [("mjs", "text/javascript"), ("map", "application/json")];
+const OURS: [(&str, &str); 3] = [("mjs", "text/javascript"), ("map", "application/json"), ("zst", "application/zstd")];
+
+/// Types that are no text, and lose about half by being compressed.
+const LOOSE: [&str; 10] = [
+    "application/font-sfnt",
+    "application/rtf",
+    "application/vnd.apple.mpegurl",
+    "application/vnd.ms-fontobject",
+    "application/wasm",
+    "application/x-sh",
+    "application/x-sql",
+    "font/ttf",
+    "image/bmp",
+    "image/x-icon",
+];
+
+/// Types that are compressed by themselves, beside pictures, sounds and films.
+const DENSE: [&str; 14] = [
+    "application/epub+zip",
+    "application/font-woff",
+    "application/gzip",
+    "application/java-archive",
+    "application/pdf",
+    "application/vnd.android.package-archive",
+    "application/x-7z-compressed",
+    "application/x-bzip2",
+    "application/x-compressed",
+    "application/x-rar-compressed",
+    "application/x-xz",
+    "application/zip",
+    "application/zstd",
+    "font/woff2",
+];
 
 /// The media type of a file; of a text, with the charset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +55,30 @@ pub struct MediaType<'c> {
 pub fn of<'c>(path: &RelPath, charset: Option<&'c str>) -> MediaType<'c> {
     let name = extension(path.as_bytes()).map_or(UNKNOWN, known);
     MediaType { name, charset: charset.filter(|_| is_text(name)) }
+}
+
+/// How much content of a type might lose by being compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Density {
+    /// Much.
+    Loose,
+    /// Nobody knows.
+    Unknown,
+    /// Nothing: it is compressed by itself.
+    Dense,
+}
+
+/// Returns how dense a file is by its name.
+pub fn density(path: &RelPath) -> Density {
+    let name = extension(path.as_bytes()).map_or(UNKNOWN, known);
+    let is_of = |kind: &str| name.split('/').next() == Some(kind);
+    if is_text(name) || LOOSE.contains(&name) {
+        Density::Loose
+    } else if is_of("image") || is_of("audio") || is_of("video") || DENSE.contains(&name) {
+        Density::Dense
+    } else {
+        Density::Unknown
+    }
 }
 
 impl fmt::Display for MediaType<'_> {
@@ -90,6 +146,20 @@ mod tests {
         ] {
             let path = RelPath::new(name.as_bytes()).expect("plain");
             assert_eq!(of(&path, Some("utf-8")).to_string(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_compressed_by_itself_is_known() {
+        let names =
+            "html css js mjs json map xml svg txt md csv webmanifest xhtml atom wasm ttf otf eot ico bmp yaml toml";
+        let loose = names.split(' ').map(|name| (name, Density::Loose));
+        let names = "png jpg webp avif gif mp3 mp4 webm pdf zip gz tgz bz2 xz 7z rar jar zst woff woff2 epub apk";
+        let dense = names.split(' ').map(|name| (name, Density::Dense));
+        let unknown = ["bin", "unheard-of", "tar", "glb", "data", "br"].map(|name| (name, Density::Unknown));
+        for (name, expected) in loose.chain(dense).chain(unknown) {
+            let path = RelPath::new(format!("a.{name}").as_bytes()).expect("plain");
+            assert_eq!(density(&path), expected, "{name}: {}", of(&path, None));
         }
     }
 

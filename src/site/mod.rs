@@ -3,15 +3,18 @@
 //! The answer is a value: nothing is sent here, nothing is logged, and nothing can fail, because an error is an answer
 //! too. Files are opened only through the `files` layer.
 
+pub mod compress;
 pub mod errors;
 pub mod link;
 pub mod listing;
 pub mod lookup;
 pub mod media_type;
 pub mod page;
+pub mod passes;
 pub mod policy;
 pub mod represent;
 pub mod response;
+pub mod variant;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -25,10 +28,11 @@ use crate::proto::status::Status;
 use crate::proto::target::{RelPath, Target};
 use crate::proto::why::{Reject, Why};
 use errors::{Form, Refusal};
-use listing::Listings;
 use lookup::Found;
+use passes::Passes;
 use policy::Policy;
 use response::{Body, Response};
+use variant::{Compression, Warned};
 
 /// What the operator asked for.
 #[derive(Debug)]
@@ -39,8 +43,9 @@ pub struct Options {
     pub index: Vec<RelPath>,
     /// Whether directories without an index file are listed.
     pub list: bool,
-    /// How many of these listings there may be at once.
-    pub listings: Listings,
+    /// How many of these listings there may be in memory at once: a large one takes some megabytes until its client has taken
+    /// it.
+    pub listings: Passes,
     /// The page that is sent where there is nothing, if the root has it.
     pub not_found: RelPath,
     /// Whether names that begin with a dot are served.
@@ -51,6 +56,10 @@ pub struct Options {
     pub files: Cache,
     /// The fields that answers carry by policy.
     pub policy: Policy,
+    /// Whether neighbours of files are sent in their place, and of which a warning was given.
+    pub neighbours: Option<Warned>,
+    /// What is compressed here, if anything.
+    pub compression: Option<Compression>,
 }
 
 /// Whoever answers requests.
@@ -119,7 +128,7 @@ impl<'o> Site<'o> {
         }
         let target = Target::parse(request.head.target)?;
         match self.lookup(&target)? {
-            Found::File(path, file) => self.represent(request, &path, file),
+            Found::File(path, file) => self.represent(request, &path, self.choose(request, &path, file)),
             Found::Listing(dir) => self.list(request, &target, dir),
             Found::Redirect => Err(self.redirect(&target)),
         }

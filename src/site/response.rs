@@ -3,8 +3,9 @@
 use std::io;
 use std::ops::Range;
 
-use super::listing::Pass;
+use super::passes::Pass;
 use crate::files::file::OpenFile;
+use crate::proto::accept::Coding;
 use crate::proto::multipart::Multipart;
 use crate::proto::response::ResponseHead;
 use crate::proto::why::Why;
@@ -20,7 +21,7 @@ pub struct Response {
     pub why: Option<Why>,
     /// What the file system said, for the log alone.
     pub cause: Option<io::Error>,
-    /// The right to hold a listing in memory, where it is one.
+    /// The right to what it costs: to hold a listing in memory, or to compress a file while it is sent.
     #[allow(dead_code, reason = "it is given back when the answer is dropped, and nobody has to look at it")]
     pub pass: Option<Pass>,
 }
@@ -36,6 +37,8 @@ pub enum Body {
     Span(OpenFile, Range<u64>),
     /// Several spans of a file, in a frame.
     Parts(OpenFile, Box<Multipart>),
+    /// A whole file, which is put into this coding while it is sent.
+    Coded(OpenFile, Coding),
 }
 
 impl Response {
@@ -46,13 +49,14 @@ impl Response {
 }
 
 impl Body {
-    /// The number of bytes that will be sent; Content-Length is written from this alone.
-    pub fn len(&self) -> u64 {
+    /// The number of bytes that will be sent, where that is known before; Content-Length is written from this alone.
+    pub fn len(&self) -> Option<u64> {
         match self {
-            Body::Empty => 0,
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::Span(_, span) => span.end - span.start,
-            Body::Parts(_, multipart) => multipart.len(),
+            Body::Empty => Some(0),
+            Body::Bytes(bytes) => Some(bytes.len() as u64),
+            Body::Span(_, span) => Some(span.end - span.start),
+            Body::Parts(_, multipart) => Some(multipart.len()),
+            Body::Coded(..) => None,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::proto::accept::media_weight;
+use crate::proto::accept::{Coding, codings, media_weight};
 use crate::proto::chunked::Decoder;
 use crate::proto::conditional::{Validators, Verdict, evaluate};
 use crate::proto::date::{CommonLog, HttpDate, Rfc3339};
@@ -195,10 +195,11 @@ pub fn chunked(bytes: &[u8]) {
     }
 }
 
-/// The values of single fields: Host, Accept, dates, entity tags, Want-Repr-Digest, and those of proxies.
+/// The values of single fields: Host, Accept, Accept-Encoding, dates, entity tags, Want-Repr-Digest, and those of proxies.
 pub fn fields(bytes: &[u8]) {
     host_value(bytes);
     accept_value(bytes);
+    accept_encoding_value(bytes);
     date_value(bytes);
     etag_value(bytes);
     list_of_proxies(bytes);
@@ -246,6 +247,20 @@ fn accept_value(bytes: &[u8]) {
     if lines.len() <= FIELDS_MAX {
         assert_eq!(weight(&lines.join(&b"\r\n"[..])), Some(alone));
     }
+}
+
+/// No coding is wanted twice, what is said last counts, and where nothing but none is wanted there is no coding.
+fn accept_encoding_value(bytes: &[u8]) {
+    let wanted = |behind: &str| {
+        let bytes = [b"GET / HTTP/1.1\r\nAccept-Encoding: ", bytes, behind.as_bytes(), b"\r\n\r\n"].concat();
+        Some(codings(&Head::parse(&bytes).ok()?.fields).collect::<Vec<_>>())
+    };
+    let Some(alone) = wanted("").filter(|_| !bytes.contains(&b'\n')) else { return };
+    assert!(Coding::ALL.iter().all(|coding| alone.iter().filter(|other| *other == coding).count() <= 1));
+    let rest: Vec<_> = alone.iter().copied().filter(|coding| *coding != Coding::Gzip).collect();
+    assert_eq!(wanted(", x-gzip;q=0"), Some(rest));
+    assert_eq!(wanted(", GZIP, br;q=0.998, zstd;q=0.999, identity;q=0.5").map(|all| all.len()), Some(3));
+    assert_eq!(wanted(", identity, *;q=0.9, gzip;q=0, br;q=0, zstd;q=0.999"), Some(Vec::new()));
 }
 
 /// A date that was read is written as it would be by a calendar, in each form, and read again. The bytes are a date, and

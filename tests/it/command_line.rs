@@ -309,6 +309,8 @@ fn help_names_every_flag_and_its_variable() {
         "bind",
         "index",
         "cache-memory",
+        "compress",
+        "no-precompressed",
         "list",
         "not-found",
         "hidden",

@@ -17,8 +17,9 @@ use crate::server::access_log::AccessLog;
 use crate::server::lines::Lines;
 use crate::server::seats::{Seat, Seats};
 use crate::server::{Options, Server, Times};
-use crate::site::listing::Listings;
+use crate::site::passes::Passes;
 use crate::site::policy::Policy;
+use crate::site::variant::Warned;
 use crate::site::{self};
 
 /// When all files were modified.
@@ -172,13 +173,16 @@ fn site_options(root: &Path, list: bool, hidden: bool) -> site::Options {
         root: RootPath::new(root.join("root"), Symlinks::Inside),
         index: vec![plain(b"index.html")],
         list,
-        listings: Listings::new(4),
+        listings: Passes::new(4),
         not_found: plain(b"404.html"),
         hidden,
         charset: Some("utf-8".to_owned()),
         // Where listings are on, nothing is kept in memory.
         files: Cache::new(if list { 0 } else { 1 << 20 }),
         policy: Policy::new(0, &[]),
+        // Nor are there neighbours.
+        neighbours: Some(Warned::default()),
+        compression: None,
     }
 }
 

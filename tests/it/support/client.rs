@@ -155,6 +155,10 @@ impl Client {
             _ if !with_content => Vec::new(),
             (204 | 304, _) => Vec::new(),
             (_, Some(length)) => self.take(length),
+            _ if fields.iter().any(|(n, v)| n.eq_ignore_ascii_case("transfer-encoding") && v == "chunked") => {
+                assert!(length.is_none(), "a length and chunks\n{}", self.exchange());
+                self.chunks()
+            }
             (_, None) => self.rest(),
         };
         Answer { status, status_line, fields, body, exchange: self.exchange() }
@@ -188,6 +192,27 @@ impl Client {
         let body = self.received[self.taken..self.taken + length].to_vec();
         self.taken += length;
         body
+    }
+
+    /// Reads chunks to the last one, without extensions and without trailers (RFC 9112 §7.1).
+    #[track_caller]
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let line = loop {
+                let bytes = &self.received[self.taken..];
+                if let Some(at) = bytes.windows(2).position(|window| window == b"\r\n") {
+                    break String::from_utf8_lossy(&self.take(at + 2)).into_owned();
+                }
+                assert!(self.more(), "the server closed before the last chunk\n{}", self.exchange());
+            };
+            let length = usize::from_str_radix(line.trim_end(), 16).unwrap_or_else(|_| panic!("no length: {line:?}"));
+            body.extend(self.take(length));
+            assert_eq!(self.take(2), b"\r\n", "no end of a chunk\n{}", self.exchange());
+            if length == 0 {
+                return body;
+            }
+        }
     }
 
     /// Reads once; false at the end of the stream, however it came.

@@ -1,0 +1,352 @@
+//! What is compressed here: texts without a neighbour, once where they are kept, and while they are sent where they are too
+//! long for that.
+
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+
+use crate::support::{Answer, Client, Folder, Server, serve};
+
+const CODINGS: [&str; 3] = ["br", "zstd", "gzip"];
+
+/// More than is kept.
+const LARGE: usize = 5_000_000;
+
+/// Text that repeats itself now and then, another one for each seed.
+fn text(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed;
+    let word = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("<li>item {seed} {}</li>\n", (state >> 33) % 5000).into_bytes()
+    };
+    std::iter::repeat_with(word).flatten().take(len).collect()
+}
+
+/// Bytes that cannot be made fewer.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let byte = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as u8
+    };
+    std::iter::repeat_with(byte).take(len).collect()
+}
+
+/// The content of an answer without its coding.
+#[track_caller]
+fn decoded(answer: &Answer) -> Vec<u8> {
+    let (bytes, mut content) = (&answer.body[..], Vec::new());
+    let read = match answer.all("Content-Encoding")[..] {
+        [] => return answer.body.clone(),
+        ["br"] => brotli::Decompressor::new(bytes, 4096).read_to_end(&mut content),
+        ["zstd"] => zstd::Decoder::new(bytes).and_then(|mut decoder| decoder.read_to_end(&mut content)),
+        ["gzip"] => flate2::read::GzDecoder::new(bytes).read_to_end(&mut content),
+        ref other => panic!("codings: {other:?}\n{}", answer.exchange),
+    };
+    read.unwrap_or_else(|error| panic!("it cannot be decoded: {error}\n{}", answer.exchange));
+    content
+}
+
+#[track_caller]
+fn ask(client: &mut Client, target: &str, fields: &str) -> Answer {
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).answer()
+}
+
+/// Asks until this is answered in the coding: another one may be compressing.
+#[track_caller]
+fn coded(server: &Server, target: &str, coding: &str) -> Answer {
+    let (mut client, since) = (server.connect(), Instant::now());
+    loop {
+        let answer = ask(&mut client, target, &format!("Accept-Encoding: {coding}\r\n")).status(200);
+        if !answer.all("Content-Encoding").is_empty() {
+            return answer.has("Content-Encoding", coding);
+        }
+        assert!(since.elapsed() < Duration::from_secs(30), "it is never compressed\n{}", answer.exchange);
+    }
+}
+
+#[test]
+fn a_text_is_compressed_once_and_is_then_a_representation_like_any_other() {
+    for len in [1025, 20_000, 300_000] {
+        let content = text(1, len);
+        let folder = Folder::new().file("a.html", &content);
+        let server = serve(&folder).start();
+        server.get("/a.html").status(200).body(&content).has("Vary", "Accept-Encoding");
+        // Who asks for the head waits for the tag of what is longer, too.
+        let plain = server.head("/a.html").status(200).has("Vary", "Accept-Encoding");
+        let mut tags = vec![plain.field("ETag").to_owned()];
+        for coding in CODINGS {
+            let first = coded(&server, "/a.html", coding);
+            assert_eq!(decoded(&first), content, "{coding}");
+            assert!(first.body.len() < len, "{coding}: {}", first.body.len());
+            let length = first.body.len().to_string();
+            let first =
+                first.has("Content-Length", &length).has("Vary", "Accept-Encoding").has("Accept-Ranges", "bytes");
+            let first = first
+                .has("Content-Type", "text/html; charset=utf-8")
+                .has("Last-Modified", plain.field("Last-Modified"));
+            let tag = first.field("ETag").to_owned();
+            assert!(tag.starts_with('"') && !tags.contains(&tag), "{tag} is none of its own");
+
+            let fields = format!("Accept-Encoding: {coding}\r\n");
+            let again = server.get_with("/a.html", &fields).status(200).has("ETag", &tag);
+            assert_eq!(again.body, first.body, "{coding}");
+            let head = format!("HEAD /a.html HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+            let head = server.connect().send(head).answer_to_head().status(200).has("ETag", &tag);
+            head.has("Content-Length", &length).has("Content-Encoding", coding);
+            let unchanged = server.get_with("/a.html", &format!("{fields}If-None-Match: {tag}\r\n")).status(304);
+            unchanged.has("ETag", &tag).has("Vary", "Accept-Encoding");
+            let mut joined = Vec::new();
+            for start in (0..first.body.len()).step_by(first.body.len() / 3 + 1) {
+                let range =
+                    format!("{fields}If-Range: {tag}\r\nRange: bytes={start}-{}\r\n", start + first.body.len() / 3);
+                let part =
+                    server.get_with("/a.html", &range).status(206).has("Content-Encoding", coding).has("ETag", &tag);
+                joined.extend(part.body);
+            }
+            assert_eq!(joined, first.body, "{coding}");
+            tags.push(tag);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_worth_it_is_sent_as_it_is() {
+    let long = text(1, 30_000);
+    let folder = Folder::new().file("short.html", &long[..1024]).file("a.png", &long).file("a.bin", &long);
+    let folder = folder.file("noise.txt", noise(30_000)).file("a.txt", &long).file("a.txt.gz", "<gnu zip>");
+    let server = serve(&folder).start();
+    let mut client = server.connect();
+    for _ in 0..2 {
+        for (target, content) in
+            [("/short.html", &long[..1024]), ("/a.png", &long), ("/a.bin", &long), ("/noise.txt", &noise(30_000))]
+        {
+            let answer = ask(&mut client, target, "Accept-Encoding: gzip, br\r\n").status(200).body(content);
+            assert_eq!(answer.all("Vary").len(), usize::from(target != "/a.png"), "{}", answer.exchange);
+            answer.lacks("Content-Encoding");
+        }
+        // Where there is a neighbour, that is what is sent, though another coding would be liked better.
+        ask(&mut client, "/a.txt", "Accept-Encoding: gzip, br\r\n").has("Content-Encoding", "gzip").body("<gnu zip>");
+    }
+    coded(&server, "/a.txt", "br");
+}
+
+#[test]
+fn how_long_a_text_must_be_can_be_said() {
+    let folder = Folder::new().file("a.css", text(1, 5000)).file("b.css", text(1, 5001));
+    let server = serve(&folder).args(&["--compress", "5000"]).start();
+    server.get_with("/a.css", "Accept-Encoding: gzip\r\n").status(200).lacks("Content-Encoding");
+    coded(&server, "/b.css", "gzip");
+    let off = serve(&folder).args(&["--compress", "off"]).start();
+    off.get_with("/b.css", "Accept-Encoding: gzip\r\n")
+        .status(200)
+        .lacks("Content-Encoding")
+        .has("Vary", "Accept-Encoding");
+    let neither = serve(&folder).args(&["--compress", "off", "--no-precompressed"]).start();
+    neither.get_with("/b.css", "Accept-Encoding: gzip\r\n").status(200).lacks("Content-Encoding").lacks("Vary");
+    coded(&serve(&folder).env("SERVE_COMPRESS", "0").arg("--no-precompressed").start(), "/a.css", "gzip");
+}
+
+#[test]
+fn who_asks_after_a_change_gets_what_is_there_since_in_each_coding() {
+    for len in [2000, 100_000] {
+        let folder = Folder::new();
+        folder.write("a.js", text(0, len));
+        let server = serve(&folder).start();
+        for number in 1..20 {
+            let content = text(number, len);
+            match number % 2 {
+                0 => folder.replace("a.js", &content),
+                _ => folder.write("a.js", &content),
+            }
+            for coding in CODINGS {
+                let fields = format!("Accept-Encoding: {coding}\r\n");
+                assert_eq!(decoded(&server.get_with("/a.js", &fields).status(200)), content, "{number} {coding}");
+                assert_eq!(decoded(&coded(&server, "/a.js", coding)), content, "{number} {coding}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_range_of_what_is_not_kept_is_one_of_the_file() {
+    let content = text(1, 30_000);
+    let folder = Folder::new().file("a.js", &content);
+    let server = serve(&folder).start();
+    let fields = "Accept-Encoding: gzip\r\nRange: bytes=100-199\r\n";
+    let plain = server.get_with("/a.js", fields).status(206).body(&content[100..200]).lacks("Content-Encoding");
+    let plain = plain.has("Vary", "Accept-Encoding").has("Content-Range", "bytes 100-199/30000");
+    let whole = coded(&server, "/a.js", "gzip");
+    let part = server.get_with("/a.js", fields).status(206).has("Content-Encoding", "gzip");
+    let part = part.has("Content-Range", &format!("bytes 100-199/{}", whole.body.len()));
+    assert_eq!(part.body, whole.body[100..200]);
+    // Who has begun with the file itself does not go on with the other.
+    let fields = format!("{fields}If-Range: {}\r\n", plain.field("ETag"));
+    server.get_with("/a.js", &fields).status(200).has("Content-Encoding", "gzip").body(whole.body);
+}
+
+#[test]
+fn a_long_text_is_compressed_while_it_is_sent() {
+    let content = text(1, LARGE);
+    let folder = Folder::new().file("a.json", &content);
+    let server = serve(&folder).start();
+    server.get("/a.json").status(200).body(&content).has("Vary", "Accept-Encoding");
+    let plain = server.head("/a.json").status(200).has("Vary", "Accept-Encoding");
+    for coding in CODINGS {
+        let answer = coded(&server, "/a.json", coding);
+        assert_eq!(decoded(&answer), content, "{coding}");
+        assert!(answer.body.len() < LARGE / 2);
+        let answer = answer.has("Transfer-Encoding", "chunked").has("Vary", "Accept-Encoding").lacks("Accept-Ranges");
+        let tag = answer.lacks("Content-Length").field("ETag").to_owned();
+        assert!(tag.starts_with("W/\"") && !tag.ends_with(plain.field("ETag")), "{tag}");
+
+        let mut client = server.connect();
+        let fields = format!("Accept-Encoding: {coding}\r\n");
+        let head = format!("HEAD /a.json HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let head = client.send(head).answer_to_head().status(200).has("ETag", &tag).has("Content-Encoding", coding);
+        head.has("Transfer-Encoding", "chunked").lacks("Content-Length");
+        let unchanged = ask(&mut client, "/a.json", &format!("{fields}If-None-Match: {tag}\r\n")).status(304);
+        unchanged.has("ETag", &tag).has("Vary", "Accept-Encoding").lacks("Transfer-Encoding");
+        ask(&mut client, "/a.json", &format!("{fields}If-Match: {tag}\r\n")).status(412);
+        let part = ask(&mut client, "/a.json", &format!("{fields}Range: bytes=5-9\r\n")).status(206);
+        part.lacks("Content-Encoding").body(&content[5..10]);
+        client.send(format!("GET /a.json HTTP/1.0\r\nConnection: keep-alive\r\n{fields}\r\n"));
+        let old = client.answer().status(200).body(&content).lacks("Content-Encoding").lacks("Transfer-Encoding");
+        old.has("Vary", "Accept-Encoding").has("ETag", plain.field("ETag"));
+        client.still_open();
+    }
+}
+
+#[test]
+fn where_nothing_is_kept_each_text_is_compressed_while_it_is_sent() {
+    let content = text(1, 3000);
+    let folder = Folder::new().file("a.html", &content);
+    let server = serve(&folder).args(&["--cache-memory", "0"]).start();
+    for coding in CODINGS {
+        let answer = coded(&server, "/a.html", coding).has("Transfer-Encoding", "chunked");
+        assert_eq!(decoded(&answer), content);
+    }
+}
+
+/// Begins to read an answer slowly, and returns its first bytes.
+fn begun(server: &Server, fields: &str) -> (Client, Vec<u8>) {
+    let mut client = server.connect();
+    set_socket_recv_buffer_size(client.stream(), 65_536).expect("the option can be set");
+    client.send(format!("GET /noise.txt HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+    let mut bytes = vec![0; 2000];
+    client.stream().read_exact(&mut bytes).expect("the answer begins");
+    (client, bytes)
+}
+
+#[test]
+fn a_stream_of_a_file_that_changes_meanwhile_is_cut_off() {
+    for change in ["nothing", "rename", "rewrite", "cut"] {
+        let folder = Folder::new().file("noise.txt", noise(30_000_000));
+        let server = serve(&folder).start();
+        let (client, bytes) = begun(&server, "Accept-Encoding: gzip\r\nConnection: close\r\n");
+        assert!(String::from_utf8_lossy(&bytes).contains("Transfer-Encoding: chunked"));
+        match change {
+            "rename" => folder.replace("noise.txt", "other"),
+            "rewrite" => folder.write("noise.txt", &noise(30_000_001)[1..]),
+            "cut" => folder.write("noise.txt", "other"),
+            _ => {}
+        }
+        let mut end = Vec::new();
+        if let Err(error) = client.stream().read_to_end(&mut end) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        }
+        let is_whole = end.ends_with(b"\r\n0\r\n\r\n");
+        assert_eq!(is_whole, ["nothing", "rename"].contains(&change), "{change}: {} bytes", end.len());
+    }
+}
+
+#[test]
+fn no_more_is_streamed_at_once_than_half_of_the_processors_can_and_the_rest_is_sent_as_it_is() {
+    let content = noise(30_000_000);
+    let folder = Folder::new().file("noise.txt", &content).file("a.html", text(1, 100_000));
+    let server = serve(&folder).start();
+    let most = thread::available_parallelism().expect("there are processors").get().div_ceil(2);
+    let is_coded = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("Content-Encoding: gzip");
+    let clients: Vec<_> = (0..most).map(|_| begun(&server, "Accept-Encoding: gzip\r\n")).collect();
+    assert!(clients.iter().all(|(_, bytes)| is_coded(bytes)), "{most} streams are not too many");
+    let (last, bytes) = begun(&server, "Accept-Encoding: gzip\r\nConnection: close\r\n");
+    let head = String::from_utf8_lossy(&bytes).into_owned();
+    assert!(head.contains("Content-Length: 30000000") && head.contains("Vary: Accept-Encoding"), "{head}");
+    let mut rest = Vec::new();
+    last.stream().take(40_000_000).read_to_end(&mut rest).expect("it is sent to its end");
+    assert!(content.ends_with(&rest));
+    // Slow readers of long texts do not keep others from being compressed.
+    coded(&server, "/a.html", "gzip");
+    drop(clients);
+    coded(&server, "/noise.txt", "zstd");
+}
+
+#[test]
+fn a_crowd_that_wants_everything_compressed_gets_everything_right() {
+    let texts: Vec<_> = (0..20).map(|number| text(number, 200_000)).collect();
+    let folder = Folder::new();
+    texts.iter().enumerate().for_each(|(number, text)| folder.write(&format!("{number}.css"), text));
+    let server = serve(&folder).start();
+    let (coded, since) = (AtomicUsize::new(0), Instant::now());
+    thread::scope(|scope| {
+        for first in 0..8 {
+            let (texts, server, coded) = (&texts, &server, &coded);
+            scope.spawn(move || {
+                let mut client = server.connect();
+                for round in (0..).take_while(|_| coded.load(Ordering::Relaxed) < 500) {
+                    assert!(since.elapsed() < Duration::from_secs(60), "hardly anything is compressed: {coded:?}");
+                    let (at, coding) = ((first + round) % 20, CODINGS[(first + round) % 3]);
+                    let answer = ask(&mut client, &format!("/{at}.css"), &format!("Accept-Encoding: {coding}\r\n"));
+                    let answer = answer.status(200).has("Vary", "Accept-Encoding");
+                    assert_eq!(decoded(&answer), texts[at], "{}", answer.exchange);
+                    coded.fetch_add(answer.all("Content-Encoding").len(), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn curl_asks_for_compressed_answers_and_gets_the_files() {
+    let (long, large) = (text(1, 30_000), text(2, LARGE));
+    let folder = Folder::new().file("a.js", &long).file("large.js", &large);
+    let server = serve(&folder).start();
+    for coding in ["", "br", "zstd", "gzip"] {
+        for (name, content) in [("a.js", &long), ("large.js", &large)] {
+            let mut curl = Command::new("curl");
+            curl.args(["-sS", "--fail", "--compressed", &format!("http://{}/{name}", server.addr)]);
+            if !coding.is_empty() {
+                curl.args(["-H", &format!("Accept-Encoding: {coding}")]);
+            }
+            let output = curl.output().expect("curl runs");
+            assert!(output.status.success() && output.stdout == *content, "{coding} {name}: {:?}", output.stderr);
+        }
+    }
+    server.logged(|line| line.contains("GET /a.js") && !line.ends_with(" 30000"));
+}
+
+#[test]
+#[ignore = "needs curl, gzip, zstd and brotli"]
+fn the_programs_of_each_coding_read_what_is_sent_and_make_what_is_found() {
+    let content = text(1, 100_000);
+    let folder = Folder::new().file("a.js", &content);
+    let server = serve(&folder).start();
+    for (coding, program, ending) in [("gzip", "gzip", "gz"), ("zstd", "zstd", "zst"), ("br", "brotli", "br")] {
+        let name = format!("got.{ending}");
+        fs::write(folder.at(&name), coded(&server, "/a.js", coding).body).expect("the file can be written");
+        let output = Command::new(program).arg("-dc").arg(folder.at(&name)).output().expect("the program runs");
+        assert!(output.status.success() && output.stdout == content, "{program}: {output:?}");
+        let made = Command::new(program).arg("-k").arg(folder.at("a.js")).output().expect("the program runs");
+        assert!(made.status.success(), "{program}: {made:?}");
+        let neighbour = fs::read(folder.at(&format!("a.js.{ending}"))).expect("it is there");
+        let answer = server.get_with("/a.js", &format!("Accept-Encoding: {coding}\r\n")).status(200);
+        assert!(answer.body == neighbour && decoded(&answer) == content, "{program}");
+    }
+    assert!(!server.diagnostics().iter().any(|line| line.contains("is not used")), "each is as old as the file");
+}
