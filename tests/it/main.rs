@@ -11,6 +11,7 @@ mod command_line;
 mod compressed;
 mod connections;
 mod decisions;
+mod deploy;
 mod digests;
 mod directories;
 mod documents;
