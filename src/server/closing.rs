@@ -58,7 +58,8 @@ impl Current {
 pub fn close(reception: &Reception, doors: &[Door], accepting: Vec<JoinHandle<()>>) {
     let server = &reception.server;
     let (seats, delay) = (&server.seats, server.options.drain_delay);
-    log::info!("stopping, after {delay:?} in which /health says so; a second signal stops at once");
+    let when = if delay.is_zero() { String::new() } else { format!(" in {delay:?}, which /health says meanwhile") };
+    log::info!("stopping{when}; a second signal stops at once");
     seats.advance(Phase::Draining);
     thread::sleep(delay / 2);
     seats.advance(Phase::Parting);
