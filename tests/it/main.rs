@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admin;
+mod balancer;
 mod browser;
 mod changing;
 mod changing_large;
