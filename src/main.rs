@@ -126,9 +126,12 @@ fn open(config: &Config) -> Result<Vec<Door>, (u8, String)> {
         move |listener| Door { listener, service, wire }
     };
     let passed = inherited::take(terms.patience).map_err(|what| (START, what))?;
-    let door = |passed: inherited::Inherited| {
-        behind(if passed.name == "admin" { Service::Admin } else { Service::Site })(passed.listener)
+    let service_of = |name: &str| match name {
+        "admin" => Service::Admin,
+        "redirect" if config.tls.is_some() => Service::Redirect,
+        _ => Service::Site,
     };
+    let door = |passed: inherited::Inherited| behind(service_of(&passed.name))(passed.listener);
     let mut doors: Vec<Door> = passed.into_iter().map(door).collect();
     let lacks = |doors: &[Door], service| !doors.iter().any(|door| door.service == service);
     let bind = |addrs: &[_], port, service| {
@@ -138,7 +141,8 @@ fn open(config: &Config) -> Result<Vec<Door>, (u8, String)> {
     if lacks(&doors, Service::Site) {
         doors.extend(bind(&config.addrs, config.port, Service::Site)?);
     }
-    if let Some(port) = config.tls.as_ref().and_then(|tls| tls.redirect_port) {
+    let redirect = config.tls.as_ref().and_then(|tls| tls.redirect_port);
+    if let Some(port) = redirect.filter(|_| lacks(&doors, Service::Redirect)) {
         doors.extend(bind(&config.addrs, port, Service::Redirect)?);
     }
     if let Some(addr) = config.admin.filter(|_| lacks(&doors, Service::Admin)) {

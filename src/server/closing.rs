@@ -68,7 +68,7 @@ pub fn close(reception: &Reception, doors: &[Door], accepting: Vec<JoinHandle<()
     let stopped = Instant::now();
     seats.stop();
     // Where another process may answer for itself now, this one does not any more.
-    let is_succeeded = |door: &&Door| door.service == Service::Site || door.listener.is_shared();
+    let is_succeeded = |door: &&Door| door.service != Service::Admin || door.listener.is_shared();
     let ending: Vec<&Door> = doors.iter().filter(is_succeeded).collect();
     if ending.iter().any(|door| door.service == Service::Admin) {
         server.admin_seats.stop();
@@ -93,7 +93,7 @@ pub fn open(reception: &Arc<Reception>, doors: &Arc<Vec<Door>>) -> Vec<JoinHandl
         let (reception, doors) = (Arc::clone(reception), Arc::clone(doors));
         let accept = move || reception.accept_all(&doors[at]);
         match thread::Builder::new().name("accept".to_owned()).spawn(accept) {
-            Ok(thread) if door.service == Service::Site => accepting.push(thread),
+            Ok(thread) if door.service != Service::Admin => accepting.push(thread),
             Ok(_) => {}
             Err(error) => log::error!(
                 "connections to {} are not accepted, because no thread can be started: {error}",

@@ -252,6 +252,53 @@ fn sockets_that_were_passed_are_taken_by_their_names_and_the_rest_is_bound() {
 }
 
 #[test]
+fn with_tls_a_socket_that_is_named_so_redirects() {
+    let folder = Folder::new();
+    let (site, plain) =
+        (TcpListener::bind("127.0.0.1:0").expect("free"), TcpListener::bind("127.0.0.1:0").expect("free"));
+    let [site_addr, plain_addr] = [&site, &plain].map(|socket| socket.local_addr().expect("bound"));
+    let mut command = activated(&folder, &[&plain, &site], "redirect:https", &["--tls-self-signed"]);
+    let mut server = Process::start_on(&mut command);
+    assert_eq!(server.next_line(), format!("listening on https://{site_addr}"));
+    assert_eq!(server.next_line(), format!("redirecting on http://{plain_addr}"));
+    let target = format!("https://localhost:{}/a.txt", site_addr.port());
+    Client::connect(plain_addr).send(GET).answer().status(308).has("Location", &target);
+}
+
+#[test]
+fn a_stopping_server_redirects_nobody_who_comes() {
+    let folder = Folder::new();
+    let mut command = binary();
+    command.args([
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--tls-self-signed",
+        "--https-redirect",
+        "0",
+        "--grace",
+        "600",
+    ]);
+    let mut server = Process::start(command.arg("--root").arg(folder.path()), Stdio::null());
+    server.next_line();
+    let line = server.next_line();
+    let addr: SocketAddr =
+        line["redirecting on http://".len()..].parse().unwrap_or_else(|_| panic!("no address: {line}"));
+    let mut typing = Client::connect(addr);
+    typing.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\nGET /a.txt HTTP/1.1\r\n").answer().status(308);
+    server.signal("TERM");
+    let since = Instant::now();
+    while listens(&server) {
+        assert!(since.elapsed() < LIMIT, "it listens on");
+        thread::sleep(Duration::from_millis(5));
+    }
+    typing.send("Host: localhost\r\n\r\n").answer().status(308).has("Connection", "close");
+    drop(typing);
+    assert_eq!(server.ended().0.code(), Some(0));
+}
+
+#[test]
 fn what_was_passed_and_is_no_listening_tcp_socket_is_refused_with_what_to_do() {
     let folder = Folder::new();
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
