@@ -22,8 +22,9 @@ use keys::Keys;
 /// The first byte of a client that speaks TLS: it begins a record of the handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 
-/// So many bytes are encrypted before they are sent: two records, which leave with one call.
-const PIECE: usize = 32 * 1024;
+/// So many bytes are encrypted before they are sent: four records, which leave with one call. 100 MiB take 58 ms of
+/// processor time so, and 63 with half of it.
+const PIECE: usize = 64 * 1024;
 
 /// Says to a client that its connection ends because of the server: the record of an alert, `internal_error`
 /// (RFC 8446 §6). It can be sent instead of a handshake.
