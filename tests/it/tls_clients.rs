@@ -119,6 +119,7 @@ fn openssl_agrees_on_http_1_1_and_resumes_in_both_versions() {
         let said = s_client(&server, &[version, "-alpn", "h2,http/1.1", "-sess_out", &session]);
         assert!(said.contains("New, TLS") && said.contains("ALPN protocol: http/1.1"), "{said}");
         assert!(said.contains("0123456789"), "{said}");
+        assert!(said.contains("ticket lifetime hint: 43200"), "there is no ticket of ours\n{said}");
         let said = s_client(&server, &[version, "-sess_in", &session]);
         assert!(said.contains("Reused, TLS"), "{said}");
     }
