@@ -310,15 +310,15 @@ impl Taken {
         {
             return true;
         }
-        let could_leave = self.by_id.iter().filter_map(|(id, chair)| Some((chair.could_leave_since(now)?, id, chair)));
+        let could_leave = self.by_id.iter().filter_map(|(id, chair)| Some((chair.could_leave(now)?, id, chair)));
         let mut could_leave: Vec<_> = could_leave.collect();
         let is_pressed = self.leaving.is_some_and(|(_, since)| since.elapsed() < LOOK_AGAIN);
         let wanted = if is_pressed { (self.by_id.len() / TOGETHER).max(1) } else { 1 };
         let Some(last) = wanted.min(could_leave.len()).checked_sub(1) else { return false };
-        could_leave.select_nth_unstable_by_key(last, |(since, ..)| *since);
-        for (_, id, chair) in &could_leave[..=last] {
+        could_leave.select_nth_unstable_by_key(last, |(waiting, ..)| waiting.since);
+        for (waiting, id, chair) in &could_leave[..=last] {
             self.leaving = Some((**id, Instant::now()));
-            chair.evict();
+            chair.evict(waiting.what);
         }
         true
     }
@@ -333,8 +333,10 @@ impl Taken {
             if from_there.clone().find(is_leaving).is_none() {
                 let waiting =
                     from_there.filter(|chair| chair.waiting().is_some_and(|waiting| waiting.what != For::Taking));
-                let could_leave = waiting.filter_map(|chair| Some((chair.could_leave_since(now)?, chair)));
-                could_leave.min_by_key(|(since, _)| *since).inspect(|(_, chair)| chair.dismiss(Dismissal::Evicted));
+                let could_leave = waiting.filter_map(|chair| Some((chair.could_leave(now)?, chair)));
+                could_leave
+                    .min_by_key(|(waiting, _)| waiting.since)
+                    .inspect(|(_, chair)| chair.dismiss(Dismissal::Evicted));
             }
         }
         is_full
@@ -357,19 +359,20 @@ impl Chair {
         Waiting::read(self.waiting.load(Ordering::SeqCst))
     }
 
-    /// Since when it has waited: the connection with the least of this makes room. None where it does not.
-    fn could_leave_since(&self, now: u64) -> Option<u64> {
+    /// Since when it has waited, and for what: the connection that has waited longest makes room. None where it does not.
+    fn could_leave(&self, now: u64) -> Option<Waiting> {
         let waiting = self.waiting()?;
         match (waiting.what, self.dismissal()) {
-            (For::Request | For::Rest, None) => Some(waiting.since),
+            (For::Request | For::Rest, None) => Some(waiting),
             (For::Request | For::Rest, Some(_)) | (For::Taking, Some(Dismissal::CutOff)) => None,
             (For::Taking, _) if now.saturating_sub(waiting.since) < LAG.as_micros() as u64 => None,
-            (For::Taking, _) => Some(waiting.since),
+            (For::Taking, _) => Some(waiting),
         }
     }
 
-    fn evict(&self) {
-        if self.waiting().is_some_and(|waiting| waiting.what == For::Taking) {
+    /// Ends the connection that was chosen because it waited for this, whatever it waits for by now.
+    fn evict(&self, what: For) {
+        if what == For::Taking {
             self.dismissal.store(Dismissal::CutOff as u8, Ordering::SeqCst);
             let _ = self.stream.shutdown(Shutdown::Both);
         } else {
@@ -677,7 +680,8 @@ mod tests {
         idle.wait(LONG);
         let_a_microsecond_pass(&seats);
         lagging.client_lags();
-        let order = |at: u64| [&lagging, &busy, &idle].map(|seat| seat.chair.could_leave_since(at));
+        let order =
+            |at: u64| [&lagging, &busy, &idle].map(|seat| seat.chair.could_leave(at).map(|waiting| waiting.since));
         let [lag, none, wait] = order(now() + micros(LAG));
         assert!(none.is_none() && wait < lag, "who idles since before goes first: {lag:?} {wait:?}");
         let_a_microsecond_pass(&seats);

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::admin::admin_of;
-use crate::support::{Client, Folder, Server, serve};
+use crate::support::{Client, Folder, Server, Trust, Version, serve};
+use crate::tls;
 
 const GET: &str = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
@@ -148,4 +149,21 @@ fn the_strict_parser_of_prometheus_client_reads_it() {
     assert!(output.status.success(), "it is not what OpenMetrics asks for");
     let samples: usize = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number");
     assert_eq!(samples, metrics(&server).len());
+}
+
+#[test]
+fn what_comes_of_connections_to_a_port_of_tls_is_counted() {
+    let (folder, keys) = (Folder::new().file("a.txt", "hello"), tls::keys());
+    let server = tls::serve_tls(&folder, &keys).args(&["--admin", "127.0.0.1:0"]).start();
+    let trust = Trust::of(Version::V13);
+    for _ in 0..3 {
+        let mut client = trust.connect(server.addr, "localhost");
+        client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("hello");
+    }
+    server.get("/a.txt").status(400);
+    let now = metrics(&server);
+    for (result, count) in [("full", 1.0), ("resumed", 2.0), ("failed", 1.0)] {
+        let name = format!("serve_tls_handshakes_total{{result=\"{result}\"}}");
+        assert_eq!(now.get(&name), Some(&count), "{name} in {now:#?}");
+    }
 }
