@@ -42,6 +42,9 @@ const LISTING_SPACE: u64 = 8 << 20;
 /// The most memory that compressing one file takes, with some to spare.
 const COMPRESSION_SPACE: u64 = 32 << 20;
 
+/// How many files may be compressed at once to be kept, however many processors there are; half as many meanwhile are sent.
+const COMPRESSIONS_MAX: usize = 8;
+
 /// Everything the program is asked to do.
 #[derive(Debug)]
 pub struct Config {
@@ -185,9 +188,10 @@ fn compression(text: &str, memory: Option<u64>) -> Result<Option<Compression>, C
         let what = format!("how many bytes a text has that is not worth it, such as 1024, or off, not {text:?}");
         return wrong("--compress", what);
     };
-    let processors = available_parallelism().map_or(1, NonZero::get);
+    let processors = available_parallelism().map_or(1, NonZero::get).min(COMPRESSIONS_MAX);
     let fit = memory.map_or(usize::MAX, |memory| (memory / 8 / 2 / COMPRESSION_SPACE) as usize);
-    Ok(Some(Compression::new(above, [processors, processors.div_ceil(2)].map(|most| most.min(fit)))))
+    let at_once = [processors, processors.div_ceil(2)].map(|most| most.min(fit));
+    Ok((fit > 0).then(|| Compression::new(above, at_once)))
 }
 
 /// All addresses, IPv4 and IPv6, unless some are named.
@@ -229,8 +233,8 @@ fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, ConfigE
     if let Certificates::Files(pairs) = &certificates {
         pairs.iter().try_for_each(|pair| is_outside(&pair.key, args.root.as_deref()))?;
     }
-    if args.hsts.is_some() && headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(HSTS)) {
-        return wrong("--hsts", format!("{HSTS} is given by --header too; leave one of them out"));
+    if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(HSTS)) {
+        return wrong("--header", format!("{HSTS} would be said over plain HTTP too; use --hsts SECONDS"));
     }
     let redirect = |text: &String| number("--https-redirect", "ports", text, 0, u64::from(u16::MAX));
     let hsts = |text: &String| number("--hsts", "seconds", text, 0, u64::from(u32::MAX));
@@ -248,8 +252,11 @@ fn pair(cert: &OsStr, key: &OsStr) -> Pair {
 /// Refuses a key that anyone could ask for.
 fn is_outside(key: &Path, root: Option<&OsStr>) -> Result<(), ConfigError> {
     let root = fs::canonicalize(root.unwrap_or(OsStr::new(".")));
-    match (fs::canonicalize(key), root) {
-        (Ok(real), Ok(root)) if real.starts_with(&root) => {
+    // A link in the root is followed with `--symlinks all`.
+    let named = key.parent().map(|dir| if dir == Path::new("") { Path::new(".") } else { dir });
+    let places = [fs::canonicalize(key).ok(), named.and_then(|dir| fs::canonicalize(dir).ok())];
+    match root {
+        Ok(root) if places.iter().flatten().any(|place| place.starts_with(&root)) => {
             wrong("--tls-key", format!("{} lies below the root and would be served; move it", key.display()))
         }
         _ => Ok(()),

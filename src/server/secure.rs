@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use super::Server;
+use super::close::Close;
 use super::connection::{Connection, LINGER};
 use super::seats::Seat;
 use crate::net::Transport;
@@ -57,7 +58,7 @@ enum Greeting<'s> {
     /// One that does not, but may speak HTTP.
     Plain(Tcp<'s>),
     /// Nothing that can be talked to.
-    Failed,
+    Failed(Close),
 }
 
 /// Serves one connection from its handshake to its end.
@@ -66,7 +67,7 @@ pub fn talk(server: &Server, secure: &Secure, tcp: Tcp<'_>, responder: &dyn Resp
     if let Some(metrics) = &server.metrics {
         metrics.shook_hands(match &greeting {
             Greeting::Tls(_, handshake) => Some(*handshake),
-            Greeting::Plain(_) | Greeting::Failed => None,
+            Greeting::Plain(_) | Greeting::Failed(_) => None,
         });
     }
     match greeting {
@@ -79,7 +80,11 @@ pub fn talk(server: &Server, secure: &Secure, tcp: Tcp<'_>, responder: &dyn Resp
             let site = Site::new(&server.site);
             Connection::new(&mut tcp, server, &PlainToTls { site: &site }, seat).run();
         }
-        Greeting::Failed => {}
+        Greeting::Failed(close) => {
+            if let Some(metrics) = &server.metrics {
+                metrics.closed(&close, seat.dismissal());
+            }
+        }
     }
 }
 
@@ -98,18 +103,22 @@ fn greet<'s>(server: &Server, secure: &Secure, mut tcp: Tcp<'s>, seat: &Seat) ->
         Err(error) => (tcp, error),
     };
     match seat.dismissal() {
-        Some(dismissal) => log::debug!("#{} no TLS with {}: it was ended: {dismissal:?}", seat.id, seat.client),
+        Some(dismissal) => {
+            log::debug!("#{} no TLS with {}: it was ended: {dismissal:?}", seat.id, seat.client);
+            Greeting::Failed(dismissal.into())
+        }
         None if error.kind() == ErrorKind::UnexpectedEof => {
             log::debug!("#{} no TLS with {}: the client ended the connection", seat.id, seat.client);
+            Greeting::Failed(Close::ClientDone)
         }
         None => {
             log::debug!("#{} no TLS with {}: {error}", seat.id, seat.client);
             // The client is to read the alert that says so.
             seat.linger(LINGER);
             tcp.linger();
+            Greeting::Failed(Close::Io(error))
         }
     }
-    Greeting::Failed
 }
 
 /// Answers as another does, and adds what only those may be told who came by TLS (RFC 6797 §7.2).

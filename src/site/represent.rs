@@ -33,6 +33,8 @@ struct Shown<'s> {
     path: &'s RelPath,
     form: Form,
     validators: &'s Validators,
+    /// Whether the file is so old that its date will not be another one in the next answer.
+    is_settled: bool,
 }
 
 /// The form of a representation.
@@ -63,8 +65,11 @@ impl Site<'_> {
             Form::Streamed(_) => Hashed::Never,
             _ => self.options.files.digest(&file, need)?,
         };
-        let validators = validators(len, file.meta().modified, form, hashed, request.now);
-        let shown = Shown { path, form, validators: &validators };
+        let mut validators = validators(len, file.meta().modified, form, hashed, request.now);
+        let is_settled = validators.modified_is_strong;
+        // The file, its neighbours and what is made of it may have one date, so it tells them not apart (RFC 9110 §8.8.1).
+        validators.modified_is_strong &= !self.varies(path);
+        let shown = Shown { path, form, validators: &validators, is_settled };
         let repr_digest = match hashed {
             Hashed::As(digest) if wants_digest => Some(repr_digest::value(digest.as_bytes())),
             _ => None,
@@ -86,6 +91,11 @@ impl Site<'_> {
         let (head, body) = match range.map_or(Selection::Whole, |value| select(value, len)) {
             _ if let Form::Streamed(coding) = form => (head(Status::Ok), Body::Coded(file, coding)),
             Selection::Whole => (head(Status::Ok), Body::Span(file, 0..len)),
+            // The coding would be said of the frame around several parts too, and nobody could take that apart. A server may
+            // ignore the field (RFC 9110 §14.2).
+            Selection::Spans(spans) if spans.len() > 1 && form != Form::Plain => {
+                (head(Status::Ok), Body::Span(file, 0..len))
+            }
             Selection::Unsatisfiable => {
                 let refusal = Refusal::from(Why::RangeUnsatisfiable.because(range.unwrap_or_default()));
                 return Err(refusal.with("Content-Range", format!("bytes */{len}")).caused_by(cause));
@@ -123,7 +133,7 @@ impl Site<'_> {
             not_modified: self.not_modified(shown).into(),
         };
         match shown.form {
-            _ if !shown.validators.modified_is_strong => which(&write()).clone(),
+            _ if !shown.is_settled => which(&write()).clone(),
             Form::Plain => which(file.fields().get_or_init(write)).clone(),
             Form::Coded(_) => which(file.fields_standing_in().get_or_init(write)).clone(),
             Form::Streamed(_) => which(&write()).clone(),

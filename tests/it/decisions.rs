@@ -95,7 +95,7 @@ fn every_combination_of_conditions_and_ranges_is_decided_as_rfc_9110_says() {
         Place::of("/missing.txt", "", Resource::Nothing),
         Place::of("/dir", "", Resource::Elsewhere),
     ];
-    let server = serve(&folder).arg("--quiet").start();
+    let server = serve(&folder).args(&["--quiet", "--no-precompressed", "--compress", "off"]).start();
     places.iter_mut().for_each(|place| place.learn(&server));
     let [letters, empty, young, dateless, missing, elsewhere] = &places;
     let mut cases = Vec::new();
@@ -127,7 +127,7 @@ fn every_set_of_ranges_selects_the_bytes_that_rfc_9110_says() {
         let target = ["/0", "/1", "", "/3", "", "/5"][content.len()];
         Place::new(&folder, target, content, LONG_AGO)
     });
-    let server = serve(&folder).arg("--quiet").start();
+    let server = serve(&folder).args(&["--quiet", "--no-precompressed", "--compress", "off"]).start();
     places.iter_mut().for_each(|place| place.learn(&server));
     let sets = places.each_ref().map(|place| space::range_sets(place.content.len()));
     let case = |place, specs| Case { place, request: space::get(Range::Set(specs)) };

@@ -124,8 +124,14 @@ fn ranges_are_those_of_the_chosen_representation() {
             joined.extend(part.body);
         }
         assert_eq!(joined, whole.body, "{coding}");
-        let parts = ask("Range: bytes=0-0,-1\r\n").status(206).has("Vary", "Accept-Encoding").has("ETag", tag);
-        assert!(parts.text().contains("Content-Type: text/javascript"), "{}", parts.exchange);
+        let several = ask("Range: bytes=0-0,-1\r\n").has("Vary", "Accept-Encoding").has("ETag", tag);
+        if coding == "identity" {
+            assert!(several.status(206).text().contains("Content-Type: text/javascript"));
+        } else {
+            // The fields of such an answer would say that all of it is coded, and its parts are not.
+            let several = several.status(200).has("Content-Encoding", coding).lacks("Content-Range");
+            several.body(&whole.body);
+        }
         ask(&format!("Range: bytes={len}-\r\n")).status(416).has("Content-Range", &format!("bytes */{len}"));
     }
 }

@@ -1,8 +1,10 @@
 //! A site over TLS: what is said there is what is said without it.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustls::HandshakeKind;
 
 use crate::support::{Client, Folder, Server, Starter, Trust, Version, fingerprint, serve};
@@ -258,4 +260,17 @@ fn a_certificate_is_made_where_that_is_asked_for() {
             rustls::client::verify_server_name(&parsed, &name).unwrap_or_else(|error| panic!("{name:?}: {error}"));
         }
     }
+}
+
+#[test]
+fn a_key_that_is_replaced_by_something_else_than_a_file_holds_up_nothing() {
+    let (folder, keys) = (site(), keys());
+    let mut server = serve_tls(&folder, &keys).start();
+    fs::remove_file(keys.at("a.key")).expect("the key is there");
+    mknodat(CWD, keys.at("a.key"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO can be made");
+    server.signal("HUP");
+    server.said(|line| line.contains("the old keys stay in use") && line.contains("no regular file"));
+    connect(&server, Version::V13).send(GET).answer().status(200);
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0));
 }

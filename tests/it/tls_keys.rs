@@ -205,7 +205,7 @@ fn flags_that_do_not_fit_together_are_refused() {
         (vec!["--hsts", "80"], "--hsts: needs --tls-cert"),
         (vec!["--tls-self-signed", "--https-redirect", "x"], "--https-redirect: ports are a number"),
         (vec!["--tls-self-signed", "--hsts", "-1"], "--hsts: seconds are a number"),
-        (vec!["--tls-self-signed", "--hsts", "1", "--header", "strict-transport-security: x"], "--hsts: "),
+        (vec!["--tls-self-signed", "--header", "strict-transport-security: x"], "--header: Strict-Transport-Security"),
         (vec!["--tls-cert", &cert, "--tls-key", &served], &format!("--tls-key: {served} lies below the root")),
     ] {
         let output = run(&[&["--port", "0", &root], &args[..]].concat(), &[]);

@@ -4,10 +4,11 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use rustix::fs::OFlags;
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{Ticketer, default_provider};
@@ -241,9 +242,14 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
+/// Reads a regular file. Anything else could keep the thread that looks for new keys from everything else that it does.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_MAX).read_to_end(&mut bytes)?;
+    file.take(FILE_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -130,7 +130,10 @@ impl<'s> Tls<'s> {
             self.session.write_tls(&mut Outgoing { tcp: &mut self.tcp, more_follows })?;
         }
         self.held = 0;
-        self.tcp.all_is_sent();
+        // A client that lags does not catch up in between.
+        if !more_follows {
+            self.tcp.all_is_sent();
+        }
         Ok(())
     }
 }
