@@ -47,7 +47,7 @@ impl Member {
     fn process(port: u16, admin: u16, folder: &Folder, log: &PathBuf) -> Process {
         let mut command = binary();
         let admin = format!("127.0.0.1:{admin}");
-        command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--admin", &admin, "--drain-delay", "2"]);
+        command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--admin", &admin, "--drain-delay", "4"]);
         command.args(["--proxy-protocol", "--trusted-proxy", "127.0.0.1", "--root"]).arg(folder.path());
         let log = File::options().create(true).append(true).open(log).expect("the log can be written");
         let mut process = Process::start(&mut command, log);
@@ -89,7 +89,7 @@ fn front(folder: &Folder, members: &[Member], retries: &str) -> (SocketAddr, Pro
         })
         .collect();
     let config = format!(
-        "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n {retries}\n\
+        "defaults\n mode http\n timeout connect 5s\n timeout check 5s\n timeout client 60s\n timeout server 60s\n {retries}\n\
          listen front\n bind {addr}\n balance roundrobin\n option httpchk GET /health\n{servers}"
     );
     let folder = folder.at("haproxy.cfg");

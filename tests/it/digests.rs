@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use crate::process::Process;
+use crate::process::{Process, until};
 use crate::strace::Strace;
 use crate::support::{Answer, Folder, Server, serve};
 
@@ -94,7 +94,7 @@ fn the_first_byte_of_a_cold_file_does_not_wait_for_its_tag() {
         let cold = server.get("/cold.bin").status(200).lacks("ETag").body(content(len));
         let modified = cold.field("Last-Modified").to_owned();
         // Nobody asked for the tag, and it is there.
-        server.rests();
+        until("it has a tag", || !server.get("/cold.bin").status(200).all("ETag").is_empty());
         let warm = server.get("/cold.bin").status(200).has("Last-Modified", &modified).body(content(len));
         let tag = tag(&warm);
         server.get_with("/cold.bin", "Range: bytes=5-9\r\n").status(206).has("ETag", &tag);
@@ -112,7 +112,7 @@ fn a_part_of_a_cold_file_does_not_wait_either_and_a_304_without_a_tag_has_a_date
     let date = "Sun, 09 Sep 2001 01:46:40 GMT";
     let since = format!("If-Modified-Since: {date}\r\n");
     server.get_with("/date.bin", &since).status(304).lacks("ETag").has("Last-Modified", date);
-    server.rests();
+    until("it has a tag", || !server.get_with("/date.bin", &since).status(304).all("ETag").is_empty());
     let warm = server.get_with("/date.bin", &since).status(304).lacks("Last-Modified");
     assert!(!tag(&warm).is_empty());
 }
@@ -201,6 +201,7 @@ fn a_file_is_hashed_once_for_all_that_want_it() {
     let folder = Folder::new().file("a.bin", content(HASHED_MAX));
     let server = serve(&folder).args(&["--log", "off"]).start();
     server.get("/a.bin").status(200);
+    until("it has a tag", || !server.get("/a.bin").status(200).all("ETag").is_empty());
     server.rests();
     let mut strace = count_reads(&server);
     for _ in 0..5 {

@@ -44,6 +44,27 @@ pub fn free_port() -> u16 {
     }
 }
 
+/// Waits until this is so, looking again and again.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < LIMIT, "after {LIMIT:?} it is still not so: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Reports whether a process has a socket that listens.
+pub fn listens(pid: u32) -> bool {
+    let of_process = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+    let sockets: Vec<_> = of_process.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect();
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("there is one");
+    let listening = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut inodes =
+        listening.filter(|line| line.get(3) == Some(&"0A")).filter_map(|line| Some(line.get(9)?.to_string()));
+    inodes.any(|inode| sockets.iter().any(|link| link.as_os_str() == format!("socket:[{inode}]").as_str()))
+}
+
 /// A running process whose standard error is read line by line.
 pub struct Process {
     command: String,
