@@ -157,7 +157,7 @@ fn answers_that_are_hardly_taken_make_room() {
 #[test]
 fn new_keys_without_end_end_the_connection() {
     let (folder, keys) = (site(), keys());
-    let server = serve_tls(&folder, &keys).start();
+    let server = serve_tls(&folder, &keys).args(&["--idle-timeout", "3600"]).start();
     let mut client = connect(&server, Version::V13);
     client.send(GET).answer().status(200);
     for _ in 0..10 {
