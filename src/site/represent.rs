@@ -52,10 +52,10 @@ impl Site<'_> {
     /// Answers with a representation of the file at this path, or with what the conditions and ranges of the request make
     /// of it.
     pub fn represent(&self, request: &Request<'_>, path: &RelPath, variant: Variant) -> Result<Response, Refusal> {
-        let Variant { file, coding, stream, cause } = variant;
+        let Variant { file, coding, is_streamed, cause } = variant;
         let form = match coding {
             None => Form::Plain,
-            Some(coding) if stream.is_some() => Form::Streamed(coding),
+            Some(coding) if is_streamed => Form::Streamed(coding),
             Some(coding) => Form::Coded(coding),
         };
         let len = file.meta().len;
@@ -83,6 +83,11 @@ impl Site<'_> {
             }
             Verdict::Proceed { honor_range } => honor_range,
         };
+        let needs_pass = is_streamed && request.head.method == Method::Get;
+        let pass = if needs_pass { self.begin_stream() } else { None };
+        if needs_pass && pass.is_none() {
+            return self.represent(request, path, Variant { cause, ..Variant::plain(file) });
+        }
         let head = |status| {
             let fields = self.fields(&file, &shown, |fields| &fields.with_content);
             ResponseHead::with(status, fields).maybe("Repr-Digest", repr_digest.as_ref())
@@ -115,7 +120,7 @@ impl Site<'_> {
                 }
             },
         };
-        Ok(Response { cause, pass: stream, ..Response::new(head, body) })
+        Ok(Response { cause, pass, ..Response::new(head, body) })
     }
 
     /// Returns some of the fields that all answers with this file have. They are written once where they stay the same,

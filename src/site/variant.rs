@@ -38,8 +38,8 @@ pub struct Variant {
     pub file: OpenFile,
     /// The coding that its content is in, if it is in one.
     pub coding: Option<Coding>,
-    /// The right to put the content into that coding while it is sent, where that is still to be done.
-    pub stream: Option<Pass>,
+    /// Whether the content is put into that coding while it is sent.
+    pub is_streamed: bool,
     /// Why it is not another one, for the log alone.
     pub cause: Option<io::Error>,
 }
@@ -80,10 +80,23 @@ impl Warned {
     }
 }
 
+impl Variant {
+    /// The file itself.
+    pub fn plain(file: OpenFile) -> Variant {
+        Variant { file, coding: None, is_streamed: false, cause: None }
+    }
+}
+
 impl Site<'_> {
+    /// The right to put content into a coding while it is sent, if not too many have it. Whether that is to be done at all is
+    /// known before, from the conditions of the request, and without this.
+    pub fn begin_stream(&self) -> Option<Pass> {
+        self.options.compression.as_ref()?.streams.enter()
+    }
+
     /// Chooses what is sent of the file at this path, by what the client accepts.
     pub fn choose(&self, request: &Request<'_>, path: &RelPath, file: OpenFile) -> Variant {
-        let plain = Variant { file, coding: None, stream: None, cause: None };
+        let plain = Variant::plain(file);
         let mut wanted = codings(&request.head.fields).peekable();
         let Some(best) = wanted.peek().copied().filter(|_| self.varies(path)) else { return plain };
         let mut cause = None;
@@ -170,7 +183,7 @@ fn compress(
     plain: Variant,
 ) -> Variant {
     let name = path.extended(ENDINGS[coding as usize]);
-    let made = |file| Variant { file, coding: Some(coding), stream: None, cause: None };
+    let made = |file| Variant { coding: Some(coding), ..Variant::plain(file) };
     match files.made(&name, &plain.file) {
         Some(Some(file)) => return made(file),
         Some(None) => return plain,
@@ -179,8 +192,8 @@ fn compress(
     }
     if !files.can_keep_made(plain.file.meta().len) {
         // HTTP/1.0 has no chunks, and a length cannot be said before.
-        let pass = if head.version >= Version::Http11 { compression.streams.enter() } else { None };
-        return Variant { coding: pass.as_ref().map(|_| coding), stream: pass, ..plain };
+        let is_streamed = head.version >= Version::Http11;
+        return Variant { coding: is_streamed.then_some(coding), is_streamed, ..plain };
     }
     let Some(_pass) = compression.kept.enter() else { return plain };
     let encoded = || {

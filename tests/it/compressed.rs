@@ -283,6 +283,12 @@ fn no_more_is_streamed_at_once_than_half_of_the_processors_can_and_the_rest_is_s
     let is_coded = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("Content-Encoding: gzip");
     let clients: Vec<_> = (0..most).map(|_| begun(&server, "Accept-Encoding: gzip\r\n")).collect();
     assert!(clients.iter().all(|(_, bytes)| is_coded(bytes)), "{most} streams are not too many");
+    // Who has it already need not be sent anything, and takes nobody's turn.
+    let (_, bytes) = &clients[0];
+    let head = String::from_utf8_lossy(bytes).into_owned();
+    let tag = head.lines().find_map(|line| line.strip_prefix("ETag: ")).expect("a stream has a weak tag");
+    let fields = format!("Accept-Encoding: gzip\r\nIf-None-Match: {tag}\r\n");
+    server.get_with("/noise.txt", &fields).status(304).has("ETag", tag).has("Vary", "Accept-Encoding");
     let (last, bytes) = begun(&server, "Accept-Encoding: gzip\r\nConnection: close\r\n");
     let head = String::from_utf8_lossy(&bytes).into_owned();
     assert!(head.contains(&format!("Content-Length: {NOISE}")) && head.contains("Vary: Accept-Encoding"), "{head}");
