@@ -10,7 +10,16 @@ use crate::proto::target::RelPath;
 const UNKNOWN: &str = "application/octet-stream";
 
 /// Extensions that the table has differently from what a browser needs, or not at all.
-const OURS: [(&str, &str); 3] = [("mjs", "text/javascript"), ("map", "application/json"), ("zst", "application/zstd")];
+const OURS: [(&str, &str); 6] = [
+    ("deb", DEBIAN_PACKAGE),
+    ("map", "application/json"),
+    ("mjs", "text/javascript"),
+    ("rpm", "application/x-rpm"),
+    ("udeb", DEBIAN_PACKAGE),
+    ("zst", "application/zstd"),
+];
+
+const DEBIAN_PACKAGE: &str = "application/vnd.debian.binary-package";
 
 /// Types that are no text, and lose about half by being compressed.
 const LOOSE: [&str; 10] = [
@@ -27,17 +36,19 @@ const LOOSE: [&str; 10] = [
 ];
 
 /// Types that are compressed by themselves, beside pictures, sounds and films.
-const DENSE: [&str; 14] = [
+const DENSE: [&str; 16] = [
     "application/epub+zip",
     "application/font-woff",
     "application/gzip",
     "application/java-archive",
     "application/pdf",
     "application/vnd.android.package-archive",
+    DEBIAN_PACKAGE,
     "application/x-7z-compressed",
     "application/x-bzip2",
     "application/x-compressed",
     "application/x-rar-compressed",
+    "application/x-rpm",
     "application/x-xz",
     "application/zip",
     "application/zstd",
@@ -154,7 +165,8 @@ mod tests {
         let names =
             "html css js mjs json map xml svg txt md csv webmanifest xhtml atom wasm ttf otf eot ico bmp yaml toml";
         let loose = names.split(' ').map(|name| (name, Density::Loose));
-        let names = "png jpg webp avif gif mp3 mp4 webm pdf zip gz tgz bz2 xz 7z rar jar zst woff woff2 epub apk";
+        let names =
+            "png jpg webp avif gif mp3 mp4 webm pdf zip gz tgz bz2 xz 7z rar jar zst woff woff2 epub apk deb rpm";
         let dense = names.split(' ').map(|name| (name, Density::Dense));
         let unknown = ["bin", "unheard-of", "tar", "glb", "data", "br"].map(|name| (name, Density::Unknown));
         for (name, expected) in loose.chain(dense).chain(unknown) {
