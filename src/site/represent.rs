@@ -88,12 +88,27 @@ impl Site<'_> {
         if needs_pass && pass.is_none() {
             return self.represent(request, path, Variant { cause, ..Variant::plain(file) });
         }
-        let head = |status| {
-            let fields = self.fields(&file, &shown, |fields| &fields.with_content);
-            ResponseHead::with(status, fields).maybe("Repr-Digest", repr_digest.as_ref())
-        };
         let range = request.head.fields.single("Range").filter(|_| honor_range);
-        let (head, body) = match range.map_or(Selection::Whole, |value| select(value, len)) {
+        match self.select(range, file, &shown, repr_digest.as_deref()) {
+            Ok((head, body)) => Ok(Response { cause, pass, ..Response::new(head, body) }),
+            Err(refusal) => Err(refusal.caused_by(cause)),
+        }
+    }
+
+    /// Answers with the part of a representation that this range selects, or with all of it.
+    fn select(
+        &self,
+        range: Option<&[u8]>,
+        file: OpenFile,
+        shown: &Shown<'_>,
+        repr_digest: Option<&str>,
+    ) -> Result<(ResponseHead, Body), Refusal> {
+        let head = |status| {
+            let fields = self.fields(&file, shown, |fields| &fields.with_content);
+            ResponseHead::with(status, fields).maybe("Repr-Digest", repr_digest)
+        };
+        let (len, form) = (file.meta().len, shown.form);
+        Ok(match range.map_or(Selection::Whole, |value| select(value, len)) {
             _ if let Form::Streamed(coding) = form => (head(Status::Ok), Body::Coded(file, coding)),
             Selection::Whole => (head(Status::Ok), Body::Span(file, 0..len)),
             // The coding would be said of the frame around several parts too, and nobody could take that apart. A server may
@@ -103,7 +118,7 @@ impl Site<'_> {
             }
             Selection::Unsatisfiable => {
                 let refusal = Refusal::from(Why::RangeUnsatisfiable.because(range.unwrap_or_default()));
-                return Err(refusal.with("Content-Range", format!("bytes */{len}")).caused_by(cause));
+                return Err(refusal.with("Content-Range", format!("bytes */{len}")));
             }
             Selection::Spans(spans) => match <[_; 1]>::try_from(spans) {
                 Ok([span]) => {
@@ -112,15 +127,14 @@ impl Site<'_> {
                 }
                 Err(spans) => {
                     let boundary = RandomState::new().hash_one(len);
-                    let head = self.head(Status::PartialContent, &multipart::content_type(boundary), &shown);
+                    let head = self.head(Status::PartialContent, &multipart::content_type(boundary), shown);
                     let head = head.maybe("Repr-Digest", repr_digest);
-                    let media_type = self.media_type(path);
+                    let media_type = self.media_type(shown.path);
                     let multipart = Multipart::new(boundary, spans, len, media_type);
                     (head, Body::Parts(file, Box::new(multipart)))
                 }
             },
-        };
-        Ok(Response { cause, pass, ..Response::new(head, body) })
+        })
     }
 
     /// Returns some of the fields that all answers with this file have. They are written once where they stay the same,
