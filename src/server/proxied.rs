@@ -36,6 +36,10 @@ pub fn introduce(server: &Server, mut seat: Seat, wire: Wire) -> Option<Seat> {
 
 /// Reads the header, and no byte behind it: what has arrived is looked at first and taken then. A header may come in
 /// pieces, but as a whole it may take no longer than a request may.
+///
+/// Its room on the stack is for those alone who need it; so it is with TLS and compression, without which an idle connection
+/// takes 14.7 KiB instead of 22.7.
+#[inline(never)]
 fn receive(server: &Server, seat: &Seat) -> Result<Source, Close> {
     let mut tcp = Tcp::new(seat.stream(), seat);
     let mut bytes = [0; HEADER_MAX];

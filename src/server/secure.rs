@@ -62,6 +62,7 @@ enum Greeting<'s> {
 }
 
 /// Serves one connection from its handshake to its end.
+#[inline(never)]
 pub fn talk(server: &Server, secure: &Secure, tcp: Tcp<'_>, responder: &dyn Respond, seat: &Seat) {
     let greeting = greet(server, secure, tcp, seat);
     if let Some(metrics) = &server.metrics {

@@ -186,6 +186,7 @@ impl Outbox {
     }
 
     /// Sends a file in a coding, in chunks (RFC 9112 §7.1), the last of them only if the file still is what it was.
+    #[inline(never)]
     fn send_coded(
         &mut self,
         transport: &mut dyn Transport,

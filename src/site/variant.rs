@@ -174,6 +174,7 @@ fn is_older(neighbour: Instant, file: Instant) -> bool {
 ///
 /// A range is not worth the work of the whole, nor can it be sent of what is not kept: who asks for one gets it of the file
 /// itself, unless the other is there.
+#[inline(never)]
 fn compress(
     compression: &Compression,
     files: &Cache,
