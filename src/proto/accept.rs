@@ -49,8 +49,8 @@ pub fn codings(fields: &Fields<'_>) -> impl Iterator<Item = Coding> + use<> {
     let (mut identity, mut others) = (None, None);
     let elements = fields.all("Accept-Encoding").flat_map(list).filter_map(weighted);
     for (token, weight) in elements {
-        match Coding::ALL.iter().position(|coding| coding.is_named(token)) {
-            Some(at) => weights[at] = Some(weight),
+        match Coding::ALL.into_iter().find(|coding| coding.is_named(token)) {
+            Some(coding) => weights[coding as usize] = Some(weight),
             None if token == b"*" => others = Some(weight),
             None if token.eq_ignore_ascii_case(b"identity") => identity = Some(weight),
             None => {}
@@ -58,7 +58,7 @@ pub fn codings(fields: &Fields<'_>) -> impl Iterator<Item = Coding> + use<> {
     }
     // What no element names has the weight of `*`; without one, no coding is wanted but none at all is good enough.
     let least = identity.or(others).unwrap_or(0).max(1);
-    let mut wanted = [0, 1, 2].map(|at| (weights[at].or(others).unwrap_or(0), Coding::ALL[at]));
+    let mut wanted = Coding::ALL.map(|coding| (weights[coding as usize].or(others).unwrap_or(0), coding));
     wanted.sort_by_key(|&(weight, _)| std::cmp::Reverse(weight));
     wanted.into_iter().filter(move |&(weight, _)| weight >= least).map(|(_, coding)| coding)
 }

@@ -68,8 +68,8 @@ pub fn close(reception: &Reception, doors: &[Door], accepting: Vec<JoinHandle<()
     let stopped = Instant::now();
     seats.stop();
     // Where another process may answer for itself now, this one does not any more.
-    let is_succeeded = |door: &&Door| door.service != Service::Admin || door.listener.is_shared();
-    let ending: Vec<&Door> = doors.iter().filter(is_succeeded).collect();
+    let ends_now = |door: &&Door| door.service != Service::Admin || door.listener.is_shared();
+    let ending: Vec<&Door> = doors.iter().filter(ends_now).collect();
     if ending.iter().any(|door| door.service == Service::Admin) {
         server.admin_seats.stop();
     }

@@ -1,8 +1,9 @@
 //! Ties the layers together: accepts connections, gives each a thread, and moves values between the layers on it.
 //!
-//! The way of one request is [`connection`]; how a connection gets there is [`reception`] and [`handoff`];
-//! which connections there are, and how they are ended from outside, is [`seats`]. The layers below return causes; what is logged, is logged here
-//! (and by the listener, which has nobody to return to).
+//! The way of one request is [`connection`]; how a connection gets there is [`reception`] and [`handoff`], and before the
+//! first request [`proxied`] and [`secure`]; which connections there are, and how they are ended from outside, is [`seats`];
+//! how the server ends is [`closing`]. The layers below return causes; what is logged, is logged here (and by the listener,
+//! which has nobody to return to).
 
 pub mod access_log;
 pub mod admin;
