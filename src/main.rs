@@ -34,7 +34,7 @@ use server::Server;
 use server::access_log::AccessLog;
 use server::lines::Lines;
 use server::manager::Manager;
-use server::reception::{Door, Service, Wire};
+use server::reception::{Door, Service};
 use server::seats::Seats;
 use server::secure::Secure;
 
@@ -120,11 +120,7 @@ fn keys(tls: &config::Tls, notes: &mut Vec<String>) -> Result<Keys, (u8, String)
 /// place of those it would bind.
 fn open(config: &Config) -> Result<Vec<Door>, (u8, String)> {
     let terms = Terms { patience: config.server.times.write, reuse_port: config.reuse_port };
-    let site_wire = if config.tls.is_some() { Wire::Tls } else { Wire::Plain };
-    let behind = |service| {
-        let wire = if service == Service::Site { site_wire } else { Wire::Plain };
-        move |listener| Door { listener, service, wire }
-    };
+    let behind = |service| move |listener| Door { listener, service };
     let passed = inherited::take(terms.patience).map_err(|what| (START, what))?;
     let service_of = |name: &str| match name {
         "admin" => Service::Admin,

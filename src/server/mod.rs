@@ -45,7 +45,7 @@ use desks::Desks;
 use lines::Lines;
 use manager::Manager;
 use metrics::Metrics;
-use reception::{Door, Reception, Service, Wire};
+use reception::{Door, Reception, Service};
 use seats::Seats;
 use secure::Secure;
 use turned_away::TurnedAway;
@@ -87,7 +87,7 @@ pub struct Server {
     pub options: Options,
     /// The site that is served.
     pub site: site::Options,
-    /// What doors over TLS share, where there are any.
+    /// What the site's doors share, where it is served over TLS.
     pub secure: Option<Secure>,
     /// What threads answer with.
     pub desks: Desks,
@@ -118,7 +118,8 @@ pub fn run(mut server: Server, doors: Vec<Door>, notes: &[String]) {
     let doors = Arc::new(doors);
     let reception = Arc::new(Reception::new(&server));
     let stop = signals::watch(&server);
-    announce(&doors, (!server.options.is_quiet).then_some(notes));
+    let scheme = if server.secure.is_some() { Scheme::Https } else { Scheme::Http };
+    announce(scheme, &doors, (!server.options.is_quiet).then_some(notes));
     let (asked, max) = (server.options.max_connections, server.seats.max());
     if max < asked {
         log::warn!(
@@ -171,15 +172,20 @@ impl Server {
         }
     }
 
+    /// How connections to a service begin, where that is by TLS.
+    pub fn secure_of(&self, service: Service) -> Option<&Secure> {
+        self.secure.as_ref().filter(|_| service == Service::Site)
+    }
+
     /// Answers a connection that there is no room for it.
-    pub fn turn_away(&self, stream: TcpStream, client: SocketAddr, wire: Wire, why: Why) {
+    pub fn turn_away(&self, stream: TcpStream, client: SocketAddr, service: Service, why: Why) {
         log::debug!("connection from {client} turned away: {}", why.explanation().what);
         if let Some(metrics) = &self.metrics {
             metrics.turned_away(why);
         }
-        match wire {
-            Wire::Plain => self.turned_away.answer(stream, why, &self.site),
-            Wire::Tls => self.turned_away.say(stream, &SORRY),
+        match self.secure_of(service) {
+            Some(_) => self.turned_away.say(stream, &SORRY),
+            None => self.turned_away.answer(stream, why, &self.site),
         }
     }
 
@@ -191,11 +197,9 @@ impl Server {
 }
 
 /// Says on standard error where the server listens. Programs read the first line, so nothing may come before it.
-fn announce(doors: &[Door], notes: Option<&[String]>) {
+fn announce(scheme: Scheme, doors: &[Door], notes: Option<&[String]>) {
     let addrs_of = |service| doors.iter().filter(move |door| door.service == service).map(|door| door.listener.addr);
     let sites: Vec<SocketAddr> = addrs_of(Service::Site).collect();
-    let is_tls = doors.iter().any(|door| door.service == Service::Site && door.wire == Wire::Tls);
-    let scheme = if is_tls { Scheme::Https } else { Scheme::Http };
     let urls = if notes.is_some() { listener::urls(scheme, &sites) } else { Vec::new() };
     let sites = sites.iter().map(|addr| format!("listening on {scheme}://{addr}\n"));
     let redirects = addrs_of(Service::Redirect).map(|addr| format!("redirecting on http://{addr}\n"));

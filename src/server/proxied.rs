@@ -6,7 +6,7 @@
 use super::Server;
 use super::close::Close;
 use super::connection::Connection;
-use super::reception::Wire;
+use super::reception::Service;
 use super::seats::Seat;
 use super::trace;
 use crate::net::Transport;
@@ -19,7 +19,7 @@ use crate::site::Site;
 
 /// Finds out who is at the far end of a connection, where that is said first. None where there is nothing to go on with;
 /// then the connection has ended.
-pub fn introduce(server: &Server, mut seat: Seat, wire: Wire) -> Option<Seat> {
+pub fn introduce(server: &Server, mut seat: Seat, service: Service) -> Option<Seat> {
     if !server.options.proxy_protocol || !seat.is_proxy() {
         return Some(seat);
     }
@@ -27,7 +27,7 @@ pub fn introduce(server: &Server, mut seat: Seat, wire: Wire) -> Option<Seat> {
         Ok(source) if seat.introduce(source) => return Some(seat),
         Ok(_) => {
             let client = seat.client;
-            server.turn_away(seat.leave(), client, wire, Why::TooManyFromAddress);
+            server.turn_away(seat.leave(), client, service, Why::TooManyFromAddress);
         }
         Err(close) => end(server, &seat, close),
     }

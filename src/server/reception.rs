@@ -28,17 +28,6 @@ pub struct Door {
     pub listener: Listener,
     /// Who answers there.
     pub service: Service,
-    /// What its connections speak.
-    pub wire: Wire,
-}
-
-/// What a connection speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wire {
-    /// HTTP itself.
-    Plain,
-    /// TLS, and HTTP in it.
-    Tls,
 }
 
 /// Who answers a connection's requests.
@@ -56,7 +45,6 @@ pub enum Service {
 struct Visit {
     seat: Seat,
     service: Service,
-    wire: Wire,
 }
 
 /// Receives connections: finds each a seat, then a thread.
@@ -110,7 +98,7 @@ impl Reception {
             }
             if threads == 0 || self.is_stopping() {
                 let peer = visit.seat.peer;
-                return self.server.turn_away(visit.seat.leave(), peer, visit.wire, Why::NoThread);
+                return self.server.turn_away(visit.seat.leave(), peer, visit.service, Why::NoThread);
             }
             // The thread of one that makes room is free a moment after its seat.
             if asked.is_none_or(|asked| asked.elapsed() >= FREE_AGAIN) {
@@ -141,12 +129,12 @@ impl Reception {
 
 impl House for Entrance<'_> {
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let Entrance { reception, door: &Door { service, wire, .. } } = *self;
+        let Entrance { reception, door: &Door { service, .. } } = *self;
         match self.seats().take(stream, peer) {
-            Ok(seat) => reception.give_thread(Visit { seat, service, wire }),
+            Ok(seat) => reception.give_thread(Visit { seat, service }),
             Err(NoSeat::Closing) => {}
             Err(NoSeat::TooManyFromAddress(stream)) => {
-                reception.server.turn_away(stream, peer, wire, Why::TooManyFromAddress);
+                reception.server.turn_away(stream, peer, service, Why::TooManyFromAddress);
             }
         }
     }
@@ -167,11 +155,11 @@ impl Entrance<'_> {
 }
 
 /// Serves one connection from its first byte to its end.
-fn talk(server: &Server, Visit { seat, service, wire }: Visit) {
+fn talk(server: &Server, Visit { seat, service }: Visit) {
     let metrics = server.metrics.as_ref().filter(|_| service != Service::Admin);
     let _visitor = metrics.map(Metrics::enter);
     // Who looks after the server does not come through a proxy.
-    let seat = if service == Service::Admin { Some(seat) } else { proxied::introduce(server, seat, wire) };
+    let seat = if service == Service::Admin { Some(seat) } else { proxied::introduce(server, seat, service) };
     let Some(seat) = seat else { return };
     let mut tcp = Tcp::new(seat.stream(), &seat);
     tcp.set_send_pace(server.options.times.write);
@@ -183,8 +171,8 @@ fn talk(server: &Server, Visit { seat, service, wire }: Visit) {
         Service::Redirect => &redirect,
         Service::Admin => &admin,
     };
-    match (wire, &server.secure) {
-        (Wire::Tls, Some(secure)) => secure::talk(server, secure, tcp, responder, &seat),
-        _ => Connection::new(&mut tcp, server, responder, &seat).run(),
+    match server.secure_of(service) {
+        Some(secure) => secure::talk(server, secure, tcp, responder, &seat),
+        None => Connection::new(&mut tcp, server, responder, &seat).run(),
     }
 }

@@ -209,7 +209,7 @@ impl House {
         client.shutdown(Shutdown::Write).expect("connected");
         let (stream, peer) = listener.accept().expect("connected");
         let seat = self.server.seats.take(stream, peer).expect("the house is open");
-        assert!(proxied::introduce(&self.server, seat, reception::Wire::Plain).is_none(), "this is no header");
+        assert!(proxied::introduce(&self.server, seat, reception::Service::Site).is_none(), "this is no header");
         io::read_to_string(client).expect("the answers are text")
     }
 
