@@ -573,7 +573,9 @@ mod tests {
         old.wait_for_rest();
         thread::scope(|scope| {
             let newcomer = scope.spawn(|| take(&seats));
-            while old.dismissal() != Some(Dismissal::Evicted) {
+            // Whoever is told is ended under the same lock.
+            let is_told = || seats.lock().by_id[&old.id].dismissal() == Some(Dismissal::Evicted);
+            while !is_told() {
                 thread::yield_now();
             }
             assert!(read_ended(&old) && !read_ended(&busy) && young.dismissal().is_none());
