@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use rustix::fs::{
     Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags, accessat, fstat, open, openat,
@@ -95,8 +95,9 @@ impl RootPath {
 
     /// Opens the directory that the path leads to now, following any links in it.
     pub fn open(&self) -> io::Result<Arc<Root>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(root) = last.upgrade()
+        // The system is asked while others may ask too.
+        let last = self.last().upgrade();
+        if let Some(root) = last
             && root.identity == identity(CWD, &self.path)?
         {
             return Ok(root);
@@ -105,8 +106,12 @@ impl RootPath {
         if *self.first.get_or_init(|| root.identity) != root.identity {
             root.check_sandbox()?;
         }
-        *last = Arc::downgrade(&root);
+        *self.last() = Arc::downgrade(&root);
         Ok(root)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Weak<Root>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -168,7 +173,10 @@ impl Root {
     /// To ask about a path follows links wherever they lead. So where they may not, each step is looked at: as long as
     /// none is a link, that is less work than to open the file.
     pub fn stat(&self, path: &RelPath) -> Option<Meta> {
-        let bytes = if path.as_bytes().is_empty() { b".".as_slice() } else { path.as_bytes() };
+        let bytes = path.as_bytes();
+        if bytes.is_empty() {
+            return fstat(&self.dir).ok().map(|stat| Meta::new(&stat));
+        }
         if self.symlinks == Symlinks::All {
             return statat(&self.dir, bytes, AtFlags::empty()).ok().map(|stat| Meta::new(&stat));
         }
