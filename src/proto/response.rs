@@ -30,6 +30,8 @@ pub struct RepresentationFields {
     pub with_content: ResponseFields,
     /// Without, because the client has it already.
     pub not_modified: ResponseFields,
+    /// Whether the request can decide that it is another representation; both have Vary then.
+    pub varies: bool,
 }
 
 impl ResponseHead {

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use super::errors::Refusal;
@@ -68,7 +69,7 @@ impl Site<'_> {
         let mut validators = validators(len, file.meta().modified, form, hashed, request.now);
         let is_settled = validators.modified_is_strong;
         // The file, its neighbours and what is made of it may have one date, so it tells them not apart (RFC 9110 §8.8.1).
-        validators.modified_is_strong &= !self.varies(path);
+        validators.modified_is_strong &= !self.varies(path, kept_fields(&file, form));
         let shown = Shown { path, form, validators: &validators, is_settled };
         let repr_digest = match hashed {
             Hashed::As(digest) if wants_digest => Some(repr_digest::value(digest.as_bytes())),
@@ -150,12 +151,11 @@ impl Site<'_> {
         let write = || RepresentationFields {
             with_content: self.head(Status::Ok, &self.media_type(shown.path), shown).into(),
             not_modified: self.not_modified(shown).into(),
+            varies: self.varies(shown.path, None),
         };
-        match shown.form {
-            _ if !shown.is_settled => which(&write()).clone(),
-            Form::Plain => which(file.fields().get_or_init(write)).clone(),
-            Form::Coded(_) => which(file.fields_standing_in().get_or_init(write)).clone(),
-            Form::Streamed(_) => which(&write()).clone(),
+        match kept_fields(file, shown.form).filter(|_| shown.is_settled) {
+            Some(kept) => which(kept.get_or_init(write)).clone(),
+            None => which(&write()).clone(),
         }
     }
 
@@ -182,11 +182,20 @@ impl Site<'_> {
 
     /// What of a request might have made another representation of the file (RFC 9110 §12.5.5).
     fn vary(&self, path: &RelPath) -> Option<&'static str> {
-        self.varies(path).then_some("Accept-Encoding")
+        self.varies(path, None).then_some("Accept-Encoding")
     }
 
     fn media_type(&self, path: &RelPath) -> MediaType<'_> {
         media_type::of(path, self.options.charset.as_deref())
+    }
+}
+
+/// Where the fields of answers with a representation are kept, but for one that is made while it is sent.
+fn kept_fields(file: &OpenFile, form: Form) -> Option<&OnceLock<RepresentationFields>> {
+    match form {
+        Form::Plain => Some(file.fields()),
+        Form::Coded(_) => Some(file.fields_standing_in()),
+        Form::Streamed(_) => None,
     }
 }
 
