@@ -31,6 +31,12 @@ pub const LINGER: Duration = Duration::from_secs(3);
 /// So many bytes leave at once, before the client has confirmed any (RFC 6928).
 const FIRST_WINDOW: usize = 10 * 1460;
 
+/// A client that says more within this time is quick. To be woken, at both ends, takes most of it.
+const QUICK: Duration = Duration::from_micros(100);
+
+/// For so long a thread stays awake for a client that is quick.
+const AWAKE: Duration = Duration::from_micros(30);
+
 /// One connection to a client.
 pub struct Connection<'c> {
     transport: &'c mut dyn Transport,
@@ -39,6 +45,8 @@ pub struct Connection<'c> {
     seat: &'c Seat,
     inbox: Inbox,
     desk: Desk,
+    /// Whether it was [`QUICK`] to say more the last time that it was waited for.
+    is_quick: bool,
 }
 
 impl<'c> Connection<'c> {
@@ -49,7 +57,15 @@ impl<'c> Connection<'c> {
         responder: &'c dyn Respond,
         seat: &'c Seat,
     ) -> Connection<'c> {
-        Connection { transport, server, responder, seat, inbox: Inbox::default(), desk: server.desks.lend() }
+        Connection {
+            transport,
+            server,
+            responder,
+            seat,
+            inbox: Inbox::default(),
+            desk: server.desks.lend(),
+            is_quick: false,
+        }
     }
 
     /// Answers one request after another until there is a reason to end.
@@ -209,21 +225,33 @@ impl<'c> Connection<'c> {
 
     /// Reads more bytes, waiting for one at least.
     ///
-    /// With few connections the other threads are first let run that can, and then what has arrived is read without
+    /// Where it is not crowded, the other threads are first let run that can, and then what has arrived is read without
     /// waiting. Mostly the next request is there by then, and neither has this thread to be put to sleep nor has its
-    /// client to wake it: 6.0 µs of processor time a request instead of 7.0 with 64 kept connections. With 1000 it was
-    /// 18.6 instead of 15.7, so it is not done then (1 KiB, medians of 5 rounds each).
+    /// client to wake it: 6.0 µs of processor time a request instead of 7.0 with 64 kept connections.
+    ///
+    /// A client that was quick the last time is then waited for awake. With one connection on the same machine that is
+    /// 38,900 answers a second instead of 12,900, and 25 µs of processor time each instead of 30, most of which went into
+    /// falling asleep and being woken. One that is just not quick enough costs [`AWAKE`] more each time, if nobody else
+    /// has a use for the processor (1 KiB, medians of 7 rounds).
     fn read(&mut self, until: Option<Instant>) -> io::Result<usize> {
-        if !self.server.seats.is_crowded() {
-            // Who has just connected has mostly said already what is wanted: 30 µs a connection instead of 34.
-            if !self.inbox.is_new() {
-                thread::yield_now();
-            }
+        // Who has just connected has mostly said already what is wanted: 30 µs a connection instead of 34.
+        if self.inbox.is_new() || self.server.seats.is_crowded() {
+            return self.inbox.fill(self.transport, until);
+        }
+        thread::yield_now();
+        if let Some(count) = self.inbox.try_fill(self.transport)? {
+            return Ok(count);
+        }
+        let since = Instant::now();
+        while self.is_quick && since.elapsed() < AWAKE {
+            thread::yield_now();
             if let Some(count) = self.inbox.try_fill(self.transport)? {
                 return Ok(count);
             }
         }
-        self.inbox.fill(self.transport, until)
+        let count = self.inbox.fill(self.transport, until);
+        self.is_quick = since.elapsed() < QUICK;
+        count
     }
 
     /// Ends the connection in the way that its reason asks for.

@@ -41,6 +41,10 @@ struct Script<'s> {
     hears: Vec<u8>,
     /// How many bytes it still takes before it is too slow, once; none is any number.
     takes: Option<usize>,
+    /// How long it is silent before it says anything.
+    pause: Duration,
+    /// How often it was looked whether it has said anything.
+    looks: usize,
     end: End,
     seats: &'s Seats,
 }
@@ -65,6 +69,7 @@ impl Transport for Script<'_> {
     fn set_send_pace(&mut self, _: Duration) {}
 
     fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
+        thread::sleep(self.pause);
         let mut piece = match self.says.pop_front() {
             Some(Said::Bytes(piece)) => piece,
             Some(Said::Reset) => return Err(ErrorKind::ConnectionReset.into()),
@@ -85,6 +90,7 @@ impl Transport for Script<'_> {
     }
 
     fn try_read(&mut self, _: &mut [u8]) -> io::Result<Option<usize>> {
+        self.looks += 1;
         Ok(None)
     }
 
@@ -187,14 +193,22 @@ impl House {
     }
 
     fn converse_with(&self, responder: &dyn Respond, says: Vec<Said>, takes: Option<usize>) -> (String, End) {
+        let script = self.play(responder, Script { takes, ..self.script(says) });
+        (String::from_utf8(script.hears).expect("the answers are text"), script.end)
+    }
+
+    fn script(&self, says: Vec<Said>) -> Script<'_> {
+        let (says, seats) = (says.into(), &*self.server.seats);
+        Script { says, hears: Vec::new(), takes: None, pause: Duration::ZERO, looks: 0, end: End::Close, seats }
+    }
+
+    fn play<'s>(&self, responder: &dyn Respond, mut script: Script<'s>) -> Script<'s> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let peer = listener.local_addr().expect("bound");
         let stream = TcpStream::connect(peer).expect("listening");
         let seat = self.server.seats.take(stream, peer).expect("the house is open");
-        let mut script =
-            Script { says: says.into(), hears: Vec::new(), takes, end: End::Close, seats: &self.server.seats };
         Connection::new(&mut script, &self.server, responder, &seat).run();
-        (String::from_utf8(script.hears).expect("the answers are text"), script.end)
+        script
     }
 
     fn hears_after(&self, bytes: impl AsRef<[u8]>) -> String {
@@ -441,8 +455,7 @@ fn who_has_more_to_ask_makes_room_after_an_answer_where_somebody_seeks_a_seat() 
     let peer = mine.local_addr().expect("connected");
     let seat = seats.take(mine, peer).expect("the house is open");
     let is_asked = AtomicBool::new(false);
-    let says = VecDeque::from([Said::Bytes(request("GET /a.txt HTTP/1.1", "").repeat(2).into())]);
-    let mut script = Script { says, hears: Vec::new(), takes: None, end: End::Close, seats };
+    let mut script = house.script(vec![Said::Bytes(request("GET /a.txt HTTP/1.1", "").repeat(2).into())]);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !is_asked.load(Ordering::Relaxed) {
@@ -466,6 +479,23 @@ fn a_connection_that_breaks_takes_its_desk_back() {
         house.hears(vec![Said::Bytes(request("GET /a.txt HTTP/1.1", "").into()), Said::Reset]);
     }
     assert_eq!(house.server.desks.free_count(), 1);
+}
+
+#[test]
+fn only_a_client_that_is_quick_is_waited_for_awake() {
+    const REQUESTS: usize = 50;
+    let house = House::new("quick");
+    let site = Site::new(&house.server.site);
+    let looks_at = |pause| {
+        let says = (0..REQUESTS).map(|_| Said::Bytes(request("GET /a.txt HTTP/1.1", "").into()));
+        let script = house.play(&site, Script { pause, ..house.script(says.collect()) });
+        let heard = String::from_utf8(script.hears).expect("the answers are text");
+        assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), REQUESTS);
+        script.looks
+    };
+    // After each answer there is one look, for the threads that were let run before.
+    assert_eq!(looks_at(Duration::from_millis(1)), REQUESTS);
+    assert!(looks_at(Duration::ZERO) > REQUESTS);
 }
 
 #[test]
