@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::seats::Dismissal;
+use super::chair::Dismissal;
 use crate::proto::framing::Persistence;
 use crate::proto::why::{Reject, Why};
 

@@ -8,11 +8,12 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::access_log::Record;
+use super::chair::Dismissal;
 use super::close::{Close, Refused};
 use super::closing::Phase;
 use super::desks::Desk;
 use super::inbox::Inbox;
-use super::seats::{Dismissal, Seat};
+use super::seats::Seat;
 use super::send::Reply;
 use super::{Server, trace};
 use crate::net::Transport;

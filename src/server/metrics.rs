@@ -19,8 +19,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Server;
 use super::access_log::Record;
+use super::chair::Dismissal;
 use super::close::Close;
-use super::seats::Dismissal;
 use crate::net::tls::Handshake;
 use crate::proto::why::Why;
 

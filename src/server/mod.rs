@@ -7,6 +7,7 @@
 
 pub mod access_log;
 pub mod admin;
+pub mod chair;
 pub mod close;
 pub mod closing;
 pub mod connection;

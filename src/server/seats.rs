@@ -10,10 +10,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::chair::{Chair, Dismissal, For, NEVER, Waiting};
 use super::closing::{Current, MOMENT, Phase};
 use crate::net::Onlooker;
 use crate::net::trusted::Trusted;
@@ -75,63 +76,9 @@ struct Taken {
     leaving: Option<(u64, Instant)>,
 }
 
-/// What can be seen and done from outside of one connection.
-#[derive(Debug)]
-struct Chair {
-    stream: TcpStream,
-    /// Where its client is, as far as it counts for the limit per address; of a proxy's connection that is not known yet,
-    /// or never. It is set and asked under the lock.
-    network: OnceLock<IpAddr>,
-    /// 0 while a request is being answered. Otherwise the connection waits for its client, and this is since when and
-    /// for what: a [`Waiting`].
-    waiting: AtomicU64,
-    /// Until when the house lets it wait, in microseconds from the epoch.
-    until: AtomicU64,
-    /// Why it was told to end: a [`Dismissal`], or 0.
-    dismissal: AtomicU8,
-}
-
-/// Why a connection was told to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Dismissal {
-    /// To make room for another.
-    Evicted = 1,
-    /// Because its time is up.
-    Overdue = 2,
-    /// To make room for another, in the middle of an answer that was hardly taken.
-    CutOff = 3,
-}
-
-/// What a connection waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-enum For {
-    /// A request.
-    Request = 0,
-    /// The rest of one, or the client's end.
-    Rest = 1,
-    /// The client to take more of an answer.
-    Taking = 2,
-}
-
-/// Since when a connection waits for its client, in microseconds from the epoch, and for what.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    since: u64,
-    what: For,
-}
-
-/// A time that does not come.
-const NEVER: u64 = u64::MAX;
-
 /// With more connections than these, their threads stand in each other's way: to let others run before a read saves
 /// processor time with 500 (9.6 µs a request instead of 10.3), and wastes it with 1000 (17.7 instead of 14.1).
 const CROWD: usize = 512;
-
-/// A client that has not taken the next 64 KiB of its answer for so long lags far enough to make room where nobody else
-/// can. That is about 256 KiB a second; the first quarter of a second passes until it is known that it lags.
-const LAG: Duration = Duration::from_millis(250);
 
 /// The share of a house that makes room at once where one newcomer follows another. With one at a time, a burst of 3000
 /// newcomers to a full house of 1024 kept the next one out for more than a second; so it is a tenth of that.
@@ -184,14 +131,9 @@ impl Seats {
             self.is_sought.store(!is_made, Ordering::Relaxed);
             taken = self.left.wait_timeout(taken, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let chair = Arc::new(Chair {
-            stream,
-            network: if is_proxy { OnceLock::new() } else { network.into() },
-            // Nobody waits for its client until it has a thread.
-            waiting: AtomicU64::new(0),
-            until: AtomicU64::new(NEVER),
-            dismissal: AtomicU8::new(0),
-        });
+        let network = if is_proxy { OnceLock::new() } else { network.into() };
+        // Nobody waits for its client until it has a thread.
+        let chair = Arc::new(Chair::new(stream, network));
         let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
         taken.by_id.insert(id, Arc::clone(&chair));
         self.count.store(taken.by_id.len(), Ordering::Relaxed);
@@ -209,11 +151,11 @@ impl Seats {
     pub fn dismiss_overdue(&self, now: Instant) -> Option<Duration> {
         let now = self.micros(now);
         let mut next = None;
-        for chair in self.lock().by_id.values().filter(|chair| chair.waiting.load(Ordering::Acquire) != 0) {
-            match chair.until.load(Ordering::Relaxed) {
-                NEVER => {}
-                until if until <= now => chair.dismiss(Dismissal::Overdue),
-                until => next = Some(next.unwrap_or(NEVER).min(until)),
+        for (chair, until) in self.lock().by_id.values().filter_map(|chair| Some((chair, chair.until()?))) {
+            if until <= now {
+                chair.dismiss(Dismissal::Overdue);
+            } else {
+                next = Some(next.unwrap_or(until).min(until));
             }
         }
         next.map(|next| Duration::from_micros(next - now))
@@ -344,64 +286,6 @@ impl Taken {
     }
 }
 
-impl Waiting {
-    fn stored(self) -> u64 {
-        (self.since + 1) << 2 | self.what as u64
-    }
-
-    fn read(stored: u64) -> Option<Waiting> {
-        let what = [For::Request, For::Rest, For::Taking].into_iter().find(|what| *what as u64 == stored & 3)?;
-        Some(Waiting { since: (stored >> 2).checked_sub(1)?, what })
-    }
-}
-
-impl Chair {
-    fn waiting(&self) -> Option<Waiting> {
-        Waiting::read(self.waiting.load(Ordering::SeqCst))
-    }
-
-    /// Since when it has waited, and for what: the connection that has waited longest makes room. None where it does not.
-    fn could_leave(&self, now: u64) -> Option<Waiting> {
-        let waiting = self.waiting()?;
-        match (waiting.what, self.dismissal()) {
-            (For::Request | For::Rest, None) => Some(waiting),
-            (For::Request | For::Rest, Some(_)) | (For::Taking, Some(Dismissal::CutOff)) => None,
-            (For::Taking, _) if now.saturating_sub(waiting.since) < LAG.as_micros() as u64 => None,
-            (For::Taking, _) => Some(waiting),
-        }
-    }
-
-    /// Ends the connection that was chosen because it waited for this, whatever it waits for by now.
-    fn evict(&self, what: For) {
-        if what == For::Taking {
-            self.dismissal.store(Dismissal::CutOff as u8, Ordering::SeqCst);
-            let _ = self.stream.shutdown(Shutdown::Both);
-        } else {
-            self.dismiss(Dismissal::Evicted);
-        }
-    }
-
-    /// Makes the connection's thread wake up and find that there is nothing more to read.
-    fn dismiss(&self, why: Dismissal) {
-        if self.dismissal.compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            let _ = self.stream.shutdown(Shutdown::Read);
-        }
-    }
-
-    fn dismissal(&self) -> Option<Dismissal> {
-        let said = self.dismissal.load(Ordering::SeqCst);
-        [Dismissal::Evicted, Dismissal::Overdue, Dismissal::CutOff].into_iter().find(|why| *why as u8 == said)
-    }
-
-    /// Reports whether this one, which was told to make room, is about to. It is not where a request had arrived before.
-    fn is_leaving(&self) -> bool {
-        match self.waiting().map(|waiting| waiting.what) {
-            Some(For::Request | For::Rest) => true,
-            Some(For::Taking) | None => self.dismissal() == Some(Dismissal::CutOff),
-        }
-    }
-}
-
 /// What counts as one address: of IPv6 the network, because whoever has one address there has the others too
 /// (RFC 4291 §2.5.4).
 fn network(ip: IpAddr) -> IpAddr {
@@ -482,8 +366,7 @@ impl Seat {
     }
 
     fn wait_since(&self, since: u64, until: u64, what: For) {
-        self.chair.until.store(until, Ordering::Relaxed);
-        self.chair.waiting.store(Waiting { since, what }.stored(), Ordering::Release);
+        self.chair.wait(Waiting { since, what }, until);
     }
 
     /// Says that some of a request has arrived and the rest is waited for, for a time that is not the house's business:
@@ -496,7 +379,7 @@ impl Seat {
 
     /// Says that a request is being answered.
     pub fn answer(&self) {
-        self.chair.waiting.store(0, Ordering::Relaxed);
+        self.chair.answer();
     }
 
     /// Why the connection was told to end, if it was.
@@ -530,6 +413,7 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chair::LAG;
     use super::*;
     use std::io::Read;
     use std::net::TcpListener;
