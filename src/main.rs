@@ -34,6 +34,7 @@ use server::Server;
 use server::access_log::AccessLog;
 use server::lines::Lines;
 use server::manager::Manager;
+use server::metrics::Metrics;
 use server::reception::{Door, Service};
 use server::seats::Seats;
 use server::secure::Secure;
@@ -84,13 +85,13 @@ fn start() -> Result<(), (u8, String)> {
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
     let max_connections = config.server.max_connections.min(limits::connections(memory));
     let seats = Seats::new(max_connections, config.server.max_per_ip, config.trusted);
-    let mut server = Server::new(config.server, config.site, seats, access_log, diagnostics);
     let site_door = doors.iter().find(|door| door.service == Service::Site);
     let port = site_door.map_or(config.port, |door| door.listener.addr.port());
     let hsts_secs = config.tls.as_ref().and_then(|tls| tls.hsts_secs);
-    server.secure = keys.map(|keys| Secure { keys, hsts_secs, port });
-    server.manager = manager;
-    server::run(server, doors, &notes);
+    let secure = keys.map(|keys| Secure { keys, hsts_secs, port });
+    let metrics = doors.iter().any(|door| door.service == Service::Admin).then(Metrics::new);
+    let server = Server::new(config.server, config.site, seats, access_log, diagnostics);
+    server::run(Server { secure, metrics, manager, ..server }, doors, &notes);
     Ok(())
 }
 

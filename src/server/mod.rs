@@ -113,8 +113,7 @@ const ADMIN_SEATS: usize = 8;
 
 /// Serves behind these doors until a signal says to stop, and returns when the last answer is sent or the grace is
 /// over. What is noted here is said where it says that it is ready.
-pub fn run(mut server: Server, doors: Vec<Door>, notes: &[String]) {
-    server.metrics = doors.iter().any(|door| door.service == Service::Admin).then(Metrics::new);
+pub fn run(server: Server, doors: Vec<Door>, notes: &[String]) {
     let server = Arc::new(server);
     let doors = Arc::new(doors);
     let reception = Arc::new(Reception::new(&server));
@@ -140,7 +139,7 @@ pub fn run(mut server: Server, doors: Vec<Door>, notes: &[String]) {
 }
 
 impl Server {
-    /// Puts together what all connections share.
+    /// Puts together what all connections share: plain, uncounted, and managed by nobody.
     pub fn new(
         options: Options,
         site: site::Options,
