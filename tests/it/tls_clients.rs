@@ -1,11 +1,10 @@
 //! Real programs as clients over TLS: curl, openssl and a browser; and keys of every kind that openssl makes.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{Folder, Server, Starter, serve};
+use crate::support::{Folder, Server, Starter, output, program, serve};
 use crate::tls::large;
 
 /// The ways in which openssl writes a key: of which kind, in which form.
@@ -205,23 +204,4 @@ fn curl(server: &Server, keys: &Folder, name: &str, target: &str) -> Command {
     curl.args(["-q", "-sS", "--cacert"]).arg(keys.at("ca.pem"));
     curl.args(["--resolve", &format!("{name}:{port}:127.0.0.1"), &format!("https://{name}:{port}{target}")]);
     curl
-}
-
-/// A program that has a minute, no proxy, and no settings of the user.
-fn program(name: &str, home: &Path) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["60", name]).env("HOME", home).env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
-    for proxy in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
-        command.env_remove(proxy);
-    }
-    command
-}
-
-/// Runs the program; returns its output.
-#[track_caller]
-fn output(command: &mut Command) -> String {
-    let output = command.output().expect("the program runs");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?} failed: {}\n{stdout}\n{stderr}", output.status);
-    stdout.into_owned()
 }

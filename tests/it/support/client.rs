@@ -137,6 +137,20 @@ impl Client {
         }
     }
 
+    /// Reads on to where the answer was broken off, and makes sure that it does not look like a whole one.
+    #[track_caller]
+    pub fn expect_broken_off(&mut self) {
+        let mut piece = vec![0; 1 << 20];
+        let error = loop {
+            match self.read(&mut piece) {
+                Ok(0) => panic!("an answer that was broken off looks like a whole one"),
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{error}");
+    }
+
     #[track_caller]
     fn next_answer(&mut self, with_content: bool) -> Answer {
         let end = loop {

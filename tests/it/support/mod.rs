@@ -7,11 +7,13 @@
 mod answer;
 mod client;
 mod folder;
+mod program;
 mod server;
 mod tls;
 
 pub use answer::Answer;
 pub use client::Client;
 pub use folder::Folder;
+pub use program::{output, program};
 pub use server::{Server, Starter, run, serve};
 pub use tls::{Trust, Version, certificate, fingerprint};
