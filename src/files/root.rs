@@ -95,7 +95,7 @@ impl RootPath {
 
     /// Opens the directory that the path leads to now, following any links in it.
     pub fn open(&self) -> io::Result<Arc<Root>> {
-        // The system is asked while others may ask too.
+        // Nobody keeps the lock while the system is asked, which can take long.
         let last = self.last().upgrade();
         if let Some(root) = last
             && root.identity == identity(CWD, &self.path)?
@@ -106,7 +106,12 @@ impl RootPath {
         if *self.first.get_or_init(|| root.identity) != root.identity {
             root.check_sandbox()?;
         }
-        *self.last() = Arc::downgrade(&root);
+        let mut last = self.last();
+        // Somebody else may have been faster.
+        if let Some(same) = last.upgrade().filter(|other| other.identity == root.identity) {
+            return Ok(same);
+        }
+        *last = Arc::downgrade(&root);
         Ok(root)
     }
 
