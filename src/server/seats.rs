@@ -78,7 +78,7 @@ struct Taken {
 
 /// With more connections than these, their threads stand in each other's way: to let others run before a read saves
 /// processor time with 500 (9.6 µs a request instead of 10.3), and wastes it with 1000 (17.7 instead of 14.1).
-const CROWD: usize = 512;
+pub const CROWD: usize = 512;
 
 /// The share of a house that makes room at once where one newcomer follows another. With one at a time, a burst of 3000
 /// newcomers to a full house of 1024 kept the next one out for more than a second; so it is a tenth of that.

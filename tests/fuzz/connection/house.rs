@@ -15,7 +15,7 @@ use crate::net::trusted::Trusted;
 use crate::proto::target::RelPath;
 use crate::server::access_log::AccessLog;
 use crate::server::lines::Lines;
-use crate::server::seats::{Seat, Seats};
+use crate::server::seats::{CROWD, Seat, Seats};
 use crate::server::{Options, Server, Times};
 use crate::site::passes::Passes;
 use crate::site::policy::Policy;
@@ -28,9 +28,6 @@ const MODIFIED_SECS: u64 = 784_111_777;
 
 /// What stands in a file that no link may lead to.
 pub const OUTSIDE: &[u8] = b"outside of the root";
-
-/// So many connections that the server takes them for a crowd.
-const CROWD: usize = 257;
 
 /// A file, and how a target names it that needs no decoding.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +118,7 @@ impl House {
             seat.answer();
             seat
         };
-        let seats = (0..CROWD).map(stand).collect();
+        let seats = (0..=CROWD).map(stand).collect();
         let crowded = Crowd { _seats: seats, server };
         let sites = [(false, false), (true, false), (false, true), (true, true)];
         let sites = sites.map(|(list, hidden)| site_options(&root, list, hidden));
