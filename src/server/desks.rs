@@ -1,7 +1,7 @@
 //! What a thread needs while it answers, and not while it waits: lent out, the last used first.
 //!
 //! Most threads wait most of the time. So there are as few of these as threads that answer at the same moment, and a
-//! connection that idles takes 10.7 KiB of memory instead of 16.3.
+//! connection that idles takes 5.6 KiB of memory less.
 
 use std::mem;
 use std::sync::{Mutex, PoisonError};
