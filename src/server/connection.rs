@@ -46,6 +46,8 @@ pub struct Connection<'c> {
     seat: &'c Seat,
     inbox: Inbox,
     desk: Desk,
+    /// Whether more has left already than is on its way at once.
+    much_has_left: bool,
     /// Whether the client was [`QUICK`] the last time that it was waited for.
     is_quick: bool,
 }
@@ -65,6 +67,7 @@ impl<'c> Connection<'c> {
             seat,
             inbox: Inbox::default(),
             desk: server.desks.lend(),
+            much_has_left: false,
             is_quick: false,
         }
     }
@@ -139,7 +142,9 @@ impl<'c> Connection<'c> {
             keep: keep.is_ok(),
             stamp: &self.desk.stamp,
         };
+        let before = self.desk.outbox.len();
         let mut sent = self.desk.outbox.send(self.transport, &response, &reply);
+        self.much_has_left |= (self.desk.outbox.len() as u64) < before as u64 + sent.bytes;
         sent.outcome = sent.outcome.map_err(|close| self.reason(close));
         let (seat, stamp, line) = (self.seat, &self.desk.stamp, head.line);
         let answer = Record { seat, stamp, started, line, head: Some(&head), response: &response, sent: &sent };
@@ -163,7 +168,7 @@ impl<'c> Connection<'c> {
                 return Ok(());
             }
             // A client that takes its answers slowly is not waiting for us to read.
-            self.desk.outbox.flush(self.transport)?;
+            self.flush()?;
             if !is_waiting {
                 is_waiting = true;
                 self.seat.wait(patience);
@@ -197,7 +202,7 @@ impl<'c> Connection<'c> {
             }
             if until.is_none() {
                 // A client that takes its answers slowly is not waiting for us to read.
-                self.desk.outbox.flush(self.transport)?;
+                self.flush()?;
                 self.seat.wait_for_rest();
                 until = Some(Instant::now() + self.server.options.times.header);
             }
@@ -212,7 +217,7 @@ impl<'c> Connection<'c> {
     /// Waits for bytes, until this moment where there is one; otherwise until the house ends the waiting. What has been
     /// answered is sent before, and the desk is for others meanwhile.
     fn fill(&mut self, until: Option<Instant>) -> Result<Filled, Close> {
-        self.desk.outbox.flush(self.transport)?;
+        self.flush()?;
         self.server.desks.take_back(&mut self.desk);
         let read = self.read(until);
         self.desk = self.server.desks.lend();
@@ -222,6 +227,12 @@ impl<'c> Connection<'c> {
             Err(error) if error.kind() == ErrorKind::TimedOut => Ok(Filled::Silence),
             Err(error) => Err(Close::Io(error)),
         }
+    }
+
+    /// Sends what has been answered.
+    fn flush(&mut self) -> Result<(), Close> {
+        self.much_has_left |= self.desk.outbox.len() > FIRST_WINDOW;
+        self.desk.outbox.flush(self.transport)
     }
 
     /// Reads more bytes, waiting for one at least.
@@ -277,12 +288,12 @@ impl<'c> Connection<'c> {
         trace::closed(self.seat, close);
     }
 
-    /// Sends what has been answered to a client that has promised to send no more. Where that is on its way at once, and
+    /// Sends what has been answered to a client that has promised to send no more. Where all of it is on its way at once, and
     /// nothing more has come, there is nothing to wait for (RFC 9112 §9.6).
     ///
     /// With a connection for each request that is 32 µs of processor time instead of 35.
     fn leave(&mut self) {
-        if self.desk.outbox.len() > FIRST_WINDOW || !self.inbox.pending().is_empty() {
+        if self.much_has_left || self.desk.outbox.len() > FIRST_WINDOW || !self.inbox.pending().is_empty() {
             return self.say_goodbye();
         }
         if self.desk.outbox.flush(self.transport).is_err() {

@@ -422,12 +422,24 @@ fn a_refusal_that_cannot_be_sent_breaks_the_connection_off() {
 #[test]
 fn a_connection_that_ends_while_something_may_still_come_is_read_on() {
     let house = House::new("end");
+    for (name, len) in [("kept", 40_000), ("large", 70_000)] {
+        fs::write(house.path().join(name), vec![b'a'; len]).expect("the file can be written");
+    }
     let get = |fields: &str| Said::Bytes(request("GET /a.txt HTTP/1.1", fields).into());
+    let large = |fields| request("GET /large HTTP/1.1", fields);
+    let last = || request("GET /a.txt HTTP/1.1", CLOSE);
     let expects = format!("{CLOSE}Expect: 100-continue\r\nContent-Length: 5\r\n");
     for (says, expected) in [
         (vec![get("")], End::Close),
         (vec![get(CLOSE)], End::Close),
-        (vec![Said::Bytes([request("GET /a.txt HTTP/1.1", CLOSE), "more".to_owned()].concat().into())], End::Linger),
+        // What is left to be sent is little, but much may still be on its way.
+        (vec![Said::Bytes(large(CLOSE).into())], End::Linger),
+        (vec![Said::Bytes((large("") + &last()).into())], End::Linger),
+        (vec![Said::Bytes(large("").into()), Said::Bytes(last().into())], End::Linger),
+        (vec![get(""), Said::Bytes(last().into())], End::Close),
+        (vec![Said::Bytes(request("GET /kept HTTP/1.1", "").into()), Said::Bytes(last().into())], End::Linger),
+        (vec![Said::Bytes((request("GET /kept HTTP/1.1", "").repeat(2) + &last()).into())], End::Linger),
+        (vec![Said::Bytes((last() + "more").into())], End::Linger),
         (vec![get(&expects)], End::Linger),
         (vec![get("Content-Length: 5\r\n"), Said::Nothing], End::Linger),
         (vec![Said::Bytes(b"GET / HTTP/1.1\r\n".to_vec()), Said::Nothing], End::Linger),

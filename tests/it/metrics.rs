@@ -56,6 +56,7 @@ fn after_a_known_series_of_requests_the_counts_are_known() {
     let refused = server.ask("\"} 1\n / HTTP/1.1\r\n\r\n").status(400).body.len();
     client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").answer().status(200);
     client.closed();
+    drop(client);
     server.rests();
     let now = metrics(&server);
     let is = |name: &str, value: f64| assert_eq!(now.get(name), Some(&value), "{name} in {now:#?}");
