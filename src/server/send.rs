@@ -25,8 +25,9 @@ const TOGETHER: usize = 64 * 1024;
 /// An outbox larger than this gives its memory back once it is empty.
 pub const KEPT: usize = 8 * 1024;
 
-/// How much of a file is held back until the file has been looked at again.
-const LAST: u64 = 16 * 1024;
+/// How much of a file is held back until the file has been looked at again. It is copied: with 16 KiB an answer of 100 KiB
+/// takes 1.2 µs of processor time more.
+const LAST: u64 = 4 * 1024;
 
 /// How much of a file is copied at once where it is not sent by reference.
 const PIECE: u64 = 64 * 1024;
