@@ -15,7 +15,7 @@ const BACKLOG: i32 = 4096;
 
 /// How much of an answer the system takes from us before it can send it. What it has sent and nobody has confirmed comes
 /// to that; but without a limit for the rest, a thousand clients that take nothing hold gigabytes of its memory.
-const UNSENT_MAX: u32 = 256 * 1024;
+pub const UNSENT_MAX: u32 = 256 * 1024;
 
 /// How long those who wait already are accepted once the house is stopping.
 const LAST_ONES: Duration = Duration::from_millis(500);
@@ -289,6 +289,17 @@ fn set_options(socket: &Socket, patience: Duration) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(patience * 2))
 }
 
+/// Sets how much of an answer may wait on this connection until the system can send it. It begins with [`UNSENT_MAX`].
+pub fn set_unsent_max(stream: &TcpStream, bytes: u32) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_notsent_lowat(bytes)
+}
+
+/// How much of an answer may wait on this connection until the system can send it.
+#[cfg(test)]
+pub fn unsent_max(stream: &TcpStream) -> u32 {
+    SockRef::from(stream).tcp_notsent_lowat().expect("it can be asked")
+}
+
 fn is_exhaustion(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
@@ -368,9 +379,9 @@ mod tests {
         let bound = bind_all(&[IpAddr::from([127, 0, 0, 1])], 0, terms).expect("a free port");
         let _client = TcpStream::connect(bound[0].addr).expect("listening");
         let (stream, _) = bound[0].socket.accept().expect("connected");
+        assert_eq!(unsent_max(&stream), UNSENT_MAX);
         let stream = SockRef::from(&stream);
         assert_eq!(stream.tcp_user_timeout().expect("it can be asked"), Some(patience * 2));
-        assert_eq!(stream.tcp_notsent_lowat().expect("it can be asked"), UNSENT_MAX);
         assert!(stream.tcp_nodelay().expect("it can be asked"));
     }
 

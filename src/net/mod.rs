@@ -13,13 +13,16 @@ use std::io;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Who is told how a client takes what it is sent.
+/// Who is told how a client takes what it is sent, and knows how many others there are.
 pub trait Onlooker: Sync {
     /// The client does not take everything at once; the time for its next 64 KiB begins now.
     fn client_lags(&self);
 
     /// The client has taken everything.
     fn client_caught_up(&self);
+
+    /// Reports whether there are few connections, so that much may wait in the system for each.
+    fn sees_few(&self) -> bool;
 }
 
 /// A connection to a client, as a stream of bytes in each direction.

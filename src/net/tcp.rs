@@ -4,25 +4,39 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
+use std::mem;
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::sendfile;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg, sockopt};
 
+use super::listener::{self, UNSENT_MAX};
 use super::{Onlooker, Transport};
 
 /// What the client has to take within each period of its pace.
 const PACE_BYTES: u64 = 64 * 1024;
 
 /// The most that one system call is asked to send of a file.
-const SENDFILE_MAX: u64 = 256 * 1024;
+const SENDFILE_MAX: u64 = 1024 * 1024;
 
-/// How long a send waits for the client at most until it comes back, so that it is soon known who lags. A system call that
-/// sends a file can wait so long once for each 64 KiB.
-const LOOK: Duration = Duration::from_millis(250);
+/// How much may wait in the system while there are few connections, as long as four times that is left of a file: as much
+/// as there is room for with the system's usual settings. At the end it is [`UNSENT_MAX`] again, so that no more is on its
+/// way when the connection counts as idle or is closed.
+///
+/// Both ends are woken less often. 100 MiB for each of 4 clients take 5.1 ms of processor time instead of 7.7, and 4,130 MB
+/// leave in a second instead of 3,650. Where the system sends by BBR it is 11 ms instead of 19, but 1,370 MB instead of 1,720.
+const UNSENT_MAX_OF_FEW: u32 = 4 * 1024 * 1024;
+
+/// How long a send waits for the client at most until it comes back, so that it is soon known who lags.
+pub const LOOK: Duration = Duration::from_millis(250);
+
+/// How long to wait where there is room for more in the connection, but no memory for it in the system.
+const SHORTAGE: Duration = Duration::from_millis(10);
 
 /// The steps in which read timeouts are set, so that nearly equal ones are equal.
 const STEP: Duration = Duration::from_millis(100);
@@ -37,6 +51,8 @@ pub struct Tcp<'s> {
     /// What the socket's option is set to; zero is no limit.
     read_timeout: Duration,
     send_is_armed: bool,
+    /// How much may wait in the system.
+    unsent_max: u32,
     pace: Duration,
     /// Since when and how much the client has taken in this period, once it did not take everything at once.
     stalled: Option<(Instant, u64)>,
@@ -46,7 +62,7 @@ impl<'s> Tcp<'s> {
     /// Takes a connection over.
     pub fn new(stream: &'s TcpStream, onlooker: &'s dyn Onlooker) -> Tcp<'s> {
         let [read_timeout, pace] = [Duration::ZERO; 2];
-        Tcp { stream, onlooker, read_timeout, send_is_armed: false, pace, stalled: None }
+        Tcp { stream, onlooker, read_timeout, send_is_armed: false, unsent_max: UNSENT_MAX, pace, stalled: None }
     }
 
     /// Makes the next read end at this moment. Between requests there is none, and nothing has to be set.
@@ -103,6 +119,62 @@ impl<'s> Tcp<'s> {
             _ => sendmsg(self.stream, slices, &mut SendAncillaryBuffer::default(), flags),
         };
         self.progress(sent, slices.iter().map(|bytes| bytes.len()).sum())
+    }
+
+    /// Hands over a part of a file; the connection is not to wait by itself.
+    fn hand_over(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()> {
+        let unsent_max = if self.onlooker.sees_few() { UNSENT_MAX_OF_FEW } else { UNSENT_MAX };
+        let mut has_room = false;
+        let (mut since, mut taken) = (Instant::now(), 0);
+        while span.start < span.end {
+            let left = span.end - span.start;
+            let less = self.let_wait((left / 4).clamp(UNSENT_MAX.into(), unsent_max.into()) as u32)?;
+            // Of a client that lags it has to be known when it has taken as much as it must.
+            let most = if self.stalled.is_some() { PACE_BYTES } else { SENDFILE_MAX };
+            let wanted = left.min(most) as usize;
+            let sent = match sendfile(self.stream, file, Some(&mut span.start), wanted) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(sent) => sent,
+                Err(Errno::AGAIN | Errno::INTR) => 0,
+                Err(error) => return Err(error.into()),
+            };
+            if sent == 0 && has_room {
+                thread::sleep(SHORTAGE);
+            }
+            let is_full = sent < wanted;
+            has_room = is_full && self.wait_for_room()?;
+            // That less waits than before is the client's doing too.
+            let sent = sent as u64 + less;
+            taken += sent;
+            let is_over = since.elapsed() >= LOOK;
+            if self.stalled.is_some() || is_full && !has_room || is_over && taken < PACE_BYTES {
+                self.check_pace(sent)?;
+            }
+            if is_over {
+                (since, taken) = (Instant::now(), 0);
+            }
+        }
+        self.all_is_sent();
+        Ok(())
+    }
+
+    /// Lets so much wait in the system, and says how much less that is than before.
+    fn let_wait(&mut self, bytes: u32) -> io::Result<u64> {
+        let before = mem::replace(&mut self.unsent_max, bytes);
+        if bytes != before {
+            listener::set_unsent_max(self.stream, bytes)?;
+        }
+        Ok(before.saturating_sub(bytes).into())
+    }
+
+    /// Waits until there is room for more, or it is known that the client has gone; false if there is none soon.
+    fn wait_for_room(&self) -> io::Result<bool> {
+        let look = Timespec { tv_sec: 0, tv_nsec: LOOK.as_nanos() as _ };
+        match poll(&mut [PollFd::new(self.stream, PollFlags::OUT)], Some(&look)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Judges a call that sent something: the error, or the number of bytes where the client is fast enough.
@@ -188,19 +260,12 @@ impl Transport for Tcp<'_> {
     }
 
     fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()> {
-        self.arm_send()?;
-        while span.start < span.end {
-            // Of a client that lags it has to be known when it has taken as much as it must.
-            let most = if self.stalled.is_some() { PACE_BYTES } else { SENDFILE_MAX };
-            let wanted = (span.end - span.start).min(most) as usize;
-            let sent = sendfile(self.stream, file, Some(&mut span.start), wanted);
-            if sent == Ok(0) {
-                return Err(ErrorKind::UnexpectedEof.into());
-            }
-            self.progress(sent, wanted)?;
-        }
-        self.all_is_sent();
-        Ok(())
+        // A call that waits for the client begins to wait anew whenever that has taken anything, and may come back after minutes.
+        self.stream.set_nonblocking(true)?;
+        let handed_over = self.hand_over(file, span);
+        self.let_wait(UNSENT_MAX)?;
+        self.stream.set_nonblocking(false)?;
+        handed_over
     }
 
     fn finish(&mut self) {}
@@ -223,5 +288,115 @@ impl Transport for Tcp<'_> {
         // Closing then sends a reset, not an orderly end, which to HTTP/0.9 would mean that the answer is whole.
         let _ = sockopt::set_socket_linger(self.stream, Some(Duration::ZERO));
         let _ = self.stream.shutdown(Shutdown::Read);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{OFlags, fcntl_getfl};
+    use socket2::{Domain, Socket, Type};
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::sync::mpsc::{Sender, channel};
+    use std::{env, fs, process};
+
+    const LONG: u64 = 32 << 20;
+
+    struct House {
+        has_few: bool,
+        lagging: Sender<()>,
+    }
+
+    impl Onlooker for House {
+        fn client_lags(&self) {
+            let _ = self.lagging.send(());
+        }
+        fn client_caught_up(&self) {}
+        fn sees_few(&self) -> bool {
+            self.has_few
+        }
+    }
+
+    /// Two ends of a connection: the client's, and ours as it is accepted.
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
+        let (stream, _) = listener.accept().expect("connected");
+        listener::set_unsent_max(&stream, UNSENT_MAX).expect("the option can be set");
+        (client, stream)
+    }
+
+    /// A file of zeros that is gone with its descriptor.
+    fn hole(name: &str) -> File {
+        let path = env::temp_dir().join(format!("serve-unit-{}-{name}", process::id()));
+        let mut options = File::options();
+        let file = options.create(true).read(true).write(true).truncate(true).open(&path).expect("it can be made");
+        fs::remove_file(path).expect("it is there");
+        file.set_len(LONG).expect("there is room for a hole");
+        file
+    }
+
+    #[test]
+    fn a_client_that_makes_room_again_and_again_but_little_lags() {
+        let file = hole("little");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are descriptors");
+        // Small segments, and little room on the way, so that any room is soon known of.
+        client.set_tcp_mss(536).expect("the option can be set");
+        client.set_recv_buffer_size(4096).expect("the option can be set");
+        client.connect(&listener.local_addr().expect("bound").into()).expect("listening");
+        let (stream, _) = listener.accept().expect("connected");
+        sockopt::set_socket_send_buffer_size(&stream, 16 * 1024).expect("the option can be set");
+        let (lagging, lags) = channel();
+        let house = House { has_few: false, lagging };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut tcp = Tcp::new(&stream, &house);
+                tcp.set_send_pace(Duration::from_secs(60));
+                let sent = tcp.send_file(&file, &mut (0..LONG));
+                sent.expect_err("the client goes away");
+            });
+            let mut little = vec![0; 1024];
+            let lagged = (0..400).any(|_| {
+                client.read_exact(&mut little).expect("it goes on");
+                lags.recv_timeout(Duration::from_millis(10)).is_ok()
+            });
+            drop(client);
+            assert!(lagged, "a client that takes 100 KiB a second does not lag");
+        });
+    }
+
+    #[test]
+    fn more_of_a_long_answer_waits_while_there_are_few_but_not_at_its_end() {
+        let file = hole("long");
+        for (has_few, expected) in [(true, UNSENT_MAX_OF_FEW), (false, UNSENT_MAX)] {
+            let (mut client, stream) = pair();
+            let (lagging, lags) = channel();
+            let house = House { has_few, lagging };
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut tcp = Tcp::new(&stream, &house);
+                    tcp.set_send_pace(Duration::from_secs(60));
+                    tcp.send_file(&file, &mut (0..LONG)).expect("the client takes it");
+                    stream.shutdown(Shutdown::Write).expect("it is open");
+                });
+                let lagged = lags.recv_timeout(Duration::from_secs(30));
+                let meanwhile = listener::unsent_max(&stream);
+                assert_eq!(io::copy(&mut client, &mut io::sink()).expect("it is sent"), LONG);
+                assert_eq!((lagged, meanwhile), (Ok(()), expected));
+            });
+            assert_eq!(listener::unsent_max(&stream), UNSENT_MAX);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_handed_over_leaves_the_connection_as_it_was() {
+        let (_client, stream) = pair();
+        let dir = File::open(env::temp_dir()).expect("it is there");
+        let house = House { has_few: true, lagging: channel().0 };
+        Tcp::new(&stream, &house).send_file(&dir, &mut (0..LONG)).expect_err("a directory has no content");
+        assert_eq!(listener::unsent_max(&stream), UNSENT_MAX);
+        assert!(!fcntl_getfl(&stream).expect("it can be asked").contains(OFlags::NONBLOCK));
     }
 }

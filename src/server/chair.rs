@@ -8,12 +8,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::net::tcp::LOOK;
+
 /// A time that does not come.
 pub const NEVER: u64 = u64::MAX;
 
 /// A client that has not taken the next 64 KiB of its answer for so long lags far enough to make room where nobody else
-/// can. That is about 256 KiB a second; the first quarter of a second passes until it is known that it lags.
-pub const LAG: Duration = Duration::from_millis(250);
+/// can. The system takes answers in pieces of nearly that, so it is more than two looks: whoever takes 256 KiB a second does
+/// not lag, though it may be seen only in every second look.
+pub const LAG: Duration = Duration::from_millis(LOOK.as_millis() as u64 * 5 / 2);
 
 /// One connection, as others see it.
 #[derive(Debug)]

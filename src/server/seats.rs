@@ -80,6 +80,10 @@ struct Taken {
 /// processor time with 500 (9.6 µs a request instead of 10.3), and wastes it with 1000 (17.7 instead of 14.1).
 pub const CROWD: usize = 512;
 
+/// With at most so many connections, much may wait in the system for each. They count that were allowed to have it before, so
+/// it is never more than these that have it.
+const FEW: usize = 8;
+
 /// The share of a house that makes room at once where one newcomer follows another. With one at a time, a burst of 3000
 /// newcomers to a full house of 1024 kept the next one out for more than a second; so it is a tenth of that.
 const TOGETHER: usize = 64;
@@ -396,6 +400,10 @@ impl Onlooker for Seat {
     fn client_caught_up(&self) {
         self.answer();
     }
+
+    fn sees_few(&self) -> bool {
+        self.seats.count() <= FEW
+    }
 }
 
 impl Drop for Seat {
@@ -579,6 +587,18 @@ mod tests {
         assert_eq!(order(now()), [None; 3], "who lags for a moment does not go");
         lagging.client_caught_up();
         assert_eq!(order(now() + micros(LONG)), [None; 3]);
+    }
+
+    #[test]
+    fn a_house_with_one_more_has_many() {
+        let seats = Seats::new(2 * FEW, None, Trusted::default());
+        let mut few: Vec<_> = (0..FEW).map(|_| take(&seats)).collect();
+        let last = few.pop().expect("some");
+        assert!(last.1.sees_few());
+        let other = take(&seats);
+        assert!(!last.1.sees_few(), "those that hold much already count too");
+        drop(other);
+        assert!(last.1.sees_few());
     }
 
     #[test]

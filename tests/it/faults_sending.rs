@@ -3,35 +3,26 @@
 //! The errors come from strace, as in `faults`. A large file's beginning is read first (`pread64`), then it is handed
 //! over by reference (`sendfile`), and its end is read and held back until the file has been looked at again (`fstat`).
 
-use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
 use crate::changing::Raw;
 use crate::faults::{Told, ask, telling};
 use crate::strace::Strace;
-use crate::support::{Folder, Server};
+use crate::support::{Folder, Server, serve};
 
-/// A megabyte in which no four bytes are repeated.
+/// So many bytes that they are handed over in several calls.
+const LARGE: u32 = 3 << 20;
+
+/// Bytes of which no four are repeated.
 fn content() -> Vec<u8> {
-    (0..1 << 18).flat_map(u32::to_le_bytes).collect()
+    (0..LARGE / 4).flat_map(u32::to_le_bytes).collect()
 }
 
 /// A site whose large file is at rest, so that it is handed over by reference.
 fn site() -> Folder {
-    let folder = Folder::new().file("large.bin", content()).file("a.txt", "hello");
-    let changed = fs::metadata(folder.at("large.bin")).expect("the file is there").ctime() as u64;
-    let since = Instant::now();
-    let now = || SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs();
-    while now() < changed + 3 {
-        assert!(since.elapsed() < Duration::from_secs(30), "the clock stands still");
-        thread::sleep(Duration::from_millis(50));
-    }
-    folder
+    Folder::new().file("large.bin", content()).file("a.txt", "hello").at_rest("large.bin")
 }
 
 /// What comes of a request, on a connection of its own, while there are these faults.
@@ -80,9 +71,22 @@ fn a_hand_over_that_fails_where_reading_does_not_harms_no_answer() {
     for (number, fault) in table.iter().enumerate() {
         let lines = told.lines(&format!("/large.bin?{number}"));
         assert_eq!(lines.len(), 1, "{fault}: {lines:?}");
-        assert_eq!((&lines[0]["bytes"], &lines[0]["broken_off"]), (&(1 << 20).into(), &Value::Null), "{fault}");
+        assert_eq!((&lines[0]["bytes"], &lines[0]["broken_off"]), (&LARGE.into(), &Value::Null), "{fault}");
     }
     assert!(told.warnings.is_empty(), "{:#?}", told.warnings);
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_system_that_has_no_memory_to_send_is_not_asked_again_at_once() {
+    let folder = site();
+    let server = serve(&folder).args(&["--write-timeout", "1"]).start();
+    let mut client = server.connect();
+    client.still_open();
+    let strace = Strace::attach(&server, &["sendfile:error=EAGAIN"], "");
+    cut(&client.send(get("/large.bin")).rest(), "nothing was sent");
+    let calls = strace.detach();
+    assert!(calls < 200, "{calls} calls in a second");
 }
 
 /// The content of an answer that is cut off. What had not left the machine is lost, which can be all of it.
@@ -140,7 +144,7 @@ fn an_answer_whose_file_cannot_be_read_to_its_end_is_cut_off_and_logged_with_the
         let broken_off = lines[0]["broken_off"].as_str().unwrap_or_else(|| panic!("{faults:?}: {lines:?}"));
         assert!(broken_off.starts_with(reason) && broken_off.contains(error), "{faults:?}: {broken_off}");
         let bytes = lines[0]["bytes"].as_u64().expect("a number of bytes");
-        assert!(lines[0]["status"] == 200 && bytes >= came && bytes < 1 << 20, "{faults:?}: {lines:?}");
+        assert!(lines[0]["status"] == 200 && bytes >= came && bytes < LARGE.into(), "{faults:?}: {lines:?}");
     }
     let errors: Vec<_> = BREAKS.iter().map(|(.., error)| error).filter(|error| !error.is_empty()).collect();
     assert_eq!(told.warnings.len(), errors.len(), "{:#?}", told.warnings);

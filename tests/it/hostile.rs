@@ -7,6 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use socket2::{Domain, Socket, Type};
+
+use crate::changing::Raise;
 use crate::process::{BINARY, Process, binary, without_settings};
 use crate::support::{Client, Folder, serve};
 
@@ -62,6 +66,60 @@ fn a_client_that_takes_nothing_is_dropped_when_its_time_is_up() {
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(4), "it took {took:?}");
     assert!(line.contains("too slowly"), "{line}");
     assert!(!line.contains("\"bytes\":0,"), "what was sent counts: {line}");
+}
+
+/// Much of its answer waits in the system, which says that there is room only when a large part of that has left.
+#[test]
+fn a_client_that_keeps_its_pace_gets_all_of_a_long_answer() {
+    let folder = Folder::new().file("large.bin", vec![b'x'; LARGE]).at_rest("large.bin");
+    let server = serve(&folder).args(&["--write-timeout", "2"]).start();
+    let mut stream = TcpStream::connect(server.addr).expect("the server accepts the connection");
+    set_socket_recv_buffer_size(&stream, 64 * 1024).expect("the option can be set");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("the option can be set");
+    stream.write_all(b"GET /large.bin HTTP/1.0\r\n\r\n").expect("the request is taken");
+    let mut piece = vec![0; 64 * 1024];
+    for _ in 0..24 {
+        stream.read_exact(&mut piece).expect("it goes on");
+        thread::sleep(Duration::from_millis(125));
+    }
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("it goes on to its end");
+    assert!(24 * piece.len() + rest.len() > LARGE, "only {} more bytes came", rest.len());
+}
+
+/// A system call that waits for such a client comes back after minutes. There are more of them than those of whose answers
+/// much may wait in the system, because there it comes back in time.
+#[test]
+fn clients_that_always_take_a_little_make_room_in_a_full_house() {
+    const SEATS: usize = 12;
+    let folder = Folder::new().file("large.bin", vec![b'x'; LARGE]).file("a.txt", "a").at_rest("large.bin");
+    let server = serve(&folder).args(&["--max-connections", &SEATS.to_string()]).start();
+    let little = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are descriptors");
+        socket.set_recv_buffer_size(1024).expect("the option can be set");
+        socket.set_tcp_mss(256).expect("the option can be set");
+        socket.connect(&server.addr.into()).expect("the server accepts the connection");
+        TcpStream::from(socket)
+    };
+    let mut clients: Vec<_> = (0..SEATS).map(|_| little()).collect();
+    server.rests();
+    for client in &mut clients {
+        client.write_all(b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("the request is taken");
+        client.set_nonblocking(true).expect("the option can be set");
+    }
+    let is_over = AtomicBool::new(false);
+    let since = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                clients.iter_mut().for_each(|client| drop(client.read(&mut [0; 1024])));
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let _raise = Raise(&is_over);
+        server.get("/a.txt").status(200);
+    });
+    assert!(since.elapsed() < Duration::from_secs(4), "it took {:?}", since.elapsed());
 }
 
 #[test]

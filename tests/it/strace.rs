@@ -35,12 +35,14 @@ impl Strace {
         while !self.process.next_line().ends_with("--- stopped by SIGSTOP ---") {}
     }
 
-    /// Lets go of the server, and asserts that there was a fault at all.
+    /// Lets go of the server, asserts that there was a fault at all, and says how many there were.
     #[track_caller]
-    pub fn detach(mut self) {
+    pub fn detach(mut self) -> usize {
         self.process.signal("TERM");
         let (_, lines) = self.process.ended();
         let is_injected = |line: &String| line.contains("(INJECTED") || line.contains("stopped by SIGSTOP");
-        assert!(lines.iter().any(is_injected), "nothing was injected\n{}", lines.join("\n"));
+        let injected = lines.iter().filter(|line| is_injected(line)).count();
+        assert!(injected > 0, "nothing was injected\n{}", lines.join("\n"));
+        injected
     }
 }

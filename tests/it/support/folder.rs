@@ -4,10 +4,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A directory of its own for one test.
 pub struct Folder {
@@ -37,6 +38,18 @@ impl Folder {
     pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Folder {
         self.write(name, content);
         self.touch(name, 3600);
+        self
+    }
+
+    /// Waits until nothing has changed in a file for so long that its content is handed over by reference.
+    pub fn at_rest(self, name: &str) -> Folder {
+        let changed = fs::metadata(self.at(name)).expect("the file is there").ctime() as u64;
+        let since = Instant::now();
+        let now = || SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs();
+        while now() < changed + 3 {
+            assert!(since.elapsed() < Duration::from_secs(30), "the clock stands still");
+            thread::sleep(Duration::from_millis(50));
+        }
         self
     }
 
