@@ -21,7 +21,7 @@ use super::{Onlooker, Transport};
 /// What the client has to take within each period of its pace.
 const PACE_BYTES: u64 = 64 * 1024;
 
-/// The most that one system call is asked to send of a file.
+/// The most that one system call is asked to send of a file. In four calls 1 MiB takes 70 µs of processor time instead of 66.
 const SENDFILE_MAX: u64 = 1024 * 1024;
 
 /// How much may wait in the system while there are few connections, as long as four times that is left of a file: as much
@@ -263,8 +263,8 @@ impl Transport for Tcp<'_> {
         // A call that waits for the client begins to wait anew whenever that has taken anything, and may come back after minutes.
         self.stream.set_nonblocking(true)?;
         let handed_over = self.hand_over(file, span);
-        self.let_wait(UNSENT_MAX)?;
         self.stream.set_nonblocking(false)?;
+        self.let_wait(UNSENT_MAX)?;
         handed_over
     }
 
