@@ -28,6 +28,7 @@ pub mod signals;
 mod tests;
 pub mod trace;
 pub mod turned_away;
+pub mod turns;
 pub mod watch;
 
 use std::io::{self, Write};

@@ -70,6 +70,9 @@ impl Outbox {
             self.encode_head(response, reply);
         }
         trace::answer(reply.seat, &self.bytes[start..]);
+        if !response.body.is_in_memory() {
+            reply.seat.turn.end();
+        }
         let mut bytes = 0;
         let outcome = if reply.is_to_head { Ok(()) } else { self.send_body(transport, &response.body, &mut bytes) };
         Sent { bytes, outcome }

@@ -13,12 +13,14 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use super::connection::Connection;
 use super::redirect::Redirect;
+use super::seats::{CROWD, Seat};
 use super::secure::PlainToTls;
 use super::*;
 use crate::files::Denied;
@@ -49,6 +51,8 @@ struct Script<'s> {
     /// How often it was waited for awake: with more than one look.
     awaited: usize,
     end: End,
+    /// The most turns there were when it was sent something.
+    turns: usize,
     seats: &'s Seats,
 }
 
@@ -73,6 +77,7 @@ impl Transport for Script<'_> {
 
     fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
         self.awaited += usize::from(mem::take(&mut self.looks) > 1);
+        assert_eq!(self.seats.turns_taken(), 0, "nobody waits in a turn");
         thread::sleep(self.pause);
         let mut piece = match self.says.pop_front() {
             Some(Said::Bytes(piece)) => piece,
@@ -99,6 +104,7 @@ impl Transport for Script<'_> {
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.turns = self.turns.max(self.seats.turns_taken());
         match self.takes.take() {
             Some(count) if count < bytes.len() => {
                 self.hears.extend_from_slice(&bytes[..count]);
@@ -125,6 +131,7 @@ impl Transport for Script<'_> {
     fn finish(&mut self) {}
 
     fn linger(&mut self) {
+        assert_eq!(self.seats.turns_taken(), 0, "nobody lingers in a turn");
         self.end = End::Linger;
     }
 
@@ -211,6 +218,7 @@ impl House {
             looks: 0,
             awaited: 0,
             end: End::Close,
+            turns: 0,
             seats,
         }
     }
@@ -450,19 +458,15 @@ fn a_connection_that_ends_while_something_may_still_come_is_read_on() {
     }
 }
 
-/// Answers as the site does, but not before somebody seeks a seat in vain.
-struct Besieged<'s> {
+/// Answers as the site does, after something has happened.
+struct After<'s> {
     site: Site<'s>,
-    seats: &'s Seats,
-    is_asked: &'s AtomicBool,
+    happens: &'s dyn Fn(),
 }
 
-impl Respond for Besieged<'_> {
+impl Respond for After<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
-        self.is_asked.store(true, Ordering::Relaxed);
-        while !self.seats.is_sought() {
-            thread::yield_now();
-        }
+        (self.happens)();
         self.site.respond(request)
     }
 
@@ -488,7 +492,13 @@ fn who_has_more_to_ask_makes_room_after_an_answer_where_somebody_seeks_a_seat() 
             }
             seats.take(another, peer).expect("there is room in the end")
         });
-        let responder = Besieged { site: Site::new(&house.server.site), seats, is_asked: &is_asked };
+        let happens = || {
+            is_asked.store(true, Ordering::Relaxed);
+            while !seats.is_sought() {
+                thread::yield_now();
+            }
+        };
+        let responder = After { site: Site::new(&house.server.site), happens: &happens };
         Connection::new(&mut script, &house.server, &responder, &seat).run();
         drop(seat);
     });
@@ -523,6 +533,55 @@ fn only_a_client_that_is_quick_to_ask_again_is_waited_for_awake() {
     assert_eq!(awaited(Duration::ZERO, &[begin, rest]), 0, "only between requests");
     let quick = awaited(Duration::ZERO, &[&whole]);
     assert!((1..=REQUESTS / 2).contains(&quick), "after a wait in vain none follows: {quick}");
+}
+
+/// More connections than may be there without being a crowd; none of them says anything.
+fn crowd(house: &House) -> Vec<Seat> {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let peer = listener.local_addr().expect("bound");
+    let stream = TcpStream::connect(peer).expect("listening");
+    let stand = |_| {
+        let stream = stream.try_clone().expect("there are descriptors");
+        house.server.seats.take(stream, peer).expect("the house is open")
+    };
+    (0..=CROWD).map(stand).collect()
+}
+
+/// The requests for a file on one connection, which lingers after the last of them.
+fn three_times(name: &str) -> Vec<Said> {
+    let lines = ["1.1", "1.1", "1.0"].map(|version| format!("GET /{name} HTTP/{version}"));
+    lines.map(|line| Said::Bytes(request(&line, "").into())).into()
+}
+
+#[test]
+fn in_a_crowd_it_takes_a_turn_to_answer_but_none_to_send_what_takes_long() {
+    let house = House::with_seats("crowd", CROWD + 2);
+    fs::write(house.path().join("long.txt"), vec![b'x'; 100_000]).expect("the file can be written");
+    let turns_for = |name| {
+        let script = house.play(&Site::new(&house.server.site), house.script(three_times(name)));
+        let heard = String::from_utf8(script.hears).expect("the answers are text");
+        assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), 3, "{heard}");
+        assert_eq!(script.end, End::Linger);
+        script.turns
+    };
+    assert_eq!((turns_for("a.txt"), turns_for("long.txt")), (0, 0));
+    let crowd = crowd(&house);
+    assert_eq!((turns_for("a.txt"), turns_for("long.txt")), (1, 0));
+    drop(crowd);
+}
+
+#[test]
+fn a_turn_ends_with_the_crowd() {
+    let house = House::with_seats("crowd-that-leaves", CROWD + 2);
+    let (crowd, answered) = (Mutex::new(crowd(&house)), AtomicUsize::new(0));
+    let leaves = || {
+        if answered.fetch_add(1, Ordering::Relaxed) == 1 {
+            crowd.lock().expect("no test panics here").clear();
+        }
+    };
+    let responder = After { site: Site::new(&house.server.site), happens: &leaves };
+    let script = house.play(&responder, house.script(three_times("a.txt")));
+    assert_eq!((script.turns, answered.into_inner(), script.end), (1, 3, End::Linger));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod command_limits;
 mod command_line;
 mod compressed;
 mod connections;
+mod crowd;
 mod decisions;
 mod deploy;
 mod digests;

@@ -40,8 +40,9 @@ impl Strace {
     pub fn detach(mut self) -> usize {
         self.process.signal("TERM");
         let (_, lines) = self.process.ended();
-        let is_injected = |line: &String| line.contains("(INJECTED") || line.contains("stopped by SIGSTOP");
-        let injected = lines.iter().filter(|line| is_injected(line)).count();
+        let signs = ["(INJECTED", "(DELAYED", "stopped by SIGSTOP"];
+        let is_injected = |line: &&String| signs.iter().any(|sign| line.contains(sign));
+        let injected = lines.iter().filter(is_injected).count();
         assert!(injected > 0, "nothing was injected\n{}", lines.join("\n"));
         injected
     }
