@@ -6,6 +6,9 @@
 //! times are those it was read under, and it was read when the last change was older than the clock's grain, so that a
 //! later change shows. Who asks after a rename or a write has returned never gets older bytes.
 //!
+//! Of a larger file its beginning and the fields of its answers are kept. It is opened each time, and if what the file system
+//! says of the descriptor is what it said then, nothing has to be read or written anew: 100 KiB cost 28.9 µs instead of 32.8.
+//!
 //! What was made of a file, its content in a coding, has a room of its own. It is asked for with the open file, and counts
 //! only while that is what it was.
 
@@ -122,13 +125,15 @@ impl Cache {
 
     /// Opens what the path leads to; a small file is in memory then.
     pub fn open(&self, root: &Root, path: &RelPath) -> Result<Node, Denied> {
-        if let Some(kept) = self.kept.as_ref().and_then(|kept| kept.get(path.as_bytes()))
+        let kept = self.kept.as_ref().and_then(|kept| kept.get(path.as_bytes()));
+        if let Some(kept) = &kept
+            && kept.is_whole()
             && root.stat(path) == Some(kept.meta)
         {
             self.hits.fetch_add(1, Ordering::Relaxed);
-            return Ok(Node::File(OpenFile::in_memory(kept)));
+            return Ok(Node::File(OpenFile::in_memory(Arc::clone(kept))));
         }
-        self.open_anew(root, path)
+        self.open_anew(root, path, kept)
     }
 
     /// Returns the digest of a file's content, as far as the answer needs it.
@@ -139,11 +144,14 @@ impl Cache {
     /// Finds out which entries are beside a file whose names are its own and one of these endings. That one is said to be
     /// there means only that opening it is worth a try.
     ///
-    /// Next to a file in memory it is remembered what was found, and one `stat` of the directory tells whether that still
+    /// With what is known of the file it is remembered what was found, and one `stat` of the directory tells whether that still
     /// holds. For a browser's request for a page without neighbours that is 0.4 µs of processor time, where to try to open
     /// each would be 3.4 (1 KiB, 64 kept connections, medians of 7 rounds).
     pub fn beside(&self, root: &Root, path: &RelPath, file: &OpenFile, endings: &[&str]) -> Beside {
-        let Some(memory) = file.memory() else { return Beside::UNKNOWN };
+        if self.kept.is_none() || !file.is_at_rest() {
+            return Beside::UNKNOWN;
+        }
+        let memory = file.memory();
         let known = *memory.beside.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((dir, beside)) = known
             && root.stat(&path.split().0) == Some(dir)
@@ -155,16 +163,19 @@ impl Cache {
         found.map_or(Beside::UNKNOWN, |(_, beside)| beside)
     }
 
-    /// Opens what is not in memory.
+    /// Opens what is not in memory as it is now.
     #[inline(never)]
-    fn open_anew(&self, root: &Root, path: &RelPath) -> Result<Node, Denied> {
+    fn open_anew(&self, root: &Root, path: &RelPath, known: Option<Arc<Memory>>) -> Result<Node, Denied> {
         let mut node = root.open(path)?;
         if let Node::File(file) = &mut node {
             self.misses.fetch_add(1, Ordering::Relaxed);
-            match (file.snapshot(SMALL)?, file.memory()) {
-                (Snapshot::AtRest, Some(memory)) => self.keep(path, memory),
-                (Snapshot::AtRest | Snapshot::Growing, _) => {}
-                (Snapshot::Restless, _) => return Err(Denied::Restless),
+            if known.is_some_and(|known| file.recall(known)) {
+                return Ok(node);
+            }
+            match file.snapshot(SMALL)? {
+                Snapshot::AtRest => self.keep(path, file.memory()),
+                Snapshot::Growing => {}
+                Snapshot::Restless => return Err(Denied::Restless),
             }
         }
         Ok(node)
@@ -211,5 +222,43 @@ impl<K: Eq + Hash + Clone, V: Clone> Kept<K, V> {
             Err(None) => Ok(None),
             Err(Some(error)) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::root::{RootPath, Symlinks};
+    use super::*;
+    use std::os::unix::fs::FileExt;
+    use std::{env, fs, process};
+
+    #[test]
+    fn what_is_known_of_a_large_file_counts_while_it_is_what_it_was() {
+        let dir = env::temp_dir().join(format!("serve-unit-{}-known", process::id()));
+        fs::create_dir_all(&dir).expect("the directory can be made");
+        let [large, other] = ["large", "other"].map(|name| dir.join(name));
+        let path = RelPath::new(b"large").expect("plain");
+        let content = |byte| vec![byte; 2 * SMALL as usize];
+        fs::write(&large, content(b'a')).expect("the file can be written");
+
+        let root = RootPath::new(dir.clone(), Symlinks::Inside).open().expect("it is there");
+        let cache = Cache::new(1 << 20);
+        let open = || match cache.open(&root, &path) {
+            Ok(Node::File(file)) if file.is_at_rest() && file.content().is_none() => file,
+            other => panic!("not a large file at rest: {other:?}"),
+        };
+        let is_known = |first: &OpenFile, second: &OpenFile| Arc::ptr_eq(first.memory(), second.memory());
+
+        let first = open();
+        assert!(is_known(&first, &open()));
+        let file = fs::File::options().write(true).open(&large).expect("it is there");
+        file.write_all_at(b"b", 0).expect("the file can be written");
+        let overwritten = open();
+        assert!(!is_known(&first, &overwritten) && is_known(&overwritten, &open()));
+        fs::write(&other, content(b'c')).expect("the file can be written");
+        fs::rename(&other, &large).expect("the file can be renamed");
+        assert!(!is_known(&overwritten, &open()));
+        assert!(overwritten.still_holds(0, b"b").expect("it can be read"), "it is still open");
+        fs::remove_dir_all(dir).expect("the directory can be removed");
     }
 }

@@ -110,9 +110,20 @@ impl OpenFile {
         OpenFile { file: None, meta: memory.meta, is_at_rest: true, memory }
     }
 
-    /// What is in memory, where that is the whole file.
-    pub(super) fn memory(&self) -> Option<&Arc<Memory>> {
-        self.content().map(|_| &self.memory)
+    /// What is in memory: the whole file, or what is known of it.
+    pub(super) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// Takes what is known of a file that was at rest for this one, which was just opened; false where it is not the same one
+    /// any more.
+    pub(super) fn recall(&mut self, known: Arc<Memory>) -> bool {
+        let is_same = known.meta == self.meta;
+        if is_same {
+            self.is_at_rest = true;
+            self.memory = known;
+        }
+        is_same
     }
 
     /// Where the fields of answers with this content are kept by whoever writes them first.
@@ -298,6 +309,11 @@ impl Memory {
     /// The number of bytes.
     pub(super) fn len(&self) -> usize {
         self.start.len()
+    }
+
+    /// Reports whether these are all the bytes of the file.
+    pub(super) fn is_whole(&self) -> bool {
+        self.len() as u64 == self.meta.len
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Tcp<'s> {
     onlooker: &'s dyn Onlooker,
     /// What the socket's option is set to; zero is no limit.
     read_timeout: Duration,
+    /// Whether calls that do not say otherwise wait for the client.
+    blocks: bool,
     send_is_armed: bool,
     /// How much may wait in the system.
     unsent_max: u32,
@@ -62,7 +64,8 @@ impl<'s> Tcp<'s> {
     /// Takes a connection over.
     pub fn new(stream: &'s TcpStream, onlooker: &'s dyn Onlooker) -> Tcp<'s> {
         let [read_timeout, pace] = [Duration::ZERO; 2];
-        Tcp { stream, onlooker, read_timeout, send_is_armed: false, unsent_max: UNSENT_MAX, pace, stalled: None }
+        let (blocks, send_is_armed, unsent_max) = (true, false, UNSENT_MAX);
+        Tcp { stream, onlooker, read_timeout, blocks, send_is_armed, unsent_max, pace, stalled: None }
     }
 
     /// Makes the next read end at this moment. Between requests there is none, and nothing has to be set.
@@ -80,8 +83,18 @@ impl<'s> Tcp<'s> {
         Ok(())
     }
 
-    /// Makes a send that waits for the client come back in time.
+    /// Makes calls that do not say otherwise wait for the client, or not.
+    fn set_blocks(&mut self, blocks: bool) -> io::Result<()> {
+        if blocks != self.blocks {
+            self.stream.set_nonblocking(!blocks)?;
+            self.blocks = blocks;
+        }
+        Ok(())
+    }
+
+    /// Makes a send wait for the client, and come back in time.
     fn arm_send(&mut self) -> io::Result<()> {
+        self.set_blocks(true)?;
         if !self.send_is_armed {
             self.stream.set_write_timeout(Some(LOOK))?;
             self.send_is_armed = true;
@@ -221,6 +234,7 @@ impl Tcp<'_> {
     }
 
     fn receive(&mut self, into: &mut [u8], until: Option<Instant>, flags: RecvFlags) -> io::Result<usize> {
+        self.set_blocks(true)?;
         loop {
             self.arm_read(until)?;
             // To read from a descriptor of any kind costs a little more: 19.3 µs of processor time a request with 1000
@@ -260,10 +274,11 @@ impl Transport for Tcp<'_> {
     }
 
     fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()> {
-        // A call that waits for the client begins to wait anew whenever that has taken anything, and may come back after minutes.
-        self.stream.set_nonblocking(true)?;
+        // A call that waits for the client begins to wait anew whenever that has taken anything, and may come back after
+        // minutes. What has to wait later says so then: mostly the next request is there already, and the next file too. So
+        // 100 KiB take 35.2 µs of processor time instead of 36.6.
+        self.set_blocks(false)?;
         let handed_over = self.hand_over(file, span);
-        self.stream.set_nonblocking(false)?;
         self.let_wait(UNSENT_MAX)?;
         handed_over
     }
@@ -296,7 +311,7 @@ mod tests {
     use super::*;
     use rustix::fs::{OFlags, fcntl_getfl};
     use socket2::{Domain, Socket, Type};
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::sync::mpsc::{Sender, channel};
     use std::{env, fs, process};
@@ -392,11 +407,38 @@ mod tests {
 
     #[test]
     fn what_cannot_be_handed_over_leaves_the_connection_as_it_was() {
-        let (_client, stream) = pair();
+        let (mut client, stream) = pair();
         let dir = File::open(env::temp_dir()).expect("it is there");
         let house = House { has_few: true, lagging: channel().0 };
-        Tcp::new(&stream, &house).send_file(&dir, &mut (0..LONG)).expect_err("a directory has no content");
+        let mut tcp = Tcp::new(&stream, &house);
+        tcp.send_file(&dir, &mut (0..LONG)).expect_err("a directory has no content");
         assert_eq!(listener::unsent_max(&stream), UNSENT_MAX);
-        assert!(!fcntl_getfl(&stream).expect("it can be asked").contains(OFlags::NONBLOCK));
+        client.write_all(b"x").expect("it is open");
+        assert_eq!(tcp.read(&mut [0; 9], None).expect("it is open"), 1);
+        assert!(does_block(&stream));
+    }
+
+    #[test]
+    fn after_a_file_a_client_that_does_not_take_the_rest_is_waited_for_asleep() {
+        let (mut client, stream) = pair();
+        let file = hole("rest");
+        let (lagging, lags) = channel();
+        let house = House { has_few: false, lagging };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut tcp = Tcp::new(&stream, &house);
+                tcp.set_send_pace(Duration::from_secs(60));
+                tcp.send_file(&file, &mut (0..1)).expect("there is room");
+                tcp.send(&vec![0; LONG as usize]).expect("the client takes it");
+                stream.shutdown(Shutdown::Write).expect("it is open");
+            });
+            lags.recv().expect("the client takes nothing");
+            assert_eq!(io::copy(&mut client, &mut io::sink()).expect("it is sent"), LONG + 1);
+        });
+        assert!(does_block(&stream));
+    }
+
+    fn does_block(stream: &TcpStream) -> bool {
+        !fcntl_getfl(stream).expect("it can be asked").contains(OFlags::NONBLOCK)
     }
 }

@@ -34,7 +34,8 @@ struct Shown<'s> {
     path: &'s RelPath,
     form: Form,
     validators: &'s Validators,
-    /// Whether the file is so old that its date will not be another one in the next answer.
+    /// Whether neither its date nor its tag will be another one in the next answer: the file is old enough, and hashed if it
+    /// will be.
     is_settled: bool,
 }
 
@@ -67,7 +68,7 @@ impl Site<'_> {
             _ => self.options.files.digest(&file, need)?,
         };
         let mut validators = validators(len, file.meta().modified, form, hashed, request.now);
-        let is_settled = validators.modified_is_strong;
+        let is_settled = validators.modified_is_strong && hashed != Hashed::NotYet;
         // The file, its neighbours and what is made of it may have one date, so it tells them not apart (RFC 9110 §8.8.1).
         validators.modified_is_strong &= !self.varies(path, kept_fields(&file, form));
         let shown = Shown { path, form, validators: &validators, is_settled };
@@ -139,7 +140,7 @@ impl Site<'_> {
     }
 
     /// Returns some of the fields that all answers with this file have. They are written once where they stay the same,
-    /// which they do not while the file is so young that Last-Modified could be in the future.
+    /// which they do not while the file is so young that Last-Modified could be in the future, or not hashed yet.
     ///
     /// Writing them anew takes 0.4 µs a request, copying them 0.02.
     fn fields(
