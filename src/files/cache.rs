@@ -125,15 +125,13 @@ impl Cache {
 
     /// Opens what the path leads to; a small file is in memory then.
     pub fn open(&self, root: &Root, path: &RelPath) -> Result<Node, Denied> {
-        let kept = self.kept.as_ref().and_then(|kept| kept.get(path.as_bytes()));
-        if let Some(kept) = &kept
-            && kept.is_whole()
-            && root.stat(path) == Some(kept.meta)
-        {
-            self.hits.fetch_add(1, Ordering::Relaxed);
-            return Ok(Node::File(OpenFile::in_memory(Arc::clone(kept))));
+        match self.kept.as_ref().and_then(|kept| kept.get(path.as_bytes())) {
+            Some(kept) if kept.is_whole() && root.stat(path) == Some(kept.meta) => {
+                self.hits.fetch_add(1, Ordering::Relaxed);
+                Ok(Node::File(OpenFile::in_memory(kept)))
+            }
+            kept => self.open_anew(root, path, kept),
         }
-        self.open_anew(root, path, kept)
     }
 
     /// Returns the digest of a file's content, as far as the answer needs it.
