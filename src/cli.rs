@@ -92,7 +92,8 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", env = "SERVE_CACHE", default_value = "0")]
     pub cache: String,
 
-    /// How much memory small files may take, so that they need not be read again; 0 keeps none
+    /// How much memory small files, and what is known of larger ones, may take, so that they need not be read again; 0 keeps
+    /// none
     #[arg(long, value_name = "MIB", env = "SERVE_CACHE_MEMORY", default_value = "64")]
     pub cache_memory: String,
 
