@@ -164,7 +164,8 @@ impl<'c> Connection<'c> {
             let pending = self.inbox.pending();
             let found = scan.resume(pending).map_err(|reject| Close::refused(reject, first_line(pending)))?;
             if let Some(length) = found {
-                self.desk.head.extend_from_slice(&pending[..length]);
+                self.spend_turn()?;
+                self.desk.head.extend_from_slice(&self.inbox.pending()[..length]);
                 self.inbox.consume(length);
                 return Ok(());
             }
@@ -285,6 +286,16 @@ impl<'c> Connection<'c> {
             self.seat.turn.begin();
         }
         Ok(count)
+    }
+
+    /// Uses the turn for a request. Where it is used up, because many have arrived together, others come first.
+    fn spend_turn(&mut self) -> Result<(), Close> {
+        if !self.seat.turn.spend() {
+            self.flush()?;
+            self.seat.turn.go_on();
+            self.seat.turn.spend();
+        }
+        Ok(())
     }
 
     /// Ends the connection in the way that its reason asks for.

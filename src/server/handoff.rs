@@ -37,7 +37,7 @@ struct State<J> {
     /// The threads that sleep until they are woken. The last to fall asleep is woken first: what it used is still in the
     /// processor's cache, and those that are never woken end.
     asleep: Vec<Thread>,
-    /// The threads that will look for a job in a moment, by themselves or because they were woken.
+    /// The threads that will look for a job in a moment, by themselves or because they were woken or started.
     looking: usize,
 }
 
@@ -66,6 +66,7 @@ impl<J: Send + 'static> Handoff<J> {
         match builder.spawn(move || handoff.work()) {
             Ok(_) => {
                 state.threads += 1;
+                state.looking += 1;
                 Ok(())
             }
             Err(error) => {
@@ -76,7 +77,12 @@ impl<J: Send + 'static> Handoff<J> {
     }
 
     fn work(&self) {
-        while let Some(job) = self.next_job() {
+        // Whoever started this thread has counted it among those that look.
+        let mut state = self.lock();
+        state.looking -= 1;
+        let mut first = state.waiting_jobs.pop_front();
+        drop(state);
+        while let Some(job) = first.take().or_else(|| self.next_job()) {
             // A fault in one connection must not take the thread from the next; what it shared is guarded by locks
             // that are left in order.
             if catch_unwind(AssertUnwindSafe(|| (self.work)(job))).is_err() {
@@ -161,6 +167,16 @@ mod tests {
         }
         let ids: Vec<_> = seen.iter().take(5).collect();
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    }
+
+    #[test]
+    fn a_thread_that_was_started_and_does_not_run_yet_is_not_started_again() {
+        let handoff = handoff();
+        for _ in 0..1000 {
+            assert!(handoff.give(Box::new(|| ())).is_ok());
+            let state = handoff.lock();
+            assert!(state.waiting_jobs.len() <= state.looking, "somebody else would be started");
+        }
     }
 
     #[test]

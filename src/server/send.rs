@@ -70,7 +70,7 @@ impl Outbox {
             self.encode_head(response, reply);
         }
         trace::answer(reply.seat, &self.bytes[start..]);
-        if !response.body.is_in_memory() {
+        if !reply.is_to_head && !response.body.is_in_memory() {
             reply.seat.turn.end();
         }
         let mut bytes = 0;

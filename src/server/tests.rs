@@ -46,6 +46,11 @@ struct Script<'s> {
     takes: Option<usize>,
     /// How long it is silent before it says anything.
     pause: Duration,
+    /// Whether what it says is there whenever it is looked for.
+    is_ready: bool,
+    /// How often it was waited for, and sent something.
+    waits: usize,
+    sends: usize,
     /// How often it was looked whether it has said anything, since it last did.
     looks: usize,
     /// How often it was waited for awake: with more than one look.
@@ -64,6 +69,19 @@ enum Said {
     Reset,
 }
 
+impl Script<'_> {
+    /// Says as much of this as there is room for.
+    fn say(&mut self, mut piece: Vec<u8>, into: &mut [u8]) -> usize {
+        let count = piece.len().min(into.len());
+        let rest = piece.split_off(count);
+        into[..count].copy_from_slice(&piece);
+        if !rest.is_empty() {
+            self.says.push_front(Said::Bytes(rest));
+        }
+        count
+    }
+}
+
 /// How the server ended the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -77,9 +95,10 @@ impl Transport for Script<'_> {
 
     fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
         self.awaited += usize::from(mem::take(&mut self.looks) > 1);
+        self.waits += 1;
         assert_eq!(self.seats.turns_taken(), 0, "nobody waits in a turn");
         thread::sleep(self.pause);
-        let mut piece = match self.says.pop_front() {
+        let piece = match self.says.pop_front() {
             Some(Said::Bytes(piece)) => piece,
             Some(Said::Reset) => return Err(ErrorKind::ConnectionReset.into()),
             Some(Said::Nothing) if until.is_some() => return Err(ErrorKind::TimedOut.into()),
@@ -89,21 +108,19 @@ impl Transport for Script<'_> {
             }
             None => return Ok(0),
         };
-        let count = piece.len().min(into.len());
-        let rest = piece.split_off(count);
-        into[..count].copy_from_slice(&piece);
-        if !rest.is_empty() {
-            self.says.push_front(Said::Bytes(rest));
-        }
-        Ok(count)
+        Ok(self.say(piece, into))
     }
 
-    fn try_read(&mut self, _: &mut [u8]) -> io::Result<Option<usize>> {
-        self.looks += 1;
+    fn try_read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        match self.says.pop_front_if(|said| self.is_ready && matches!(said, Said::Bytes(_))) {
+            Some(Said::Bytes(piece)) => return Ok(Some(self.say(piece, into))),
+            _ => self.looks += 1,
+        }
         Ok(None)
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sends += 1;
         self.turns = self.turns.max(self.seats.turns_taken());
         match self.takes.take() {
             Some(count) if count < bytes.len() => {
@@ -215,6 +232,9 @@ impl House {
             hears: Vec::new(),
             takes: None,
             pause: Duration::ZERO,
+            is_ready: false,
+            waits: 0,
+            sends: 0,
             looks: 0,
             awaited: 0,
             end: End::Close,
@@ -567,6 +587,35 @@ fn in_a_crowd_it_takes_a_turn_to_answer_but_none_to_send_what_takes_long() {
     assert_eq!((turns_for("a.txt"), turns_for("long.txt")), (0, 0));
     let crowd = crowd(&house);
     assert_eq!((turns_for("a.txt"), turns_for("long.txt")), (1, 0));
+    drop(crowd);
+}
+
+#[test]
+fn a_client_that_is_quick_in_a_crowd_is_not_waited_for_while_it_has_a_turn() {
+    let house = House::with_seats("quick-in-a-crowd", CROWD + 2);
+    let crowd = crowd(&house);
+    for (is_ready, waits) in [(false, 3), (true, 1)] {
+        let script = Script { is_ready, ..house.script(three_times("a.txt")) };
+        let script = house.play(&Site::new(&house.server.site), script);
+        assert_eq!((script.waits, script.turns, script.end), (waits, 1, End::Linger));
+    }
+    drop(crowd);
+}
+
+#[test]
+fn in_a_crowd_many_requests_that_came_together_are_not_answered_in_one_turn() {
+    let house = House::with_seats("pipeline-in-a-crowd", CROWD + 2);
+    let many = request("GET /a.txt HTTP/1.1", "").repeat(20);
+    let sends = || {
+        let script = house.script(vec![Said::Bytes(many.clone().into())]);
+        let script = house.play(&Site::new(&house.server.site), script);
+        let heard = String::from_utf8(script.hears).expect("the answers are text");
+        assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), 20);
+        script.sends
+    };
+    assert_eq!(sends(), 1);
+    let crowd = crowd(&house);
+    assert_eq!(sends(), 2, "twelve, and the others");
     drop(crowd);
 }
 
