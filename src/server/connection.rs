@@ -273,12 +273,14 @@ impl<'c> Connection<'c> {
         count
     }
 
-    /// Reads more bytes in a crowd, where a thread needs a [turn](super::turns) to answer.
+    /// Reads more bytes in a crowd, where a thread needs a [turn](super::turns) to answer. While it has one, the other threads
+    /// are first let run, and mostly the next request is there then.
     fn read_in_turn(&mut self, until: Option<Instant>) -> io::Result<usize> {
-        if self.seat.turn.go_on()
-            && let Some(count) = self.inbox.try_fill(self.transport)?
-        {
-            return Ok(count);
+        if self.seat.turn.is_taken() {
+            thread::yield_now();
+            if let Some(count) = self.inbox.try_fill(self.transport)? {
+                return Ok(count);
+            }
         }
         self.seat.turn.end();
         let count = self.inbox.fill(self.transport, until)?;
@@ -288,7 +290,7 @@ impl<'c> Connection<'c> {
         Ok(count)
     }
 
-    /// Uses the turn for a request. Where it is used up, because many have arrived together, others come first.
+    /// Uses the turn for a request that has arrived. Where it is used up, others come first.
     fn spend_turn(&mut self) -> Result<(), Close> {
         if !self.seat.turn.spend() {
             self.flush()?;

@@ -476,7 +476,7 @@ mod tests {
         seat.client_lags();
         assert_eq!(seats.turns_taken(), 0);
         seat.client_caught_up();
-        assert!(!seat.turn.go_on());
+        assert!(!seat.turn.is_taken());
     }
 
     #[test]

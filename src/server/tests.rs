@@ -615,7 +615,7 @@ fn in_a_crowd_many_requests_that_came_together_are_not_answered_in_one_turn() {
     };
     assert_eq!(sends(), 1);
     let crowd = crowd(&house);
-    assert_eq!(sends(), 2, "twelve, and the others");
+    assert_eq!(sends(), 3, "one, sixteen, and the others");
     drop(crowd);
 }
 
