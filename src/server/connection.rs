@@ -290,11 +290,13 @@ impl<'c> Connection<'c> {
         Ok(count)
     }
 
-    /// Uses the turn for a request that has arrived. Where it is used up, others come first.
+    /// Uses the turn for a request that has arrived. Where it is used up, others come first, and the desk is for them.
     fn spend_turn(&mut self) -> Result<(), Close> {
         if !self.seat.turn.spend() {
             self.flush()?;
+            self.server.desks.take_back(&mut self.desk);
             self.seat.turn.go_on();
+            self.desk = self.server.desks.lend();
             self.seat.turn.spend();
         }
         Ok(())

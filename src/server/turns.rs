@@ -54,7 +54,7 @@ struct Lines {
     called: u64,
     /// Those who wait: [`GOING_ON`] and [`ASKING`].
     waiting: [VecDeque<Arc<Place>>; 2],
-    /// How many have been called who were asked, since somebody was who went on.
+    /// How many have been called from [`ASKING`] since somebody was from [`GOING_ON`], [`REQUESTS`] at most.
     asked: u8,
     /// Whether one of them looks whether anybody is called. A timer for each would cost more than its sleep.
     is_watched: bool,
