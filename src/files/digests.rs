@@ -46,8 +46,10 @@ pub enum Hashed {
     As(Digest),
     /// Nothing yet.
     NotYet,
-    /// Nothing, and nothing will be: it is too large, or does not stay what it is.
+    /// Nothing, and nothing will be: it is too large.
     Never,
+    /// Nothing that lasts: it does not stay what it is.
+    Restless,
 }
 
 /// The digests that are known, and the files that wait to be hashed.
@@ -70,7 +72,10 @@ impl Digests {
             return Ok(Hashed::As(digest));
         }
         let meta = file.meta();
-        if !file.is_at_rest() || meta.len > HASHED_MAX {
+        if !file.is_at_rest() {
+            return Ok(Hashed::Restless);
+        }
+        if meta.len > HASHED_MAX {
             return Ok(Hashed::Never);
         }
         if need == Need::Waits || meta.len <= AT_ONCE {
@@ -86,7 +91,7 @@ impl Digests {
     /// Hashes a file unless its digest is known. Other answers that need the same one meanwhile wait for it.
     fn get_now(&self, file: &OpenFile) -> io::Result<Hashed> {
         let digest = self.known.get_or(&file.meta(), || file.hash())?;
-        Ok(digest.map_or(Hashed::Never, Hashed::As))
+        Ok(digest.map_or(Hashed::Restless, Hashed::As))
     }
 
     /// Has a file hashed by a thread that is there as long as there is something to hash. Where there is no descriptor for

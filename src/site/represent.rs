@@ -64,8 +64,9 @@ impl Site<'_> {
         let (need, wants_digest) = need(request.head);
         let hashed = match form {
             // What will be sent is not there yet.
-            Form::Streamed(_) => Hashed::Never,
-            _ => self.options.files.digest(&file, need)?,
+            Form::Streamed(_) if file.is_at_rest() => Hashed::Never,
+            Form::Streamed(_) => Hashed::Restless,
+            Form::Plain | Form::Coded(_) => self.options.files.digest(&file, need)?,
         };
         let mut validators = validators(len, file.meta().modified, form, hashed, request.now);
         let is_settled = validators.modified_is_strong && hashed != Hashed::NotYet;
@@ -218,11 +219,14 @@ impl Form {
     }
 }
 
+/// The validators of a file of this length and time.
+///
+/// One that does not stay what it is has no tag: others may have its length and time too, before or after it.
 fn validators(len: u64, modified: Instant, form: Form, hashed: Hashed, now: SystemTime) -> Validators {
     let Instant { secs, nanos } = modified;
     let etag = match (hashed, form.coding()) {
         (Hashed::As(digest), _) => Some(ETag::of_content(digest.as_bytes())),
-        (Hashed::NotYet, _) => None,
+        (Hashed::NotYet | Hashed::Restless, _) => None,
         (Hashed::Never, None) => Some(ETag::SizeAndTime { len, secs, nanos }),
         (Hashed::Never, Some(coding)) => {
             let weak = matches!(form, Form::Streamed(_));

@@ -236,10 +236,10 @@ fn a_file_that_cannot_be_read_has_no_tag_and_says_so() {
     server.get_with("/a.bin", COMPARED).status(200).body(content(HASHED_MAX));
 }
 
-/// What is being changed while it is hashed has no digest, and its tag is one of its time.
+/// Of what is being changed while it is hashed nothing can be said: its length and time may be those of other content too.
 #[test]
 #[ignore = "needs strace"]
-fn a_file_that_changes_while_it_is_hashed_has_no_digest() {
+fn a_file_that_changes_while_it_is_hashed_has_neither_digest_nor_tag() {
     let folder = Folder::new().file("a.bin", content(HASHED_MAX));
     let server = serve(&folder).start();
     let mut strace = Strace::attach(&server, &["pread64:signal=SIGSTOP:when=50"], "");
@@ -250,9 +250,9 @@ fn a_file_that_changes_while_it_is_hashed_has_no_digest() {
     changed[0] ^= 1;
     fs::write(folder.at("a.bin"), &changed).expect("the file can be written");
     server.signal("CONT");
-    let answer = client.answer_to_head().status(200).lacks("Repr-Digest");
+    let answer = client.answer_to_head().status(200).lacks("Repr-Digest").lacks("ETag");
+    assert!(!answer.field("Last-Modified").is_empty());
     strace.detach();
-    assert!(tag(&answer).contains('-'));
     let after = server.get_with("/a.bin", WANTED).status(200).body(&changed);
     assert!(!tag(&after).contains('-') && after.all("Repr-Digest").len() == 1);
 }
