@@ -31,6 +31,10 @@ pub struct Current(AtomicU8);
 /// just connected, or has just got an answer, and cannot know that it should not ask here.
 pub const MOMENT: Duration = Duration::from_millis(500);
 
+/// How long those who have connected and said nothing yet are waited for before the house closes; until then nobody knows
+/// of them.
+const PARTING: Duration = Duration::from_millis(200);
+
 /// How long connections that were ended by force may take to write their last line to the access log.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -64,12 +68,14 @@ pub fn close(reception: &Reception, doors: &[Door], accepting: Vec<JoinHandle<()
     thread::sleep(delay / 2);
     seats.advance(Phase::Parting);
     thread::sleep(delay - delay / 2);
-
-    let stopped = Instant::now();
-    seats.stop();
     // Where another process may answer for itself now, this one does not any more.
     let ends_now = |door: &&Door| door.service != Service::Admin || door.listener.is_shared();
     let ending: Vec<&Door> = doors.iter().filter(ends_now).collect();
+    ending.iter().for_each(|door| door.listener.part());
+    thread::sleep(PARTING);
+
+    let stopped = Instant::now();
+    seats.stop();
     if ending.iter().any(|door| door.service == Service::Admin) {
         server.admin_seats.stop();
     }

@@ -23,15 +23,28 @@ const GET_LARGE: &str = "GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n";
 fn a_signal_closes_idle_connections_and_ends_the_server_at_once() {
     for signal in ["TERM", "INT"] {
         let folder = Folder::new();
-        let mut server = serve(&folder).args(&["--grace", "60"]).start();
-        let (mut used, mut fresh) = (server.connect(), server.connect());
+        let mut server = serve(&folder).args(&["--grace", "60", "-v"]).start();
+        let (mut used, mut silent) = (server.connect(), server.connect());
         used.still_open();
-        server.connect().still_open();
+        is_heard_of(&server, &silent);
         server.signal(signal);
         used.closed();
-        fresh.closed();
+        silent.closed();
         assert_eq!(server.ended().code(), Some(0), "SIG{signal}");
     }
+}
+
+/// As long as it says nothing there is nothing to do; but a second later its time to ask begins.
+#[test]
+fn a_client_that_says_nothing_is_heard_of_after_a_second() {
+    let folder = Folder::new().file("a.txt", "a");
+    let server = serve(&folder).arg("-v").start();
+    let since = Instant::now();
+    let mut silent = server.connect();
+    server.connect().still_open();
+    is_heard_of(&server, &silent);
+    assert!(since.elapsed() >= Duration::from_millis(500), "it had a thread after {:?}", since.elapsed());
+    silent.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("a");
 }
 
 #[test]
@@ -346,6 +359,13 @@ fn a_closed_standard_error_ends_nothing() {
     server.wait().expect("the process is ours");
     asked.expect("every request is answered");
     assert!(is_running, "it ended by itself");
+}
+
+/// Waits until a server that tells who comes has said so of this client.
+fn is_heard_of(server: &Server, client: &Client) {
+    let addr = client.stream().local_addr().expect("it is connected");
+    let line = format!("connection accepted from {addr}");
+    server.said(|said| said.ends_with(&line));
 }
 
 /// The content of the large file.

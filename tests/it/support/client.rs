@@ -41,7 +41,8 @@ impl Client {
         Client::new(socket.into())
     }
 
-    fn new(stream: TcpStream) -> Client {
+    /// Takes over a connection.
+    pub fn new(stream: TcpStream) -> Client {
         stream.set_nodelay(true).expect("the option can be set");
         stream.set_read_timeout(Some(LIMIT)).expect("the option can be set");
         stream.set_write_timeout(Some(LIMIT)).expect("the option can be set");
