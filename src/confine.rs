@@ -1,8 +1,8 @@
 //! What the process gives up once it listens: the rights of root, and everything but reading below the root. Requests are
 //! kept inside the root by how files are opened; this is for the case that a fault in that is found one day.
 //!
-//! The only user of landlock, and beside the listener of nix. It has to come before the first thread: what a thread gives up, only it and those
-//! that it starts lose.
+//! The only user of landlock, and beside the listener of nix. It has to come before the first thread: what a thread gives up,
+//! only it and those that it starts lose.
 
 use std::ffi::CString;
 use std::fmt;

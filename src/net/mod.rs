@@ -50,11 +50,11 @@ pub trait Transport: Send {
     /// most other errors are the file's or the connection's, only reading and sending tells.
     fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()>;
 
-    /// Tells the client that nothing more comes, where the stream has words of its own for that, and reads nothing.
-    fn finish(&mut self);
+    /// Sends all the bytes, none perhaps, and with the last of them that nothing more comes.
+    fn send_last(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Ends our side and reads on, so that what the client still sends does not make the system throw away an answer
-    /// that the client has not read yet (RFC 9112 §9.6).
+    /// Reads on after [`Transport::send_last`], so that what the client still sends does not make the system throw away an
+    /// answer that the client has not read yet (RFC 9112 §9.6).
     fn linger(&mut self);
 
     /// Ends the connection so that the client cannot take what it got for a whole answer.

@@ -116,7 +116,9 @@ fn greet<'s>(server: &Server, secure: &Secure, mut tcp: Tcp<'s>, seat: &Seat) ->
             log::debug!("#{} no TLS with {}: {error}", seat.id, seat.client);
             // The client is to read the alert that says so.
             seat.linger(LINGER);
-            tcp.linger();
+            if tcp.send_last(&[]).is_ok() {
+                tcp.linger();
+            }
             Greeting::Failed(Close::Io(error))
         }
     }

@@ -89,6 +89,13 @@ impl Outbox {
         Ok(())
     }
 
+    /// Sends what has been kept, and that nothing more comes.
+    pub fn flush_last(&mut self, transport: &mut dyn Transport) -> Result<(), Close> {
+        let sent = transport.send_last(&self.bytes);
+        self.clear();
+        Ok(sent?)
+    }
+
     /// The number of bytes that have been kept.
     pub fn len(&self) -> usize {
         self.bytes.len()

@@ -145,7 +145,9 @@ impl Transport for Script<'_> {
         self.send(&bytes)
     }
 
-    fn finish(&mut self) {}
+    fn send_last(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() { Ok(()) } else { self.send(bytes) }
+    }
 
     fn linger(&mut self) {
         assert_eq!(self.seats.turns_taken(), 0, "nobody lingers in a turn");

@@ -1,9 +1,10 @@
 //! How long a connection lives: keep-alive, pipelines, idle and half-closed clients, vanishing ones, and a full house.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
 
+use super::strace::Strace;
 use super::support::{Answer, Client, Folder, Server, serve};
 
 /// More than the buffers between a server and a client that does not read can hold.
@@ -438,4 +439,20 @@ fn a_busy_connection_is_not_the_one_that_goes() {
     let answer = busy.answer().status(200);
     assert_eq!(answer.body.len(), LARGE, "{}", answer.exchange);
     busy.still_open();
+}
+
+/// So the client is woken once, and a packet less is sent.
+#[test]
+#[ignore = "needs strace"]
+fn a_last_answer_and_the_end_of_the_connection_leave_together() {
+    let folder = site();
+    let server = serve(&folder).start();
+    let strace = Strace::attach(&server, &["shutdown:delay_enter=100ms"], "");
+    let mut client = server.connect();
+    let since = Instant::now();
+    client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    client.answer().status(200).body("a page\n");
+    assert!(since.elapsed() >= Duration::from_millis(100), "the answer left before the end");
+    client.closed();
+    strace.detach();
 }

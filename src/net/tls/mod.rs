@@ -193,13 +193,14 @@ impl Transport for Tls<'_> {
         Ok(())
     }
 
-    fn finish(&mut self) {
+    fn send_last(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(bytes)?;
         self.session.send_close_notify();
-        let _ = self.flush(false);
+        self.flush(true)?;
+        self.tcp.send_last(&[])
     }
 
     fn linger(&mut self) {
-        self.finish();
         self.tcp.linger();
     }
 

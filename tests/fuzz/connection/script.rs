@@ -145,6 +145,7 @@ pub struct Client<'s> {
     fault: Option<ErrorKind>,
     /// Whether something was sent that is held back until more comes.
     is_held_back: bool,
+    has_heard_last: bool,
 }
 
 /// What a read finds.
@@ -167,6 +168,7 @@ impl<'s> Client<'s> {
             takes: (TAKES_MAX, ErrorKind::BrokenPipe),
             fault: None,
             is_held_back: false,
+            has_heard_last: false,
         }
     }
 
@@ -216,7 +218,7 @@ impl<'s> Client<'s> {
 
     /// Takes what is sent, or a part of it and no more for ever.
     fn hear(&mut self, bytes: &[u8]) -> io::Result<()> {
-        assert!(self.heard.end == End::Close, "nothing is sent after the end");
+        assert!(self.heard.end == End::Close && !self.has_heard_last, "nothing is sent after the end");
         assert!(!self.heard.is_broken, "nothing is sent on a broken connection");
         let count = if self.heard.is_reset { 0 } else { bytes.len().min(self.takes.0) };
         self.takes.0 -= count;
@@ -273,10 +275,14 @@ impl Transport for Client<'_> {
         }
     }
 
-    fn finish(&mut self) {}
+    fn send_last(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.send(bytes)?;
+        self.has_heard_last = true;
+        Ok(())
+    }
 
     fn linger(&mut self) {
-        assert!(!self.is_held_back && !self.heard.is_broken, "only a whole answer is left to be read in peace");
+        assert!(self.has_heard_last && !self.heard.is_broken, "only a whole answer is left to be read in peace");
         assert_eq!(self.heard.end, End::Close, "a connection ends once");
         self.heard.end = End::Linger;
     }
