@@ -7,7 +7,7 @@ use super::request::{Fields, Head, Method};
 /// What a representation is compared by.
 #[derive(Clone, Debug)]
 pub struct Validators {
-    /// Its entity tag; none where it is not known yet.
+    /// Its entity tag; none where it is not known yet, or the file does not stay what it is.
     pub etag: Option<ETag>,
     /// When it was modified, never in the future; none where no date can express it.
     pub modified: Option<HttpDate>,

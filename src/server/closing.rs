@@ -31,10 +31,6 @@ pub struct Current(AtomicU8);
 /// just connected, or has just got an answer, and cannot know that it should not ask here.
 pub const MOMENT: Duration = Duration::from_millis(500);
 
-/// How long those who have connected and said nothing yet are waited for before the house closes; until then nobody knows
-/// of them.
-const PARTING: Duration = Duration::from_millis(200);
-
 /// How long connections that were ended by force may take to write their last line to the access log.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -65,14 +61,18 @@ pub fn close(reception: &Reception, doors: &[Door], accepting: Vec<JoinHandle<()
     let when = if delay.is_zero() { String::new() } else { format!(" in {delay:?}, which /health says meanwhile") };
     log::info!("stopping{when}; a second signal stops at once");
     seats.advance(Phase::Draining);
-    thread::sleep(delay / 2);
-    seats.advance(Phase::Parting);
-    thread::sleep(delay - delay / 2);
     // Where another process may answer for itself now, this one does not any more.
     let ends_now = |door: &&Door| door.service != Service::Admin || door.listener.is_shared();
     let ending: Vec<&Door> = doors.iter().filter(ends_now).collect();
-    ending.iter().for_each(|door| door.listener.part());
-    thread::sleep(PARTING);
+    let until = ending.iter().map(|door| door.listener.accept_silent()).max();
+    let all_are_known = Instant::now() + until.unwrap_or_default();
+    log::debug!("who connects and says nothing is accepted at once from now on");
+    thread::sleep(delay / 2);
+    seats.advance(Phase::Parting);
+    thread::sleep(delay - delay / 2);
+    thread::sleep(all_are_known.saturating_duration_since(Instant::now()));
+    let last = ending.iter().map(|door| door.listener.leave_to_others()).max();
+    thread::sleep(last.unwrap_or_default());
 
     let stopped = Instant::now();
     seats.stop();

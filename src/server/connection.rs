@@ -252,7 +252,7 @@ impl<'c> Connection<'c> {
             return self.read_in_turn(until);
         }
         self.seat.turn.end();
-        // Who has just connected has mostly said already what is wanted: 30 µs a connection instead of 34.
+        // Who has just connected has mostly said already what is wanted.
         if self.inbox.is_new() {
             return self.inbox.fill(self.transport, until);
         }
@@ -310,8 +310,10 @@ impl<'c> Connection<'c> {
         }
         match close {
             Close::Refused(refused) => self.explain(refused),
-            Close::LastAnswer(persistence) => self.say_goodbye(persistence.is_promised_last()),
-            Close::Expectation | Close::Stopping | Close::Evicted | Close::Idle => self.say_goodbye(false),
+            Close::LastAnswer(persistence) if persistence.is_promised_last() => self.leave(),
+            Close::LastAnswer(_) | Close::Expectation | Close::Stopping | Close::Evicted | Close::Idle => {
+                self.say_goodbye();
+            }
             Close::ClientDone => {
                 let _ = self.transport.send_last(&[]);
             }
@@ -323,19 +325,36 @@ impl<'c> Connection<'c> {
         trace::closed(self.seat, close);
     }
 
-    /// Sends what has been answered and lets the client read it in peace.
+    /// Sends what has been answered to a client that has promised to send no more. Where all of it is on its way at once, and
+    /// nothing more has come, there is nothing to wait for (RFC 9112 §9.6).
     ///
-    /// Where the client has promised to send no more and has kept to it, and all is on its way at once, there is nothing to
-    /// wait for (RFC 9112 §9.6). With a connection for each request that is 32 µs of processor time instead of 35.
-    fn say_goodbye(&mut self, is_promised_last: bool) {
-        let little_has_left = !self.much_has_left && self.desk.outbox.len() <= FIRST_WINDOW;
-        let needs_no_wait = is_promised_last && little_has_left && self.inbox.pending().is_empty();
-        if self.desk.outbox.flush_last(self.transport).is_err() {
-            return self.transport.abort();
-        }
-        if needs_no_wait && matches!(self.inbox.try_fill(self.transport), Ok(None | Some(0))) {
+    /// With a connection for each request that is 3 µs of processor time less.
+    fn leave(&mut self) {
+        let is_little = !self.much_has_left && self.desk.outbox.len() <= FIRST_WINDOW;
+        let may_leave = is_little && self.inbox.pending().is_empty();
+        if !self.send_last() || may_leave && matches!(self.inbox.try_fill(self.transport), Ok(None | Some(0))) {
             return;
         }
+        self.linger();
+    }
+
+    /// Sends what has been answered and lets the client read it in peace.
+    fn say_goodbye(&mut self) {
+        if self.send_last() {
+            self.linger();
+        }
+    }
+
+    /// Sends what has been answered, and that nothing more comes; false where the client does not take it.
+    fn send_last(&mut self) -> bool {
+        let is_taken = self.desk.outbox.flush_last(self.transport).is_ok();
+        if !is_taken {
+            self.transport.abort();
+        }
+        is_taken
+    }
+
+    fn linger(&mut self) {
         self.seat.linger(LINGER);
         self.transport.linger();
     }
@@ -366,7 +385,7 @@ impl<'c> Connection<'c> {
         let answer = Record { seat, stamp, started, line, head, response: &response, sent: &sent };
         record((self.server, self.responder), &answer, &mut self.desk.log_line);
         match sent.outcome {
-            Ok(()) => self.say_goodbye(false),
+            Ok(()) => self.say_goodbye(),
             Err(_) => self.transport.abort(),
         }
     }

@@ -85,6 +85,7 @@ impl Script<'_> {
 /// How the server ended the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
+    Open,
     Close,
     Linger,
     Abort,
@@ -146,11 +147,17 @@ impl Transport for Script<'_> {
     }
 
     fn send_last(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() { Ok(()) } else { self.send(bytes) }
+        if !bytes.is_empty() {
+            self.send(bytes)?;
+        }
+        assert_eq!(self.end, End::Open, "a connection ends once");
+        self.end = End::Close;
+        Ok(())
     }
 
     fn linger(&mut self) {
         assert_eq!(self.seats.turns_taken(), 0, "nobody lingers in a turn");
+        assert_eq!(self.end, End::Close, "who is lingered for knows that nothing more comes");
         self.end = End::Linger;
     }
 
@@ -239,7 +246,7 @@ impl House {
             sends: 0,
             looks: 0,
             awaited: 0,
-            end: End::Close,
+            end: End::Open,
             turns: 0,
             seats,
         }

@@ -34,8 +34,8 @@ struct Shown<'s> {
     path: &'s RelPath,
     form: Form,
     validators: &'s Validators,
-    /// Whether neither its date nor its tag will be another one in the next answer: the file is old enough, and hashed if it
-    /// will be.
+    /// Whether neither its date nor its tag will be another one in the next answer: the file is old enough, stays what it is,
+    /// and is hashed if it will be.
     is_settled: bool,
 }
 
@@ -221,7 +221,7 @@ impl Form {
 
 /// The validators of a file of this length and time.
 ///
-/// One that does not stay what it is has no tag: others may have its length and time too, before or after it.
+/// One that does not stay what it is has no strong one: others may have its length and time too, before or after it.
 fn validators(len: u64, modified: Instant, form: Form, hashed: Hashed, now: SystemTime) -> Validators {
     let Instant { secs, nanos } = modified;
     let etag = match (hashed, form.coding()) {
@@ -238,7 +238,8 @@ fn validators(len: u64, modified: Instant, form: Form, hashed: Hashed, now: Syst
         etag,
         // No date in the future is sent (RFC 9110 §8.8.2.1).
         modified: modified.and_then(|time| HttpDate::new(time.min(now))),
-        modified_is_strong: modified.is_some_and(|time| now.duration_since(time).is_ok_and(|age| age >= SECOND)),
+        modified_is_strong: hashed != Hashed::Restless
+            && modified.is_some_and(|time| now.duration_since(time).is_ok_and(|age| age >= SECOND)),
     }
 }
 
@@ -246,6 +247,20 @@ fn validators(len: u64, modified: Instant, form: Form, hashed: Hashed, now: Syst
 mod tests {
     use super::*;
     use std::time::UNIX_EPOCH;
+
+    #[test]
+    fn what_does_not_stay_what_it_is_has_no_strong_validator() {
+        let (now, long_ago) = (SystemTime::now(), Instant { secs: 0, nanos: 0 });
+        for (hashed, form, has_tag, is_strong) in [
+            (Hashed::Never, Form::Plain, true, true),
+            (Hashed::Never, Form::Streamed(Coding::Gzip), true, true),
+            (Hashed::Restless, Form::Plain, false, false),
+            (Hashed::Restless, Form::Streamed(Coding::Gzip), false, false),
+        ] {
+            let found = validators(5, long_ago, form, hashed, now);
+            assert_eq!((found.etag.is_some(), found.modified_is_strong), (has_tag, is_strong), "{hashed:?} {form:?}");
+        }
+    }
 
     #[test]
     fn no_time_of_modification_is_too_far_away() {

@@ -335,7 +335,6 @@ fn clients_that_vanish_harm_nobody() {
     let server = serve(&folder).start();
     let mut patient = idle(&server);
     for part in [
-        "",
         "G",
         "GET /page.txt HTTP/1.1\r\nHost: local",
         GET,

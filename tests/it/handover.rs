@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How long who was just answered may still ask.
 const MOMENT: Duration = Duration::from_millis(500);
 
-/// How long who has just come, and said nothing yet, may still ask.
+/// How long who has just come, and said nothing yet, may still ask where nobody else listens.
 const PARTING: Duration = Duration::from_millis(200);
 
 /// How many clients ask at the same time, each on a new connection for each request.
@@ -146,7 +146,7 @@ fn who_has_connected_just_before_a_server_stops_is_answered() {
         let (mut silent, mut kept) = (server.connect(), server.connect());
         kept.still_open();
         kill_process(pid, Signal::TERM).expect("it runs");
-        server.said(|line| line.contains("stopping"));
+        server.said(|line| line.contains("accepted at once"));
         let Ok(late) = TcpStream::connect(server.addr) else { continue };
         let mut late = Client::new(late);
         silent.send(GET);
@@ -171,6 +171,19 @@ fn is_answered(mut client: Client, in_time: bool) -> bool {
     assert!(is_whole || !in_time, "it asked in time and was told {answer:?}");
     assert!(!is_whole || answer.contains("\r\nConnection: close\r\n"), "{answer}");
     is_whole
+}
+
+/// The old server knows nothing of them until they ask, or for a second.
+#[test]
+fn with_reuse_port_who_has_connected_and_says_nothing_is_not_forgotten() {
+    let folder = Folder::new().file("a.txt", "a");
+    let mut old = reusing(&folder, 0, &["-v"]);
+    let addr = old.listening();
+    let mut silent: Vec<_> = (0..10).map(|_| Client::connect(addr)).collect();
+    old.signal("TERM");
+    silent.iter_mut().for_each(Client::closed);
+    let (status, said) = old.ended();
+    assert_eq!(status.code(), Some(0), "{said:?}");
 }
 
 #[test]

@@ -102,7 +102,6 @@ fn clients_that_always_take_a_little_make_room_in_a_full_house() {
         TcpStream::from(socket)
     };
     let mut clients: Vec<_> = (0..SEATS).map(|_| little()).collect();
-    server.rests();
     for client in &mut clients {
         client.write_all(b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("the request is taken");
         client.set_nonblocking(true).expect("the option can be set");

@@ -43,7 +43,8 @@ fn a_client_that_says_nothing_is_heard_of_after_a_second() {
     let mut silent = server.connect();
     server.connect().still_open();
     is_heard_of(&server, &silent);
-    assert!(since.elapsed() >= Duration::from_millis(500), "it had a thread after {:?}", since.elapsed());
+    let took = since.elapsed();
+    assert!((Duration::from_millis(500)..Duration::from_secs(3)).contains(&took), "it had a thread after {took:?}");
     silent.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("a");
 }
 

@@ -67,6 +67,7 @@ pub fn judge(script: &Script, heard: &Heard) {
         rest = behind;
     }
     assert!(rest.is_empty(), "nobody asked for that: {}\n{foretold:?}", rest.escape_ascii());
+    assert_ne!(heard.end, End::Open, "nobody said that nothing more comes");
     let is_abort = heard.end == End::Abort;
     assert_eq!(is_abort, heard.is_broken || foretold.is_reset, "{:?}\n{foretold:?}", heard.end);
     let holds = |bytes: &[u8]| bytes.windows(OUTSIDE.len()).any(|window| window == OUTSIDE);

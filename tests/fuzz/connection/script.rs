@@ -125,6 +125,7 @@ pub struct Heard {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum End {
     #[default]
+    Open,
     Close,
     Linger,
     Abort,
@@ -145,7 +146,6 @@ pub struct Client<'s> {
     fault: Option<ErrorKind>,
     /// Whether something was sent that is held back until more comes.
     is_held_back: bool,
-    has_heard_last: bool,
 }
 
 /// What a read finds.
@@ -168,7 +168,6 @@ impl<'s> Client<'s> {
             takes: (TAKES_MAX, ErrorKind::BrokenPipe),
             fault: None,
             is_held_back: false,
-            has_heard_last: false,
         }
     }
 
@@ -218,7 +217,7 @@ impl<'s> Client<'s> {
 
     /// Takes what is sent, or a part of it and no more for ever.
     fn hear(&mut self, bytes: &[u8]) -> io::Result<()> {
-        assert!(self.heard.end == End::Close && !self.has_heard_last, "nothing is sent after the end");
+        assert_eq!(self.heard.end, End::Open, "nothing is sent after the end");
         assert!(!self.heard.is_broken, "nothing is sent on a broken connection");
         let count = if self.heard.is_reset { 0 } else { bytes.len().min(self.takes.0) };
         self.takes.0 -= count;
@@ -233,7 +232,7 @@ impl Transport for Client<'_> {
 
     fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
         assert!(!self.is_held_back, "nothing is held back while the client is waited for");
-        assert!(!self.heard.is_broken && self.heard.end == End::Close, "nobody waits after the end");
+        assert!(!self.heard.is_broken && self.heard.end == End::Open, "nobody waits after the end");
         match self.pass(Some(until))? {
             Found::Bytes => Ok(self.take_bytes(into)),
             Found::Nothing | Found::End => Ok(0),
@@ -277,18 +276,18 @@ impl Transport for Client<'_> {
 
     fn send_last(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.send(bytes)?;
-        self.has_heard_last = true;
+        self.heard.end = End::Close;
         Ok(())
     }
 
     fn linger(&mut self) {
-        assert!(self.has_heard_last && !self.heard.is_broken, "only a whole answer is left to be read in peace");
+        assert!(!self.heard.is_broken, "only a whole answer is left to be read in peace");
         assert_eq!(self.heard.end, End::Close, "a connection ends once");
         self.heard.end = End::Linger;
     }
 
     fn abort(&mut self) {
-        assert_eq!(self.heard.end, End::Close, "a connection ends once");
+        assert_eq!(self.heard.end, End::Open, "a connection ends once");
         self.heard.end = End::Abort;
     }
 }
