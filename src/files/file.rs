@@ -202,7 +202,7 @@ impl OpenFile {
     }
 
     /// Reports whether the file was at rest when it was read.
-    pub fn is_at_rest(&self) -> bool {
+    pub(super) fn is_at_rest(&self) -> bool {
         self.is_at_rest
     }
 

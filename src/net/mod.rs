@@ -53,6 +53,10 @@ pub trait Transport: Send {
     /// Sends all the bytes, none perhaps, and with the last of them that nothing more comes.
     fn send_last(&mut self, bytes: &[u8]) -> io::Result<()>;
 
+    /// Reports whether a client that sends no more has words for that, which are still to come when all else has (RFC 8446
+    /// §6.1).
+    fn has_last_words(&self) -> bool;
+
     /// Reads on after [`Transport::send_last`], so that what the client still sends does not make the system throw away an
     /// answer that the client has not read yet (RFC 9112 §9.6).
     fn linger(&mut self);

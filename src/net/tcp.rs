@@ -290,6 +290,10 @@ impl Transport for Tcp<'_> {
         self.stream.shutdown(Shutdown::Write)
     }
 
+    fn has_last_words(&self) -> bool {
+        false
+    }
+
     fn linger(&mut self) {
         let mut unwanted = [0; 4096];
         let mut total = 0;

@@ -107,7 +107,7 @@ mod tests {
 
     fn current() -> Validators {
         // The tag is "1-1-1".
-        let etag = Some(ETag::SizeAndTime { len: 1, secs: 1, nanos: 1 });
+        let etag = Some(ETag::of_size_and_time(1, 1, 1));
         Validators { etag, modified: HttpDate::parse(AT.as_bytes()), modified_is_strong: true }
     }
 

@@ -2,34 +2,23 @@
 
 use std::fmt;
 
-/// The strong entity tag of a file as it is now. No tag of one form is one of the other: only the second has dashes.
+/// The entity tag of a representation of a file as it is now. By the number of their dashes no tag of one form is one of
+/// another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ETag {
+pub struct ETag {
+    of: Of,
+    /// A number for the coding that the content is in, so that no two representations share a tag.
+    coding: Option<u8>,
+    is_weak: bool,
+}
+
+/// What a tag is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
     /// The first bytes of a digest of the content: the same wherever the content lies, and whenever it was written.
     Content([u8; 16]),
-    /// The length and the modification time to the nanosecond, from 1970.
-    SizeAndTime {
-        /// The length in bytes.
-        len: u64,
-        /// The seconds, negative before.
-        secs: i64,
-        /// The nanoseconds within the second.
-        nanos: u32,
-    },
-    /// The same of a file, and a number for the coding that its content is in, so that no two representations share a tag.
-    Coded {
-        /// The length of the file in bytes.
-        len: u64,
-        /// The seconds of its modification.
-        secs: i64,
-        /// The nanoseconds within the second.
-        nanos: u32,
-        /// The number of the coding.
-        coding: u8,
-        /// Whether equal tags may stand for content that differs in its bytes, because nobody has compared it (RFC 9110
-        /// §8.8.1).
-        weak: bool,
-    },
+    /// The length in bytes and the modification time: the seconds from 1970, negative before, and the nanoseconds.
+    SizeAndTime(u64, i64, u32),
 }
 
 /// How two tags are compared (RFC 9110 §8.8.3.2).
@@ -42,9 +31,25 @@ pub enum Comparison {
 }
 
 impl ETag {
-    /// Makes the tag of content with this digest: of its 256 bits, half.
+    /// Makes the strong tag of content with this digest: of its 256 bits, half.
     pub fn of_content(digest: &[u8; 32]) -> ETag {
-        ETag::Content(std::array::from_fn(|at| digest[at]))
+        ETag { of: Of::Content(std::array::from_fn(|at| digest[at])), coding: None, is_weak: false }
+    }
+
+    /// Makes the strong tag of a file by its length in bytes and the time of its modification, from 1970.
+    pub fn of_size_and_time(len: u64, secs: i64, nanos: u32) -> ETag {
+        ETag { of: Of::SizeAndTime(len, secs, nanos), coding: None, is_weak: false }
+    }
+
+    /// Makes the tag of the same in the coding of this number.
+    pub fn coded(self, coding: u8) -> ETag {
+        ETag { coding: Some(coding), ..self }
+    }
+
+    /// Makes it weak: equal tags may stand for content that differs in its bytes, because nobody has compared it (RFC 9110
+    /// §8.8.1).
+    pub fn weak(self) -> ETag {
+        ETag { is_weak: true, ..self }
     }
 
     /// Reports whether the values of If-Match or If-None-Match hold this tag, or `*` alone.
@@ -52,7 +57,7 @@ impl ETag {
     /// What follows a malformed element is not read: nothing can be said about it.
     pub fn is_in<'v>(&self, mut values: impl Iterator<Item = &'v [u8]>, comparison: Comparison) -> bool {
         let opaque = self.opaque();
-        let is_comparable = |tag: Tag<'_>| comparison == Comparison::Weak || !(tag.weak || self.is_weak());
+        let is_comparable = |tag: Tag<'_>| comparison == Comparison::Weak || !(tag.weak || self.is_weak);
         let matches = |tag: Tag<'_>| tag.opaque == opaque.as_bytes() && is_comparable(tag);
         values.any(|value| value == b"*" || tags(value).any(matches))
     }
@@ -60,28 +65,24 @@ impl ETag {
     /// Reports whether the value is exactly this tag by strong comparison, as If-Range asks (RFC 9110 §13.1.5).
     pub fn is_exactly(&self, value: &[u8]) -> bool {
         let opaque = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-        opaque == Some(self.opaque().as_bytes()) && !self.is_weak()
-    }
-
-    fn is_weak(&self) -> bool {
-        matches!(self, ETag::Coded { weak: true, .. })
+        opaque == Some(self.opaque().as_bytes()) && !self.is_weak
     }
 
     /// The text between the quotes: all the digits of the content, or the numbers, in hexadecimal.
     fn opaque(&self) -> Opaque {
         let mut opaque = Opaque { bytes: [0; _], start: Opaque::MAX };
-        if let ETag::Coded { coding, .. } = self {
-            opaque.push_number((*coding).into());
+        if let Some(coding) = self.coding {
+            opaque.push_number(coding.into());
             opaque.push_byte(b'-');
         }
-        match self {
-            ETag::Content(bytes) => bytes.iter().rev().for_each(|byte| opaque.push_digits(*byte)),
-            ETag::SizeAndTime { len, secs, nanos } | ETag::Coded { len, secs, nanos, .. } => {
-                opaque.push_number((*nanos).into());
+        match self.of {
+            Of::Content(bytes) => bytes.iter().rev().for_each(|byte| opaque.push_digits(*byte)),
+            Of::SizeAndTime(len, secs, nanos) => {
+                opaque.push_number(nanos.into());
                 opaque.push_byte(b'-');
                 opaque.push_number(secs.cast_unsigned());
                 opaque.push_byte(b'-');
-                opaque.push_number(*len);
+                opaque.push_number(len);
             }
         }
         opaque
@@ -96,7 +97,7 @@ struct Opaque {
 }
 
 impl Opaque {
-    /// Two numbers of 64 bits, one of 32, one of 8, and three dashes, which is more than 16 bytes take.
+    /// Two numbers of 64 bits, one of 32, one of 8, and three dashes, which is more than 16 bytes and a coding take.
     const MAX: usize = 16 + 1 + 16 + 1 + 8 + 1 + 2;
 
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -128,7 +129,7 @@ impl Opaque {
 
 impl fmt::Display for ETag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let weak = if self.is_weak() { "W/" } else { "" };
+        let weak = if self.is_weak { "W/" } else { "" };
         write!(f, "{weak}\"{}\"", self.opaque().as_bytes().escape_ascii())
     }
 }
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_table_of_rfc_9110_8_8_3_2_holds() {
-        let etag = ETag::SizeAndTime { len: 1, secs: 1, nanos: 1 };
+        let etag = ETag::of_size_and_time(1, 1, 1);
         for (value, strong, weak) in [
             (r#"W/"1-1-1""#, false, true),
             (r#"W/"2-1-1""#, false, false),
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_tag_tells_files_apart_by_length_and_nanosecond() {
-        let etag = |len, secs, nanos| ETag::SizeAndTime { len, secs, nanos };
+        let etag = ETag::of_size_and_time;
         assert_eq!(etag(255, 16, 10).to_string(), "\"ff-10-a\"");
         assert_ne!(etag(255, 16, 10), etag(255, 16, 11));
         assert_ne!(etag(255, 16, 10), etag(254, 16, 10));
@@ -209,7 +210,8 @@ mod tests {
 
     #[test]
     fn a_weak_tag_is_never_the_same_by_strong_comparison() {
-        let etag = |weak| ETag::Coded { len: 1, secs: 1, nanos: 1, coding: 2, weak };
+        let strong = ETag::of_size_and_time(1, 1, 1).coded(2);
+        let etag = |weak: bool| if weak { strong.weak() } else { strong };
         assert_eq!(etag(true).to_string(), r#"W/"1-1-1-2""#);
         for (value, is_same) in [(r#"W/"1-1-1-2""#, true), (r#""1-1-1-2""#, true), (r#""1-1-1""#, false), ("*", true)] {
             let is_in = |comparison| etag(true).is_in([value.as_bytes()].into_iter(), comparison);
@@ -217,7 +219,7 @@ mod tests {
             assert!(!etag(true).is_exactly(value.as_bytes()), "{value}");
         }
         assert!(etag(false).is_exactly(b"\"1-1-1-2\""));
-        let longest = ETag::Coded { len: !0, secs: -1, nanos: !0, coding: !0, weak: true };
+        let longest = ETag::of_size_and_time(!0, -1, !0).coded(!0).weak();
         assert_eq!(longest.to_string().len(), 4 + 16 + 1 + 16 + 1 + 8 + 1 + 2);
     }
 
@@ -228,5 +230,6 @@ mod tests {
         assert_eq!(tag.to_string(), "\"00112233445566778899aabbccddeeff\"");
         assert!(tag.is_exactly(b"\"00112233445566778899aabbccddeeff\""));
         assert_eq!(ETag::of_content(&[0; 32]).to_string().len(), 2 + 32);
+        assert_eq!(tag.coded(2).weak().to_string(), "W/\"00112233445566778899aabbccddeeff-2\"");
     }
 }

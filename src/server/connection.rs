@@ -332,10 +332,17 @@ impl<'c> Connection<'c> {
     fn leave(&mut self) {
         let is_little = !self.much_has_left && self.desk.outbox.len() <= FIRST_WINDOW;
         let may_leave = is_little && self.inbox.pending().is_empty();
-        if !self.send_last() || may_leave && matches!(self.inbox.try_fill(self.transport), Ok(None | Some(0))) {
-            return;
+        if self.send_last() && !(may_leave && self.is_over()) {
+            self.linger();
         }
-        self.linger();
+    }
+
+    /// Reports whether nothing has come from a client that has promised to send no more, and nothing is to come.
+    fn is_over(&mut self) -> bool {
+        match self.inbox.try_fill(self.transport) {
+            Ok(None) => !self.transport.has_last_words(),
+            came => matches!(came, Ok(Some(0))),
+        }
     }
 
     /// Sends what has been answered and lets the client read it in peace.

@@ -155,6 +155,10 @@ impl Transport for Script<'_> {
         Ok(())
     }
 
+    fn has_last_words(&self) -> bool {
+        false
+    }
+
     fn linger(&mut self) {
         assert_eq!(self.seats.turns_taken(), 0, "nobody lingers in a turn");
         assert_eq!(self.end, End::Close, "who is lingered for knows that nothing more comes");

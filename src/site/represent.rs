@@ -62,19 +62,14 @@ impl Site<'_> {
         };
         let len = file.meta().len;
         let (need, wants_digest) = need(request.head);
-        let hashed = match form {
-            // What will be sent is not there yet.
-            Form::Streamed(_) if file.is_at_rest() => Hashed::Never,
-            Form::Streamed(_) => Hashed::Restless,
-            Form::Plain | Form::Coded(_) => self.options.files.digest(&file, need)?,
-        };
+        let hashed = self.options.files.digest(&file, need)?;
         let mut validators = validators(len, file.meta().modified, form, hashed, request.now);
         let is_settled = validators.modified_is_strong && hashed != Hashed::NotYet;
         // The file, its neighbours and what is made of it may have one date, so it tells them not apart (RFC 9110 §8.8.1).
         validators.modified_is_strong &= !self.varies(path, kept_fields(&file, form));
         let shown = Shown { path, form, validators: &validators, is_settled };
         let repr_digest = match hashed {
-            Hashed::As(digest) if wants_digest => Some(repr_digest::value(digest.as_bytes())),
+            Hashed::As(digest) if wants_digest && !is_streamed => Some(repr_digest::value(digest.as_bytes())),
             _ => None,
         };
         let honor_range = match evaluate(request.head, &validators) {
@@ -224,15 +219,18 @@ impl Form {
 /// One that does not stay what it is has no strong one: others may have its length and time too, before or after it.
 fn validators(len: u64, modified: Instant, form: Form, hashed: Hashed, now: SystemTime) -> Validators {
     let Instant { secs, nanos } = modified;
-    let etag = match (hashed, form.coding()) {
-        (Hashed::As(digest), _) => Some(ETag::of_content(digest.as_bytes())),
-        (Hashed::NotYet | Hashed::Restless, _) => None,
-        (Hashed::Never, None) => Some(ETag::SizeAndTime { len, secs, nanos }),
-        (Hashed::Never, Some(coding)) => {
-            let weak = matches!(form, Form::Streamed(_));
-            Some(ETag::Coded { len, secs, nanos, coding: coding as u8, weak })
-        }
+    let etag = match hashed {
+        Hashed::As(digest) => Some(ETag::of_content(digest.as_bytes())),
+        Hashed::Never => Some(ETag::of_size_and_time(len, secs, nanos)),
+        Hashed::NotYet | Hashed::Restless => None,
     };
+    let in_form = |etag: ETag| match form {
+        Form::Plain => etag,
+        Form::Coded(coding) => etag.coded(coding as u8),
+        // What will be sent is not there yet.
+        Form::Streamed(coding) => etag.coded(coding as u8).weak(),
+    };
+    let etag = etag.map(in_form);
     let modified = modified.to_system_time();
     Validators {
         etag,

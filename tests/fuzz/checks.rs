@@ -150,7 +150,7 @@ fn named_bytes(value: &[u8], len: u64) -> Option<BTreeSet<u64>> {
 /// Conditions are decided by the fields that state them, however their names are written, and alike for GET and HEAD.
 pub fn conditional(bytes: &[u8]) {
     let modified = HttpDate::parse(b"Sun, 06 Nov 1994 08:49:37 GMT");
-    let etag = Some(ETag::SizeAndTime { len: 1, secs: 1, nanos: 1 });
+    let etag = Some(ETag::of_size_and_time(1, 1, 1));
     let current = Validators { etag, modified, modified_is_strong: true };
     let verdict = |method: &str, fields: &[u8]| {
         let bytes = [method.as_bytes(), b" / HTTP/1.1\r\n", fields, b"\r\n\r\n"].concat();
@@ -325,7 +325,7 @@ fn etag_value(bytes: &[u8]) {
     let number = |at: usize| u32::from_le_bytes([numbers[at], numbers[at + 1], numbers[at + 2], numbers[at + 3]]);
     let (len, secs, nanos) = (number(0).into(), i64::from(number(4).cast_signed()), number(8));
     let digest = std::array::from_fn(|at| numbers[at % 12]);
-    let (content, time) = (ETag::of_content(&digest), ETag::SizeAndTime { len, secs, nanos });
+    let (content, time) = (ETag::of_content(&digest), ETag::of_size_and_time(len, secs, nanos));
     assert!(!content.is_exactly(time.to_string().as_bytes()));
     [content, time].into_iter().for_each(|etag| tag_in_list(etag, list));
 }

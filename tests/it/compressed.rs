@@ -231,6 +231,27 @@ fn a_long_text_is_compressed_while_it_is_sent() {
     }
 }
 
+/// Also not where its length and its time are the same.
+#[test]
+fn a_text_that_is_replaced_is_not_taken_for_what_it_was_in_a_coding_either() {
+    for (len, args) in [(LARGE, &[][..]), (3000, &["--cache-memory", "0"])] {
+        let folder = Folder::new();
+        let replace = |seed| {
+            folder.write("new", text(seed, len));
+            folder.set_modified_secs("new", 1_000_000_000);
+            fs::rename(folder.at("new"), folder.at("a.txt")).expect("the file can be renamed");
+        };
+        replace(1);
+        let server = serve(&folder).args(args).start();
+        let fields = |tag: &str| format!("Accept-Encoding: gzip\r\nIf-None-Match: {tag}\r\n");
+        let first = server.get_with("/a.txt", &fields("\"none\"")).status(200).has("Transfer-Encoding", "chunked");
+        server.get_with("/a.txt", &fields(first.field("ETag"))).status(304);
+        replace(2);
+        let second = server.get_with("/a.txt", &fields(first.field("ETag"))).status(200);
+        assert_eq!(decoded(&second), text(2, len));
+    }
+}
+
 #[test]
 fn where_nothing_is_kept_each_text_is_compressed_while_it_is_sent() {
     let content = text(1, 3000);

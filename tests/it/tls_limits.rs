@@ -4,7 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::support::{Folder, Trust, Version};
+use socket2::{Domain, Socket, Type};
+
+use crate::support::{Client, Folder, Trust, Version};
 use crate::tls::{connect, keys, large, serve_tls};
 
 const GET: &str = "GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -131,6 +133,28 @@ fn who_does_not_take_an_answer_loses_it() {
     client.send("GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n");
     server.said(|line| line.contains("too slowly"));
     client.expect_broken_off();
+}
+
+/// That is its right (RFC 8446 §6.1), and what it still says then makes the system throw away nothing.
+#[test]
+fn who_says_early_that_nothing_more_comes_gets_the_whole_answer() {
+    let page = vec![b'x'; 8192];
+    let (folder, keys) = (site().file("page.txt", &page), keys());
+    let server = serve_tls(&folder, &keys).start();
+    for _ in 0..10 {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are descriptors");
+        socket.set_recv_buffer_size(2304).expect("the option can be set");
+        socket.connect(&server.addr.into()).expect("the server accepts the connection");
+        let mut client = Client::new(socket.into()).over_tls(Trust::of(Version::V13).session("localhost"));
+        client.send("GET /page.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        client.stream().peek(&mut [0]).expect("the answer begins");
+        let mut record = Vec::new();
+        client.session().send_close_notify();
+        client.session().write_tls(&mut record).expect("there is memory");
+        client.stream().write_all(&record).expect("it is open");
+        client.answer().status(200).body(&page);
+        client.closed();
+    }
 }
 
 #[test]

@@ -200,6 +200,10 @@ impl Transport for Tls<'_> {
         self.tcp.send_last(&[])
     }
 
+    fn has_last_words(&self) -> bool {
+        true
+    }
+
     fn linger(&mut self) {
         self.tcp.linger();
     }

@@ -280,6 +280,10 @@ impl Transport for Client<'_> {
         Ok(())
     }
 
+    fn has_last_words(&self) -> bool {
+        false
+    }
+
     fn linger(&mut self) {
         assert!(!self.heard.is_broken, "only a whole answer is left to be read in peace");
         assert_eq!(self.heard.end, End::Close, "a connection ends once");
