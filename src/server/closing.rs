@@ -54,7 +54,8 @@ impl Current {
 /// Closes the house, and returns when the last answer is sent or the grace is over. These threads let people in.
 ///
 /// Balancers get the first half of the delay to notice; in the second half clients that keep their connections are sent
-/// away with their answers, so that hardly any is left whose next request could meet the end.
+/// away with their answers, so that hardly any is left whose next request could meet the end. Last are heard those who have
+/// connected and said nothing yet, as long as their door lets them.
 pub fn close(reception: &Reception, doors: &[Door], accepting: Vec<JoinHandle<()>>) {
     let server = &reception.server;
     let (seats, delay) = (&server.seats, server.options.drain_delay);

@@ -73,8 +73,12 @@ fn exchange(addr: SocketAddr) -> std::io::Result<()> {
     stream.write_all(GET.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    let is_whole = answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"\r\n\r\na");
-    if is_whole { Ok(()) } else { Err(std::io::Error::other(String::from_utf8_lossy(&answer).into_owned())) }
+    if is_whole(&answer) { Ok(()) } else { Err(std::io::Error::other(String::from_utf8_lossy(&answer).into_owned())) }
+}
+
+/// Reports whether this is all of an answer with the file.
+fn is_whole(answer: &[u8]) -> bool {
+    answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"\r\n\r\na")
 }
 
 /// Ends the load.
@@ -166,10 +170,10 @@ fn who_has_connected_just_before_a_server_stops_is_answered() {
 
 /// Reports whether a client is answered, and for the last time; who has asked in time has to be.
 fn is_answered(mut client: Client, in_time: bool) -> bool {
-    let answer = String::from_utf8_lossy(&client.rest()).into_owned();
-    let is_whole = answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\na");
-    assert!(is_whole || !in_time, "it asked in time and was told {answer:?}");
-    assert!(!is_whole || answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    let answer = client.rest();
+    let (is_whole, text) = (is_whole(&answer), String::from_utf8_lossy(&answer));
+    assert!(is_whole || !in_time, "it asked in time and was told {text:?}");
+    assert!(!is_whole || text.contains("\r\nConnection: close\r\n"), "{text}");
     is_whole
 }
 
