@@ -16,6 +16,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// A program that believes it sits at a terminal. It ends with the test.
 pub struct Terminal {
     keyboard: File,
+    /// Held open, so that what a program writes just before it ends is not overtaken by the error that Linux reports to the
+    /// other side once nobody has the terminal open.
+    _slave: File,
     child: Child,
     output: Receiver<Vec<u8>>,
     screen: Vec<u8>,
@@ -38,7 +41,7 @@ impl Terminal {
         let child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().expect("the program starts");
         let keyboard = File::from(master);
         let output = follow(keyboard.try_clone().expect("a descriptor can be copied"));
-        Terminal { keyboard, child, output, screen: Vec::new(), seen: 0 }
+        Terminal { keyboard, _slave: slave, child, output, screen: Vec::new(), seen: 0 }
     }
 
     /// Types a line and the Enter key.
@@ -59,8 +62,11 @@ impl Terminal {
                 self.seen = end;
                 return shown;
             }
-            let piece = self.output.recv_timeout(LIMIT.saturating_sub(since.elapsed()));
-            self.screen.extend(piece.unwrap_or_else(|e| panic!("{text:?} does not appear ({e})\n{}", self.screen())));
+            let Ok(piece) = self.output.recv_timeout(LIMIT.saturating_sub(since.elapsed())) else {
+                let ended = self.child.try_wait();
+                panic!("{text:?} does not appear, the program's end: {ended:?}\n{}", self.screen());
+            };
+            self.screen.extend(piece);
         }
     }
 
@@ -77,7 +83,7 @@ impl Drop for Terminal {
     }
 }
 
-/// Reads the terminal until no program has it open any more, which Linux reports as an error.
+/// Reads the terminal until nobody has it open any more, which Linux reports as an error.
 fn follow(mut terminal: File) -> Receiver<Vec<u8>> {
     let (sender, output) = mpsc::channel();
     thread::spawn(move || {
