@@ -1,5 +1,6 @@
 //! Whoever asks after a change is done gets what is there since, and never what was there before: in a hundred thousand
-//! exchanges, over four ways to change a file, of files that are small enough to be kept in memory.
+//! exchanges, over four ways to change a file, of files that are small enough to be kept in memory; and in some thousands of
+//! larger ones, of which what is known of them is kept.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, symlink};
@@ -10,12 +11,12 @@ use std::time::Duration;
 use crate::changing::{Raise, Seen, version, version_of};
 use crate::support::{Folder, serve};
 
-const EXCHANGES: u64 = 100_000;
-
 /// How long a file rests after a change. The server waits 10 ms after one before it believes what it reads.
 const REST: Duration = Duration::from_millis(40);
 
-const CELLS: usize = 100;
+/// The length of a small file, and of one that is not kept in memory.
+const SMALL: usize = 100;
+const LARGE: usize = 20_000;
 
 /// A file and how it comes to its next version.
 struct Changing {
@@ -32,35 +33,50 @@ fn changing(name: &'static str, change: fn(&Folder, u64)) -> Changing {
 
 #[test]
 fn who_asks_after_a_change_never_gets_what_was_before() {
-    let folder = Folder::new().file("overwritten.txt", version(0, CELLS));
+    let folder = Folder::new().file("overwritten.txt", version(0, SMALL));
     let files = [
-        changing("renamed.txt", |folder, number| {
-            fs::write(folder.at("fresh"), version(number, CELLS)).expect("the file can be written");
-            fs::rename(folder.at("fresh"), folder.at("renamed.txt")).expect("the file can be renamed");
-        }),
+        changing("renamed.txt", rename::<SMALL>),
+        changing("linked.txt", link::<SMALL>),
         changing("overwritten.txt", |folder, number| {
             let file = fs::File::options().write(true).open(folder.at("overwritten.txt")).expect("the file is there");
-            file.write_all_at(&version(number, CELLS), 0).expect("the file can be written");
+            file.write_all_at(&version(number, SMALL), 0).expect("the file can be written");
         }),
         changing("emptied.txt", |folder, number| {
-            fs::write(folder.at("emptied.txt"), version(number, CELLS)).expect("the file can be written");
-        }),
-        changing("linked.txt", |folder, number| {
-            let (target, link) = (format!("target-{number}"), folder.at("link"));
-            fs::write(folder.at(&target), version(number, CELLS)).expect("the file can be written");
-            symlink(target, &link).expect("the link can be made");
-            fs::rename(link, folder.at("linked.txt")).expect("the link can be renamed");
+            fs::write(folder.at("emptied.txt"), version(number, SMALL)).expect("the file can be written");
         }),
     ];
-    files.iter().for_each(|file| (file.change)(&folder, 0));
-    let server = serve(&folder).arg("-q").start();
+    race(&folder, files, 100_000);
+}
+
+#[test]
+fn who_asks_for_a_larger_file_after_a_change_does_not_either() {
+    let files = [changing("renamed.txt", rename::<LARGE>), changing("linked.txt", link::<LARGE>)];
+    race(&Folder::new(), files, 10_000);
+}
+
+fn rename<const CELLS: usize>(folder: &Folder, number: u64) {
+    fs::write(folder.at("fresh"), version(number, CELLS)).expect("the file can be written");
+    fs::rename(folder.at("fresh"), folder.at("renamed.txt")).expect("the file can be renamed");
+}
+
+fn link<const CELLS: usize>(folder: &Folder, number: u64) {
+    let (target, link) = (format!("target-{number}"), folder.at("link"));
+    fs::write(folder.at(&target), version(number, CELLS)).expect("the file can be written");
+    symlink(target, &link).expect("the link can be made");
+    fs::rename(link, folder.at("linked.txt")).expect("the link can be renamed");
+}
+
+/// Changes the files while others ask for them, so many times.
+fn race<const N: usize>(folder: &Folder, files: [Changing; N], in_all: u64) {
+    files.iter().for_each(|file| (file.change)(folder, 0));
+    let server = serve(folder).arg("-q").start();
     let (done, exchanges) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         for file in &files {
             scope.spawn(|| {
                 let _raise = Raise(&done);
                 for number in (1..).take_while(|_| !done.load(Ordering::SeqCst)) {
-                    (file.change)(&folder, number);
+                    (file.change)(folder, number);
                     file.published.store(number, Ordering::SeqCst);
                     thread::sleep(REST);
                 }
@@ -72,7 +88,7 @@ fn who_asks_after_a_change_never_gets_what_was_before() {
                 let _raise = Raise(done);
                 let mut client = server.connect();
                 for file in files.iter().cycle().skip(reader) {
-                    if done.load(Ordering::SeqCst) || exchanges.fetch_add(1, Ordering::SeqCst) >= EXCHANGES {
+                    if done.load(Ordering::SeqCst) || exchanges.fetch_add(1, Ordering::SeqCst) >= in_all {
                         return;
                     }
                     let before = file.published.load(Ordering::SeqCst);
