@@ -1,6 +1,6 @@
 //! Whoever asks after a change is done gets what is there since, and never what was there before: in a hundred thousand
-//! exchanges, over four ways to change a file, of files that are small enough to be kept in memory; and in some thousands of
-//! larger ones, of which what is known of them is kept.
+//! exchanges, over four ways to change a file, of files that are small enough to be kept in memory; and in ten
+//! thousand, of larger ones, of which only what is known is kept.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, symlink};
@@ -14,9 +14,9 @@ use crate::support::{Folder, serve};
 /// How long a file rests after a change. The server waits 10 ms after one before it believes what it reads.
 const REST: Duration = Duration::from_millis(40);
 
-/// The length of a small file, and of one that is not kept in memory.
+/// The cells of a small file, and of one that is longer than the 64 KiB up to which files are kept in memory.
 const SMALL: usize = 100;
-const LARGE: usize = 20_000;
+const LARGE: usize = 8_000;
 
 /// A file and how it comes to its next version.
 struct Changing {
@@ -66,7 +66,7 @@ fn link<const CELLS: usize>(folder: &Folder, number: u64) {
     fs::rename(link, folder.at("linked.txt")).expect("the link can be renamed");
 }
 
-/// Changes the files while others ask for them, so many times.
+/// Changes the files while others ask for them, so many times in all.
 fn race<const N: usize>(folder: &Folder, files: [Changing; N], in_all: u64) {
     files.iter().for_each(|file| (file.change)(folder, 0));
     let server = serve(folder).arg("-q").start();
