@@ -32,11 +32,11 @@ use net::{inherited, limits};
 use proto::date::{HttpDate, Rfc3339};
 use server::Server;
 use server::access_log::AccessLog;
+use server::connections::Connections;
 use server::lines::Lines;
 use server::manager::Manager;
 use server::metrics::Metrics;
 use server::reception::{Door, Service};
-use server::seats::Seats;
 use server::secure::Secure;
 
 /// What was typed cannot be used.
@@ -84,13 +84,13 @@ fn start() -> Result<(), (u8, String)> {
     diagnostics.start().map_err(no_thread)?;
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
     let max_connections = config.server.max_connections.min(limits::connections(memory));
-    let seats = Seats::new(max_connections, config.server.max_per_ip, config.trusted);
+    let connections = Connections::new(max_connections, config.server.max_per_ip, config.trusted);
     let site_door = doors.iter().find(|door| door.service == Service::Site);
     let port = site_door.map_or(config.port, |door| door.listener.addr.port());
     let hsts_secs = config.tls.as_ref().and_then(|tls| tls.hsts_secs);
     let secure = keys.map(|keys| Secure { keys, hsts_secs, port });
     let metrics = doors.iter().any(|door| door.service == Service::Admin).then(Metrics::new);
-    let server = Server::new(config.server, config.site, seats, access_log, diagnostics);
+    let server = Server::new(config.server, config.site, connections, access_log, diagnostics);
     server::run(Server { secure, metrics, manager, ..server }, doors, &notes);
     Ok(())
 }

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::time::Instant;
 
+use super::connections::ConnHandle;
 use super::lines::Lines;
-use super::seats::Seat;
 use super::send::Sent;
 use crate::json::{self, Value};
 use crate::proto::date::Stamp;
@@ -29,7 +29,7 @@ pub enum Format {
 /// What a line is made of.
 pub struct Record<'r> {
     /// The connection.
-    pub seat: &'r Seat,
+    pub conn: &'r ConnHandle,
     /// When the request had arrived, by the calendar.
     pub stamp: &'r Stamp,
     /// The same moment, to count from.
@@ -98,7 +98,7 @@ impl AccessLog {
 
 impl Record<'_> {
     fn common(&self, out: &mut Vec<u8>) {
-        write!(out, "{} - - [{}] \"", self.seat.asker(self.head), self.stamp.common_log).expect(IN_MEMORY);
+        write!(out, "{} - - [{}] \"", self.conn.client_ip(self.head), self.stamp.common_log).expect(IN_MEMORY);
         escape(out, &shown(if self.line.is_empty() { b"-" } else { self.line }));
         write!(out, "\" {} {}", self.response.head.status.code(), self.sent.bytes).expect(IN_MEMORY);
     }
@@ -118,7 +118,7 @@ impl Record<'_> {
         let broken_off = self.sent.outcome.as_ref().err().map(ToString::to_string);
         let members = [
             ("time", Value::Text(self.stamp.rfc3339.as_str().into())),
-            ("client", Value::Text(self.seat.asker(self.head).to_string().into())),
+            ("client", Value::Text(self.conn.client_ip(self.head).to_string().into())),
             ("method", maybe(words.next())),
             ("target", maybe(words.next())),
             ("version", maybe(words.next())),

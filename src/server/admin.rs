@@ -67,7 +67,7 @@ impl Admin<'_> {
 
     /// Whether a balancer should send requests here.
     fn health(&self) -> Response {
-        let is_draining = self.server.seats.is_at(Phase::Draining);
+        let is_draining = self.server.connections.is_at(Phase::Draining);
         let (status, text) =
             if is_draining { (Status::ServiceUnavailable, "draining\n") } else { (Status::Ok, "ok\n") };
         self.answer(status, TEXT, text.to_owned())

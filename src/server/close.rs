@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::chair::Dismissal;
+use super::conn_entry::Dismissal;
 use crate::proto::framing::Persistence;
 use crate::proto::why::{Reject, Why};
 

@@ -58,10 +58,10 @@ impl Current {
 /// connected and said nothing yet, as long as their door lets them.
 pub fn close(reception: &Reception, doors: &[Door], accepting: Vec<JoinHandle<()>>) {
     let server = &reception.server;
-    let (seats, delay) = (&server.seats, server.options.drain_delay);
+    let (connections, delay) = (&server.connections, server.options.drain_delay);
     let when = if delay.is_zero() { String::new() } else { format!(" in {delay:?}, which /health says meanwhile") };
     log::info!("stopping{when}; a second signal stops at once");
-    seats.advance(Phase::Draining);
+    connections.advance(Phase::Draining);
     // Where another process may answer for itself now, this one does not any more.
     let ends_now = |door: &&Door| door.service != Service::Admin || door.listener.is_shared();
     let ending: Vec<&Door> = doors.iter().filter(ends_now).collect();
@@ -69,27 +69,27 @@ pub fn close(reception: &Reception, doors: &[Door], accepting: Vec<JoinHandle<()
     let all_are_known = Instant::now() + until.unwrap_or_default();
     log::debug!("who connects and says nothing is accepted at once from now on");
     thread::sleep(delay / 2);
-    seats.advance(Phase::Parting);
+    connections.advance(Phase::Parting);
     thread::sleep(delay - delay / 2);
     thread::sleep(all_are_known.saturating_duration_since(Instant::now()));
     let last = ending.iter().map(|door| door.listener.leave_to_others()).max();
     thread::sleep(last.unwrap_or_default());
 
     let stopped = Instant::now();
-    seats.stop();
+    connections.stop();
     if ending.iter().any(|door| door.service == Service::Admin) {
-        server.admin_seats.stop();
+        server.admin_connections.stop();
     }
     ending.into_iter().for_each(|door| reception.close(door));
     for thread in accepting {
         let _ = thread.join();
     }
-    seats.wait_until_empty(stopped + MOMENT);
-    seats.close();
-    if !seats.wait_until_empty(stopped + server.options.grace) {
-        log::warn!("{} connections did not end within the grace", seats.count());
-        seats.end_all();
-        seats.wait_until_empty(Instant::now() + LAST_LINES);
+    connections.wait_until_empty(stopped + MOMENT);
+    connections.close();
+    if !connections.wait_until_empty(stopped + server.options.grace) {
+        log::warn!("{} connections did not end within the grace", connections.count());
+        connections.end_all();
+        connections.wait_until_empty(Instant::now() + LAST_LINES);
     }
 }
 

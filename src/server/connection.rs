@@ -8,12 +8,12 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::access_log::Record;
-use super::chair::Dismissal;
 use super::close::{Close, Refused};
 use super::closing::Phase;
+use super::conn_entry::Dismissal;
+use super::connections::ConnHandle;
 use super::desks::Desk;
 use super::inbox::Inbox;
-use super::seats::Seat;
 use super::send::Reply;
 use super::{Server, trace};
 use crate::net::Transport;
@@ -43,7 +43,7 @@ pub struct Connection<'c> {
     transport: &'c mut dyn Transport,
     server: &'c Server,
     responder: &'c dyn Respond,
-    seat: &'c Seat,
+    conn: &'c ConnHandle,
     inbox: Inbox,
     desk: Desk,
     /// Whether more has left already than is on its way at once.
@@ -58,13 +58,13 @@ impl<'c> Connection<'c> {
         transport: &'c mut dyn Transport,
         server: &'c Server,
         responder: &'c dyn Respond,
-        seat: &'c Seat,
+        conn: &'c ConnHandle,
     ) -> Connection<'c> {
         Connection {
             transport,
             server,
             responder,
-            seat,
+            conn,
             inbox: Inbox::default(),
             desk: server.desks.lend(),
             much_has_left: false,
@@ -74,7 +74,7 @@ impl<'c> Connection<'c> {
 
     /// Answers one request after another until there is a reason to end.
     pub fn run(mut self) {
-        trace::accepted(self.seat);
+        trace::accepted(self.conn);
         let mut patience = self.server.options.times.header;
         let close = loop {
             if let Err(close) = self.serve(patience) {
@@ -82,7 +82,7 @@ impl<'c> Connection<'c> {
             }
             patience = self.server.options.times.idle;
         };
-        self.seat.turn.end();
+        self.conn.turn.end();
         let close = self.reason(close);
         self.end(&close);
         self.server.desks.take_back(&mut self.desk);
@@ -90,7 +90,7 @@ impl<'c> Connection<'c> {
 
     /// Tells the client why nothing else that it says is read, and ends the connection.
     pub fn refuse(mut self, close: Close) {
-        trace::accepted(self.seat);
+        trace::accepted(self.conn);
         self.end(&close);
         self.server.desks.take_back(&mut self.desk);
     }
@@ -98,7 +98,7 @@ impl<'c> Connection<'c> {
     /// Why the connection ends: it did not break by itself where the house cut it off.
     fn reason(&self, close: Close) -> Close {
         match close {
-            Close::Io(_) if self.seat.dismissal() == Some(Dismissal::CutOff) => Close::SlowClient,
+            Close::Io(_) if self.conn.dismissal() == Some(Dismissal::CutOff) => Close::SlowClient,
             close => close,
         }
     }
@@ -116,13 +116,13 @@ impl<'c> Connection<'c> {
     fn exchange(&mut self, bytes: &[u8]) -> Result<(), Close> {
         let head = Head::parse(bytes).map_err(|reject| Close::refused(reject, first_line(bytes)))?;
         let refused = |reject| Close::refused(reject, head.line);
-        trace::request(self.seat, &head);
+        trace::request(self.conn, &head);
         let body = framing::body_length(&head).map_err(refused)?;
         let expects_continue = framing::expects_continue(&head).map_err(refused)?;
         if !expects_continue {
             self.skip_content(Content::new(body), &head)?;
         }
-        self.seat.answer();
+        self.conn.answer();
         let (now, started) = (SystemTime::now(), Instant::now());
         self.desk.stamp.set(HttpDate::clamped(now));
         let response = self.responder.respond(&Request { head: &head, now });
@@ -131,13 +131,13 @@ impl<'c> Connection<'c> {
             // The content that is still owed comes before any promise to send no more.
             _ if expects_continue => Err(Close::Expectation),
             _ if !persistence.persists() => Err(Close::LastAnswer(persistence)),
-            _ if self.server.seats.is_at(Phase::Parting) => Err(Close::Stopping),
-            _ if self.server.seats.is_sought() && !self.inbox.pending().is_empty() => Err(Close::Evicted),
-            _ => self.seat.dismissal().map_or(Ok(()), |dismissal| Err(dismissal.into())),
+            _ if self.server.connections.is_at(Phase::Parting) => Err(Close::Stopping),
+            _ if self.server.connections.is_starved() && !self.inbox.pending().is_empty() => Err(Close::Evicted),
+            _ => self.conn.dismissal().map_or(Ok(()), |dismissal| Err(dismissal.into())),
         };
         let is_to_head = head.method == Method::Head;
         let reply = Reply {
-            seat: self.seat,
+            conn: self.conn,
             head: Some((&head, persistence)),
             is_to_head,
             keep: keep.is_ok(),
@@ -147,11 +147,11 @@ impl<'c> Connection<'c> {
         let mut sent = self.desk.outbox.send(self.transport, &response, &reply);
         self.much_has_left |= (self.desk.outbox.len() as u64) < before as u64 + sent.bytes;
         sent.outcome = sent.outcome.map_err(|close| self.reason(close));
-        let (seat, stamp, line) = (self.seat, &self.desk.stamp, head.line);
-        let answer = Record { seat, stamp, started, line, head: Some(&head), response: &response, sent: &sent };
+        let (conn, stamp, line) = (self.conn, &self.desk.stamp, head.line);
+        let answer = Record { conn, stamp, started, line, head: Some(&head), response: &response, sent: &sent };
         record((self.server, self.responder), &answer, &mut self.desk.log_line);
         sent.outcome?;
-        keep.inspect(|()| trace::kept(self.seat, persistence))
+        keep.inspect(|()| trace::kept(self.conn, persistence))
     }
 
     /// Reads until a whole head has arrived and moves it to the desk. What has been answered is sent before any waiting.
@@ -173,15 +173,15 @@ impl<'c> Connection<'c> {
             self.flush()?;
             if !is_waiting {
                 is_waiting = true;
-                self.seat.wait(patience);
+                self.conn.wait(patience);
             }
             if scan.has_begun() && until.is_none() {
-                self.seat.wait_for_rest();
+                self.conn.wait_for_rest();
                 until = Some(Instant::now() + self.server.options.times.header);
             }
             match self.fill(until)? {
                 Filled::Bytes => {}
-                Filled::End if self.server.seats.is_stopping() => return Err(Close::Stopping),
+                Filled::End if self.server.connections.is_stopping() => return Err(Close::Stopping),
                 silence if until.is_some() => {
                     let why = if silence == Filled::End { Why::HeadIncomplete } else { Why::HeadTimeout };
                     let line = first_line(self.inbox.pending());
@@ -205,7 +205,7 @@ impl<'c> Connection<'c> {
             if until.is_none() {
                 // A client that takes its answers slowly is not waiting for us to read.
                 self.flush()?;
-                self.seat.wait_for_rest();
+                self.conn.wait_for_rest();
                 until = Some(Instant::now() + self.server.options.times.header);
             }
             match self.fill(until)? {
@@ -225,7 +225,7 @@ impl<'c> Connection<'c> {
         self.desk = self.server.desks.lend();
         match read {
             Ok(1..) => Ok(Filled::Bytes),
-            Ok(0) => self.seat.dismissal().map_or(Ok(Filled::End), |dismissal| Err(dismissal.into())),
+            Ok(0) => self.conn.dismissal().map_or(Ok(Filled::End), |dismissal| Err(dismissal.into())),
             Err(error) if error.kind() == ErrorKind::TimedOut => Ok(Filled::Silence),
             Err(error) => Err(Close::Io(error)),
         }
@@ -248,10 +248,10 @@ impl<'c> Connection<'c> {
     /// a second instead of 16,900, for as much processor time each; one that asks after 25 µs gets 18,300 instead of 9,700,
     /// for 49 µs instead of 33; after 40 µs or more there is no difference (1 KiB, medians of 4 rounds).
     fn read(&mut self, until: Option<Instant>) -> io::Result<usize> {
-        if self.server.seats.is_crowded() {
+        if self.server.connections.is_crowded() {
             return self.read_in_turn(until);
         }
-        self.seat.turn.end();
+        self.conn.turn.end();
         // Who has just connected has mostly said already what is wanted: 25 µs of processor time a connection instead of 30.
         if self.inbox.is_new() {
             return self.inbox.fill(self.transport, until);
@@ -276,28 +276,28 @@ impl<'c> Connection<'c> {
     /// Reads more bytes in a crowd, where a thread needs a [turn](super::turns) to answer. While it has one, the other threads
     /// are first let run, and mostly the next request is there then.
     fn read_in_turn(&mut self, until: Option<Instant>) -> io::Result<usize> {
-        if self.seat.turn.is_taken() {
+        if self.conn.turn.is_taken() {
             thread::yield_now();
             if let Some(count) = self.inbox.try_fill(self.transport)? {
                 return Ok(count);
             }
         }
-        self.seat.turn.end();
+        self.conn.turn.end();
         let count = self.inbox.fill(self.transport, until)?;
         if count > 0 {
-            self.seat.turn.begin();
+            self.conn.turn.begin();
         }
         Ok(count)
     }
 
     /// Uses the turn for a request that has arrived. Where it is used up, others come first, and the desk is for them.
     fn spend_turn(&mut self) -> Result<(), Close> {
-        if !self.seat.turn.spend() {
+        if !self.conn.turn.spend() {
             self.flush()?;
             self.server.desks.take_back(&mut self.desk);
-            self.seat.turn.go_on();
+            self.conn.turn.go_on();
             self.desk = self.server.desks.lend();
-            self.seat.turn.spend();
+            self.conn.turn.spend();
         }
         Ok(())
     }
@@ -306,7 +306,7 @@ impl<'c> Connection<'c> {
     #[cold]
     fn end(&mut self, close: &Close) {
         if let Some(metrics) = self.server.metrics.as_ref().filter(|_| self.responder.is_recorded()) {
-            metrics.closed(close, self.seat.dismissal());
+            metrics.closed(close, self.conn.dismissal());
         }
         match close {
             Close::Refused(refused) => self.explain(refused),
@@ -322,7 +322,7 @@ impl<'c> Connection<'c> {
         if let Close::File(error) = close {
             log::warn!("a file could not be sent to its end: {error}");
         }
-        trace::closed(self.seat, close);
+        trace::closed(self.conn, close);
     }
 
     /// Sends what has been answered to a client that has promised to send no more. Where all of it is on its way at once, and
@@ -362,25 +362,25 @@ impl<'c> Connection<'c> {
     }
 
     fn linger(&mut self) {
-        self.seat.linger(LINGER);
+        self.conn.linger(LINGER);
         self.transport.linger();
     }
 
     /// Tells the client what is wrong with what it sent.
     fn explain(&mut self, refused: &Refused) {
-        self.seat.answer();
+        self.conn.answer();
         let head = mem::take(&mut self.desk.head);
         let head = Head::parse(&head).ok();
         let form = head.as_ref().map_or(Form::Text, |head| Form::preferred(&head.fields));
         if head.is_none() {
-            trace::refused(self.seat, refused);
+            trace::refused(self.conn, refused);
         }
         let (now, started) = (SystemTime::now(), Instant::now());
         self.desk.stamp.set(HttpDate::clamped(now));
         let response = self.responder.refuse(refused.why.because(&refused.received), form);
         let line = &refused.line;
         let reply = Reply {
-            seat: self.seat,
+            conn: self.conn,
             head: None,
             is_to_head: line.starts_with(b"HEAD "),
             keep: false,
@@ -388,8 +388,8 @@ impl<'c> Connection<'c> {
         };
         let sent = self.desk.outbox.send(self.transport, &response, &reply);
         let head = head.as_ref();
-        let (seat, stamp) = (self.seat, &self.desk.stamp);
-        let answer = Record { seat, stamp, started, line, head, response: &response, sent: &sent };
+        let (conn, stamp) = (self.conn, &self.desk.stamp);
+        let answer = Record { conn, stamp, started, line, head, response: &response, sent: &sent };
         record((self.server, self.responder), &answer, &mut self.desk.log_line);
         match sent.outcome {
             Ok(()) => self.say_goodbye(),
@@ -402,12 +402,12 @@ impl<'c> Connection<'c> {
 fn record((server, responder): (&Server, &dyn Respond), record: &Record<'_>, line: &mut Vec<u8>) {
     if !responder.is_recorded() {
         let status = record.response.head.status.code();
-        return log::debug!("#{} asked the server itself: {} {status}", record.seat.id, record.line.escape_ascii());
+        return log::debug!("#{} asked the server itself: {} {status}", record.conn.id, record.line.escape_ascii());
     }
     if let Some(cause) = &record.response.cause {
         log_cause(cause, record);
     }
-    trace::body(record.seat, record.sent.bytes);
+    trace::body(record.conn, record.sent.bytes);
     if let Some(metrics) = &server.metrics {
         metrics.answered(record);
     }

@@ -19,8 +19,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Server;
 use super::access_log::Record;
-use super::chair::Dismissal;
 use super::close::Close;
+use super::conn_entry::Dismissal;
 use crate::net::tls::Handshake;
 use crate::proto::why::Why;
 
@@ -174,7 +174,7 @@ impl Metrics {
 /// What others know.
 fn known(server: &Server) -> Registry {
     let mut registry = Registry::with_prefix("serve");
-    let (open, max) = (server.seats.count() as u64, server.seats.max() as u64);
+    let (open, max) = (server.connections.count() as u64, server.connections.max() as u64);
     registry.register("connections_open", "Connections there are", ConstGauge::new(open));
     registry.register("connections_max", "Connections there may be", ConstGauge::new(max));
     let files = &server.site.files;

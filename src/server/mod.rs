@@ -7,10 +7,11 @@
 
 pub mod access_log;
 pub mod admin;
-pub mod chair;
 pub mod close;
 pub mod closing;
+pub mod conn_entry;
 pub mod connection;
+pub mod connections;
 pub mod desks;
 pub mod handoff;
 pub mod inbox;
@@ -20,7 +21,6 @@ pub mod metrics;
 pub mod proxied;
 pub mod reception;
 pub mod redirect;
-pub mod seats;
 pub mod secure;
 pub mod send;
 pub mod signals;
@@ -43,12 +43,12 @@ use crate::net::trusted::Trusted;
 use crate::proto::why::Why;
 use crate::site;
 use access_log::AccessLog;
+use connections::Connections;
 use desks::Desks;
 use lines::Lines;
 use manager::Manager;
 use metrics::Metrics;
 use reception::{Door, Reception, Service};
-use seats::Seats;
 use secure::Secure;
 use turned_away::TurnedAway;
 
@@ -94,9 +94,9 @@ pub struct Server {
     /// What threads answer with.
     pub desks: Desks,
     /// The connections there are.
-    pub seats: Arc<Seats>,
+    pub connections: Arc<Connections>,
     /// The connections of those who look after the server, who come in however full the house is.
-    pub admin_seats: Arc<Seats>,
+    pub admin_connections: Arc<Connections>,
     /// The connections that were told that there is no room.
     pub turned_away: TurnedAway,
     /// Where requests are logged.
@@ -110,7 +110,7 @@ pub struct Server {
 }
 
 /// How many connections those have who look after the server: some balancers and what collects the metrics.
-const ADMIN_SEATS: usize = 8;
+const ADMIN_CONNECTIONS_MAX: usize = 8;
 
 /// Serves behind these doors until a signal says to stop, and returns when the last answer is sent or the grace is
 /// over. What is noted here is said where it says that it is ready.
@@ -121,7 +121,7 @@ pub fn run(server: Server, doors: Vec<Door>, notes: &[String]) {
     let stop = signals::watch(&server);
     let scheme = if server.secure.is_some() { Scheme::Https } else { Scheme::Http };
     announce(scheme, &doors, (!server.options.is_quiet).then_some(notes));
-    let (asked, max) = (server.options.max_connections, server.seats.max());
+    let (asked, max) = (server.options.max_connections, server.connections.max());
     if max < asked {
         log::warn!(
             "{max} connections at once, not {asked}, because of this process's limits on descriptors and memory"
@@ -144,19 +144,19 @@ impl Server {
     pub fn new(
         options: Options,
         site: site::Options,
-        seats: Arc<Seats>,
+        connections: Arc<Connections>,
         access_log: AccessLog,
         diagnostics: Lines,
     ) -> Server {
         let (desks, turned_away) = (Desks::default(), TurnedAway::default());
-        let admin_seats = Seats::new(ADMIN_SEATS, None, Trusted::default());
+        let admin_connections = Connections::new(ADMIN_CONNECTIONS_MAX, None, Trusted::default());
         Server {
             options,
             site,
             secure: None,
             desks,
-            seats,
-            admin_seats,
+            connections,
+            admin_connections,
             turned_away,
             access_log,
             diagnostics,
@@ -166,10 +166,10 @@ impl Server {
     }
 
     /// The connections to a service.
-    pub fn seats_of(&self, service: Service) -> &Arc<Seats> {
+    pub fn connections_for(&self, service: Service) -> &Arc<Connections> {
         match service {
-            Service::Site | Service::Redirect => &self.seats,
-            Service::Admin => &self.admin_seats,
+            Service::Site | Service::Redirect => &self.connections,
+            Service::Admin => &self.admin_connections,
         }
     }
 

@@ -6,8 +6,8 @@
 use super::Server;
 use super::close::Close;
 use super::connection::Connection;
+use super::connections::ConnHandle;
 use super::reception::Service;
-use super::seats::Seat;
 use super::trace;
 use crate::net::Transport;
 use crate::net::tcp::Tcp;
@@ -19,17 +19,17 @@ use crate::site::Site;
 
 /// Finds out who is at the far end of a connection, where that is said first. None where there is nothing to go on with;
 /// then the connection has ended.
-pub fn introduce(server: &Server, mut seat: Seat, service: Service) -> Option<Seat> {
-    if !server.options.proxy_protocol || !seat.is_proxy() {
-        return Some(seat);
+pub fn introduce(server: &Server, mut conn: ConnHandle, service: Service) -> Option<ConnHandle> {
+    if !server.options.proxy_protocol || !conn.is_proxy() {
+        return Some(conn);
     }
-    match receive(server, &seat) {
-        Ok(source) if seat.introduce(source) => return Some(seat),
+    match receive(server, &conn) {
+        Ok(source) if conn.set_client(source) => return Some(conn),
         Ok(_) => {
-            let client = seat.client;
-            server.turn_away(seat.leave(), client, service, Why::TooManyFromAddress);
+            let client = conn.client;
+            server.turn_away(conn.into_stream(), client, service, Why::TooManyFromAddress);
         }
-        Err(close) => end(server, &seat, close),
+        Err(close) => end(server, &conn, close),
     }
     None
 }
@@ -40,17 +40,17 @@ pub fn introduce(server: &Server, mut seat: Seat, service: Service) -> Option<Se
 /// Its room on the stack is for those alone who need it; so it is with TLS and compression, without which an idle connection
 /// takes 14.7 KiB instead of 22.7.
 #[inline(never)]
-fn receive(server: &Server, seat: &Seat) -> Result<Source, Close> {
-    let mut tcp = Tcp::new(seat.stream(), seat);
+fn receive(server: &Server, conn: &ConnHandle) -> Result<Source, Close> {
+    let mut tcp = Tcp::new(conn.stream(), conn);
     let mut bytes = [0; HEADER_MAX];
     let mut taken = 0;
-    seat.wait(server.options.times.header);
+    conn.wait(server.options.times.header);
     loop {
         let seen = taken + tcp.peek(&mut bytes[taken..]).map_err(Close::Io)?;
         if seen == taken {
-            return Err(match seat.dismissal() {
+            return Err(match conn.dismissal() {
                 Some(dismissal) => dismissal.into(),
-                None if server.seats.is_stopping() => Close::Stopping,
+                None if server.connections.is_stopping() => Close::Stopping,
                 None => Close::ClientDone,
             });
         }
@@ -69,19 +69,19 @@ fn receive(server: &Server, seat: &Seat) -> Result<Source, Close> {
 
 /// Ends a connection that has not said who it is from. Who began with words is told in words; to any other proxy the end
 /// itself says that something is wrong (§2.1 of its protocol).
-fn end(server: &Server, seat: &Seat, close: Close) {
+fn end(server: &Server, conn: &ConnHandle, close: Close) {
     match &close {
         Close::Refused(refused) if refused.line.first().copied().is_some_and(is_tchar) => {
-            let mut tcp = Tcp::new(seat.stream(), seat);
+            let mut tcp = Tcp::new(conn.stream(), conn);
             tcp.set_send_pace(server.options.times.write);
             let site = Site::new(&server.site);
-            Connection::new(&mut tcp, server, &site, seat).refuse(close);
+            Connection::new(&mut tcp, server, &site, conn).refuse(close);
         }
         _ => {
-            trace::accepted(seat);
-            trace::closed(seat, &close);
+            trace::accepted(conn);
+            trace::closed(conn, &close);
             if let Some(metrics) = &server.metrics {
-                metrics.closed(&close, seat.dismissal());
+                metrics.closed(&close, conn.dismissal());
             }
         }
     }

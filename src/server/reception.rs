@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use super::Server;
 use super::admin::Admin;
 use super::connection::Connection;
+use super::connections::{ConnHandle, Connections, EVICTION_RETRY, RegisterError};
 use super::handoff::{Handoff, NoThread};
 use super::metrics::Metrics;
 use super::proxied;
 use super::redirect::Redirect;
-use super::seats::{LOOK_AGAIN, NoSeat, Seat, Seats};
 use super::secure;
 use crate::net::Transport;
 use crate::net::listener::{House, Listener};
@@ -43,7 +43,7 @@ pub enum Service {
 
 /// A connection on its way to a thread.
 struct Visit {
-    seat: Seat,
+    conn: ConnHandle,
     service: Service,
 }
 
@@ -97,15 +97,15 @@ impl Reception {
                 self.warn_of_threads(&error);
             }
             if threads == 0 || self.is_stopping() {
-                let peer = visit.seat.peer;
-                return self.server.turn_away(visit.seat.leave(), peer, visit.service, Why::NoThread);
+                let peer = visit.conn.peer;
+                return self.server.turn_away(visit.conn.into_stream(), peer, visit.service, Why::NoThread);
             }
             // The thread of one that makes room is free a moment after its seat.
             if asked.is_none_or(|asked| asked.elapsed() >= FREE_AGAIN) {
                 self.make_room();
                 asked = Some(Instant::now());
             }
-            thread::sleep(LOOK_AGAIN);
+            thread::sleep(EVICTION_RETRY);
         }
     }
 
@@ -119,21 +119,21 @@ impl Reception {
     }
 
     fn is_stopping(&self) -> bool {
-        self.server.seats.is_stopping()
+        self.server.connections.is_stopping()
     }
 
     fn make_room(&self) {
-        self.server.seats.evict();
+        self.server.connections.evict();
     }
 }
 
 impl House for Entrance<'_> {
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let Entrance { reception, door: &Door { service, .. } } = *self;
-        match self.seats().take(stream, peer) {
-            Ok(seat) => reception.give_thread(Visit { seat, service }),
-            Err(NoSeat::Closing) => {}
-            Err(NoSeat::TooManyFromAddress(stream)) => {
+        match self.connections().register(stream, peer) {
+            Ok(conn) => reception.give_thread(Visit { conn, service }),
+            Err(RegisterError::ShuttingDown) => {}
+            Err(RegisterError::PerIpLimit(stream)) => {
                 reception.server.turn_away(stream, peer, service, Why::TooManyFromAddress);
             }
         }
@@ -144,24 +144,24 @@ impl House for Entrance<'_> {
     }
 
     fn is_stopping(&self) -> bool {
-        self.seats().is_stopping()
+        self.connections().is_stopping()
     }
 }
 
 impl Entrance<'_> {
-    fn seats(&self) -> &Arc<Seats> {
-        self.reception.server.seats_of(self.door.service)
+    fn connections(&self) -> &Arc<Connections> {
+        self.reception.server.connections_for(self.door.service)
     }
 }
 
 /// Serves one connection from its first byte to its end.
-fn talk(server: &Server, Visit { seat, service }: Visit) {
+fn talk(server: &Server, Visit { conn, service }: Visit) {
     let metrics = server.metrics.as_ref().filter(|_| service != Service::Admin);
     let _visitor = metrics.map(Metrics::enter);
     // Who looks after the server does not come through a proxy.
-    let seat = if service == Service::Admin { Some(seat) } else { proxied::introduce(server, seat, service) };
-    let Some(seat) = seat else { return };
-    let mut tcp = Tcp::new(seat.stream(), &seat);
+    let conn = if service == Service::Admin { Some(conn) } else { proxied::introduce(server, conn, service) };
+    let Some(conn) = conn else { return };
+    let mut tcp = Tcp::new(conn.stream(), &conn);
     tcp.set_send_pace(server.options.times.write);
     let site = Site::new(&server.site);
     let admin = Admin { server, site: &site };
@@ -172,7 +172,7 @@ fn talk(server: &Server, Visit { seat, service }: Visit) {
         Service::Admin => &admin,
     };
     match server.secure_of(service) {
-        Some(secure) => secure::talk(server, secure, tcp, responder, &seat),
-        None => Connection::new(&mut tcp, server, responder, &seat).run(),
+        Some(secure) => secure::talk(server, secure, tcp, responder, &conn),
+        None => Connection::new(&mut tcp, server, responder, &conn).run(),
     }
 }

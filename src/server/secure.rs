@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use super::Server;
 use super::close::Close;
 use super::connection::{Connection, LINGER};
-use super::seats::Seat;
+use super::connections::ConnHandle;
 use crate::net::Transport;
 use crate::net::tcp::Tcp;
 use crate::net::tls::keys::{KeyError, Keys};
@@ -63,8 +63,8 @@ enum Greeting<'s> {
 
 /// Serves one connection from its handshake to its end.
 #[inline(never)]
-pub fn talk(server: &Server, secure: &Secure, tcp: Tcp<'_>, responder: &dyn Respond, seat: &Seat) {
-    let greeting = greet(server, secure, tcp, seat);
+pub fn talk(server: &Server, secure: &Secure, tcp: Tcp<'_>, responder: &dyn Respond, conn: &ConnHandle) {
+    let greeting = greet(server, secure, tcp, conn);
     if let Some(metrics) = &server.metrics {
         metrics.shook_hands(match &greeting {
             Greeting::Tls(_, handshake) => Some(*handshake),
@@ -73,17 +73,17 @@ pub fn talk(server: &Server, secure: &Secure, tcp: Tcp<'_>, responder: &dyn Resp
     }
     match greeting {
         Greeting::Tls(mut tls, handshake) => {
-            log::debug!("#{} TLS handshake, {handshake:?}: {}", seat.id, tls.agreed());
+            log::debug!("#{} TLS handshake, {handshake:?}: {}", conn.id, tls.agreed());
             let responder = OverTls { responder, hsts_secs: secure.hsts_secs };
-            Connection::new(&mut tls, server, &responder, seat).run();
+            Connection::new(&mut tls, server, &responder, conn).run();
         }
         Greeting::Plain(mut tcp) => {
             let site = Site::new(&server.site);
-            Connection::new(&mut tcp, server, &PlainToTls { site: &site }, seat).run();
+            Connection::new(&mut tcp, server, &PlainToTls { site: &site }, conn).run();
         }
         Greeting::Failed(close) => {
             if let Some(metrics) = &server.metrics {
-                metrics.closed(&close, seat.dismissal());
+                metrics.closed(&close, conn.dismissal());
             }
         }
     }
@@ -91,8 +91,8 @@ pub fn talk(server: &Server, secure: &Secure, tcp: Tcp<'_>, responder: &dyn Resp
 
 /// Waits for the client to begin, and shakes hands. It has as long for that as for the head of a request, and makes room
 /// in a full house as anyone who is waited for; the house wakes this thread then.
-fn greet<'s>(server: &Server, secure: &Secure, mut tcp: Tcp<'s>, seat: &Seat) -> Greeting<'s> {
-    seat.wait(server.options.times.header);
+fn greet<'s>(server: &Server, secure: &Secure, mut tcp: Tcp<'s>, conn: &ConnHandle) -> Greeting<'s> {
+    conn.wait(server.options.times.header);
     let mut first = [0];
     let (mut tcp, error) = match tcp.peek(&mut first) {
         Ok(1..) if is_handshake(first[0]) => match Tls::accept(tcp, &secure.keys) {
@@ -103,19 +103,19 @@ fn greet<'s>(server: &Server, secure: &Secure, mut tcp: Tcp<'s>, seat: &Seat) ->
         Ok(0) => (tcp, ErrorKind::UnexpectedEof.into()),
         Err(error) => (tcp, error),
     };
-    match seat.dismissal() {
+    match conn.dismissal() {
         Some(dismissal) => {
-            log::debug!("#{} no TLS with {}: it was ended: {dismissal:?}", seat.id, seat.client);
+            log::debug!("#{} no TLS with {}: it was ended: {dismissal:?}", conn.id, conn.client);
             Greeting::Failed(dismissal.into())
         }
         None if error.kind() == ErrorKind::UnexpectedEof => {
-            log::debug!("#{} no TLS with {}: the client ended the connection", seat.id, seat.client);
+            log::debug!("#{} no TLS with {}: the client ended the connection", conn.id, conn.client);
             Greeting::Failed(Close::ClientDone)
         }
         None => {
-            log::debug!("#{} no TLS with {}: {error}", seat.id, seat.client);
+            log::debug!("#{} no TLS with {}: {error}", conn.id, conn.client);
             // The client is to read the alert that says so.
-            seat.linger(LINGER);
+            conn.linger(LINGER);
             if tcp.send_last(&[]).is_ok() {
                 tcp.linger();
             }

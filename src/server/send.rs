@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Write};
 use std::ops::Range;
 
 use super::close::Close;
-use super::seats::Seat;
+use super::connections::ConnHandle;
 use super::trace;
 use crate::files::file::OpenFile;
 use crate::net::Transport;
@@ -37,7 +37,7 @@ const IN_MEMORY: &str = "memory can always be written to";
 /// To whom an answer goes, and how.
 pub struct Reply<'r> {
     /// The connection.
-    pub seat: &'r Seat,
+    pub conn: &'r ConnHandle,
     /// The head of the request, where there is one, and whether by its rules the connection goes on.
     pub head: Option<(&'r Head<'r>, Persistence)>,
     /// Whether the method is HEAD, whose answers have no content (RFC 9110 §9.3.2).
@@ -69,9 +69,9 @@ impl Outbox {
         if reply.head.is_none_or(|(head, _)| head.version > Version::Http09) {
             self.encode_head(response, reply);
         }
-        trace::answer(reply.seat, &self.bytes[start..]);
+        trace::answer(reply.conn, &self.bytes[start..]);
         if !reply.is_to_head && !response.body.is_in_memory() {
-            reply.seat.turn.end();
+            reply.conn.turn.end();
         }
         let mut bytes = 0;
         let outcome = if reply.is_to_head { Ok(()) } else { self.send_body(transport, &response.body, &mut bytes) };

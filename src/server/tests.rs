@@ -19,8 +19,8 @@ use std::thread;
 use std::time::Instant;
 
 use super::connection::Connection;
+use super::connections::{CROWD, ConnHandle};
 use super::redirect::Redirect;
-use super::seats::{CROWD, Seat};
 use super::secure::PlainToTls;
 use super::*;
 use crate::files::Denied;
@@ -58,7 +58,7 @@ struct Script<'s> {
     end: End,
     /// The most turns there were when it was sent something.
     turns: usize,
-    seats: &'s Seats,
+    connections: &'s Connections,
 }
 
 enum Said {
@@ -97,14 +97,14 @@ impl Transport for Script<'_> {
     fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
         self.awaited += usize::from(mem::take(&mut self.looks) > 1);
         self.waits += 1;
-        assert_eq!(self.seats.turns_taken(), 0, "nobody waits in a turn");
+        assert_eq!(self.connections.turns_taken(), 0, "nobody waits in a turn");
         thread::sleep(self.pause);
         let piece = match self.says.pop_front() {
             Some(Said::Bytes(piece)) => piece,
             Some(Said::Reset) => return Err(ErrorKind::ConnectionReset.into()),
             Some(Said::Nothing) if until.is_some() => return Err(ErrorKind::TimedOut.into()),
             Some(Said::Nothing) => {
-                self.seats.dismiss_overdue(Instant::now() + Duration::from_secs(3600));
+                self.connections.dismiss_overdue(Instant::now() + Duration::from_secs(3600));
                 return Ok(0);
             }
             None => return Ok(0),
@@ -122,7 +122,7 @@ impl Transport for Script<'_> {
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.sends += 1;
-        self.turns = self.turns.max(self.seats.turns_taken());
+        self.turns = self.turns.max(self.connections.turns_taken());
         match self.takes.take() {
             Some(count) if count < bytes.len() => {
                 self.hears.extend_from_slice(&bytes[..count]);
@@ -160,7 +160,7 @@ impl Transport for Script<'_> {
     }
 
     fn linger(&mut self) {
-        assert_eq!(self.seats.turns_taken(), 0, "nobody lingers in a turn");
+        assert_eq!(self.connections.turns_taken(), 0, "nobody lingers in a turn");
         assert_eq!(self.end, End::Close, "who is lingered for knows that nothing more comes");
         self.end = End::Linger;
     }
@@ -178,10 +178,10 @@ struct House {
 
 impl House {
     fn new(name: &str) -> House {
-        House::with_seats(name, 10)
+        House::with_max_connections(name, 10)
     }
 
-    fn with_seats(name: &str, max_connections: usize) -> House {
+    fn with_max_connections(name: &str, max_connections: usize) -> House {
         let root = std::env::temp_dir().join(format!("serve-unit-{}-{name}", std::process::id()));
         fs::create_dir_all(root.join("dir")).expect("the directory can be made");
         fs::write(root.join("a.txt"), "hello").expect("the file can be written");
@@ -213,7 +213,13 @@ impl House {
         let access_log = AccessLog::open(None).expect("there is none");
         let diagnostics = Lines::to_stderr().expect("a thread can be started");
         House {
-            server: Server::new(options, site, Seats::new(max_connections, None, trusted), access_log, diagnostics),
+            server: Server::new(
+                options,
+                site,
+                Connections::new(max_connections, None, trusted),
+                access_log,
+                diagnostics,
+            ),
             root,
         }
     }
@@ -239,7 +245,7 @@ impl House {
     }
 
     fn script(&self, says: Vec<Said>) -> Script<'_> {
-        let (says, seats) = (says.into(), &*self.server.seats);
+        let (says, connections) = (says.into(), &*self.server.connections);
         Script {
             says,
             hears: Vec::new(),
@@ -252,7 +258,7 @@ impl House {
             awaited: 0,
             end: End::Open,
             turns: 0,
-            seats,
+            connections,
         }
     }
 
@@ -260,8 +266,8 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let peer = listener.local_addr().expect("bound");
         let stream = TcpStream::connect(peer).expect("listening");
-        let seat = self.server.seats.take(stream, peer).expect("the house is open");
-        Connection::new(&mut script, &self.server, responder, &seat).run();
+        let conn = self.server.connections.register(stream, peer).expect("the house is open");
+        Connection::new(&mut script, &self.server, responder, &conn).run();
         script
     }
 
@@ -276,8 +282,8 @@ impl House {
         client.write_all(bytes.as_bytes()).expect("connected");
         client.shutdown(Shutdown::Write).expect("connected");
         let (stream, peer) = listener.accept().expect("connected");
-        let seat = self.server.seats.take(stream, peer).expect("the house is open");
-        assert!(proxied::introduce(&self.server, seat, reception::Service::Site).is_none(), "this is no header");
+        let conn = self.server.connections.register(stream, peer).expect("the house is open");
+        assert!(proxied::introduce(&self.server, conn, reception::Service::Site).is_none(), "this is no header");
         io::read_to_string(client).expect("the answers are text")
     }
 
@@ -510,12 +516,12 @@ impl Respond for After<'_> {
 
 #[test]
 fn who_has_more_to_ask_makes_room_after_an_answer_where_somebody_seeks_a_seat() {
-    let house = House::with_seats("besieged", 1);
-    let seats = &house.server.seats;
+    let house = House::with_max_connections("besieged", 1);
+    let connections = &house.server.connections;
     let stream = || TcpListener::bind("127.0.0.1:0").and_then(|door| TcpStream::connect(door.local_addr()?));
     let [mine, another] = [stream(), stream()].map(|stream| stream.expect("a free port"));
     let peer = mine.local_addr().expect("connected");
-    let seat = seats.take(mine, peer).expect("the house is open");
+    let conn = connections.register(mine, peer).expect("the house is open");
     let is_asked = AtomicBool::new(false);
     let mut script = house.script(vec![Said::Bytes(request("GET /a.txt HTTP/1.1", "").repeat(2).into())]);
     thread::scope(|scope| {
@@ -523,17 +529,17 @@ fn who_has_more_to_ask_makes_room_after_an_answer_where_somebody_seeks_a_seat() 
             while !is_asked.load(Ordering::Relaxed) {
                 thread::yield_now();
             }
-            seats.take(another, peer).expect("there is room in the end")
+            connections.register(another, peer).expect("there is room in the end")
         });
         let happens = || {
             is_asked.store(true, Ordering::Relaxed);
-            while !seats.is_sought() {
+            while !connections.is_starved() {
                 thread::yield_now();
             }
         };
         let responder = After { site: Site::new(&house.server.site), happens: &happens };
-        Connection::new(&mut script, &house.server, &responder, &seat).run();
-        drop(seat);
+        Connection::new(&mut script, &house.server, &responder, &conn).run();
+        drop(conn);
     });
     let heard = String::from_utf8(script.hears).expect("the answers are text");
     assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), 1, "{heard}");
@@ -569,13 +575,13 @@ fn only_a_client_that_is_quick_to_ask_again_is_waited_for_awake() {
 }
 
 /// More connections than may be there without being a crowd; none of them says anything.
-fn crowd(house: &House) -> Vec<Seat> {
+fn crowd(house: &House) -> Vec<ConnHandle> {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let peer = listener.local_addr().expect("bound");
     let stream = TcpStream::connect(peer).expect("listening");
     let stand = |_| {
         let stream = stream.try_clone().expect("there are descriptors");
-        house.server.seats.take(stream, peer).expect("the house is open")
+        house.server.connections.register(stream, peer).expect("the house is open")
     };
     (0..=CROWD).map(stand).collect()
 }
@@ -588,7 +594,7 @@ fn three_times(name: &str) -> Vec<Said> {
 
 #[test]
 fn in_a_crowd_it_takes_a_turn_to_answer_but_none_to_send_what_takes_long() {
-    let house = House::with_seats("crowd", CROWD + 2);
+    let house = House::with_max_connections("crowd", CROWD + 2);
     fs::write(house.path().join("long.txt"), vec![b'x'; 100_000]).expect("the file can be written");
     let turns_for = |name| {
         let script = house.play(&Site::new(&house.server.site), house.script(three_times(name)));
@@ -605,7 +611,7 @@ fn in_a_crowd_it_takes_a_turn_to_answer_but_none_to_send_what_takes_long() {
 
 #[test]
 fn a_client_that_is_quick_in_a_crowd_is_not_waited_for_while_it_has_a_turn() {
-    let house = House::with_seats("quick-in-a-crowd", CROWD + 2);
+    let house = House::with_max_connections("quick-in-a-crowd", CROWD + 2);
     let crowd = crowd(&house);
     for (is_ready, waits) in [(false, 3), (true, 1)] {
         let script = Script { is_ready, ..house.script(three_times("a.txt")) };
@@ -617,7 +623,7 @@ fn a_client_that_is_quick_in_a_crowd_is_not_waited_for_while_it_has_a_turn() {
 
 #[test]
 fn in_a_crowd_many_requests_that_came_together_are_not_answered_in_one_turn() {
-    let house = House::with_seats("pipeline-in-a-crowd", CROWD + 2);
+    let house = House::with_max_connections("pipeline-in-a-crowd", CROWD + 2);
     let many = request("GET /a.txt HTTP/1.1", "").repeat(20);
     let sends = || {
         let script = house.script(vec![Said::Bytes(many.clone().into())]);
@@ -634,7 +640,7 @@ fn in_a_crowd_many_requests_that_came_together_are_not_answered_in_one_turn() {
 
 #[test]
 fn a_turn_ends_with_the_crowd() {
-    let house = House::with_seats("crowd-that-leaves", CROWD + 2);
+    let house = House::with_max_connections("crowd-that-leaves", CROWD + 2);
     let (crowd, answered) = (Mutex::new(crowd(&house)), AtomicUsize::new(0));
     let leaves = || {
         if answered.fetch_add(1, Ordering::Relaxed) == 1 {

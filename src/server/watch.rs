@@ -31,8 +31,10 @@ fn watch(server: &Server) -> ! {
     let mut look_at = Instant::now() + KEYS_PAUSE;
     loop {
         let now = Instant::now();
-        let next =
-            [&server.seats, &server.admin_seats].into_iter().filter_map(|seats| seats.dismiss_overdue(now)).min();
+        let next = [&server.connections, &server.admin_connections]
+            .into_iter()
+            .filter_map(|connections| connections.dismiss_overdue(now))
+            .min();
         server.turned_away.end(now);
         server.manager.alive();
         if let Some(secure) = &server.secure

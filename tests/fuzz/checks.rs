@@ -349,7 +349,7 @@ fn tag_in_list(etag: ETag, list: &[u8]) {
 }
 
 /// For whom these header lines say that the request is, where 10.0.0.0/8 are the proxies; none where they are no fields.
-fn asker(lines: &[u8]) -> Option<Option<IpAddr>> {
+fn client_ip(lines: &[u8]) -> Option<Option<IpAddr>> {
     let bytes = [b"GET / HTTP/1.1\r\n", lines, b"\r\n\r\n"].concat();
     Some(forwarded::client(&Head::parse(&bytes).ok()?.fields, is_proxy))
 }
@@ -368,13 +368,13 @@ fn walk_back(addresses: &[Option<IpAddr>]) -> Option<IpAddr> {
 /// A list is read as from its end, whoever wrote its beginning.
 fn list_of_proxies(bytes: &[u8]) {
     let line = [b"X-Forwarded-For: ", bytes].concat();
-    let Some(found) = asker(&line).filter(|_| !bytes.contains(&b'\n')) else { return };
+    let Some(found) = client_ip(&line).filter(|_| !bytes.contains(&b'\n')) else { return };
     let elements = bytes.split(|byte| *byte == b',').map(|element| element.trim_ascii());
     let elements = elements.filter(|element| !element.is_empty());
     let addresses: Vec<_> = elements.map(|element| address_and_port(str::from_utf8(element).ok()?)).collect();
     assert_eq!(found, walk_back(&addresses));
     let behind = [&line[..], b", 192.0.2.1,10.0.0.1"].concat();
-    assert_eq!(asker(&behind), Some(Some([192, 0, 2, 1].into())));
+    assert_eq!(client_ip(&behind), Some(Some([192, 0, 2, 1].into())));
 }
 
 /// Reads an address, with a port or without, the way back.
@@ -398,15 +398,15 @@ fn address_and_port(text: &str) -> Option<IpAddr> {
 /// read as a second reader does.
 fn forwarded_value(bytes: &[u8]) {
     let line = [b"Forwarded: ", bytes].concat();
-    let Some(found) = asker(&line).filter(|_| !bytes.contains(&b'\n')) else { return };
+    let Some(found) = client_ip(&line).filter(|_| !bytes.contains(&b'\n')) else { return };
     let [v4, v6] = ["192.0.2.1", "2001:db8::1"].map(|ip| Some(ip.parse::<IpAddr>().expect("an address")));
     for (added, ip) in [("for=192.0.2.1", v4), ("for=\"[2001:db8::1]:80\";by=_x", v6), ("host=\",\";for=192.0.2.1", v4)]
     {
-        let in_line = asker(&[&line[..], b", ", added.as_bytes()].concat()).expect("fields");
+        let in_line = client_ip(&[&line[..], b", ", added.as_bytes()].concat()).expect("fields");
         assert!(in_line.is_none() || in_line == ip, "{in_line:?}");
-        assert_eq!(asker(&[&line[..], b"\r\nForwarded: ", added.as_bytes()].concat()), Some(ip));
+        assert_eq!(client_ip(&[&line[..], b"\r\nForwarded: ", added.as_bytes()].concat()), Some(ip));
     }
-    let both = asker(&[&line[..], b"\r\nX-Forwarded-For: 192.0.2.1"].concat()).expect("fields");
+    let both = client_ip(&[&line[..], b"\r\nX-Forwarded-For: 192.0.2.1"].concat()).expect("fields");
     assert!(both.is_none() || both == v4);
     assert_eq!(both.is_some(), found == v4);
     if !bytes.contains(&b'"') {

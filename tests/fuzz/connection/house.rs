@@ -14,8 +14,8 @@ use crate::files::root::{RootPath, Symlinks};
 use crate::net::trusted::Trusted;
 use crate::proto::target::RelPath;
 use crate::server::access_log::AccessLog;
+use crate::server::connections::{CROWD, ConnHandle, Connections};
 use crate::server::lines::Lines;
-use crate::server::seats::{CROWD, Seat, Seats};
 use crate::server::{Options, Server, Times};
 use crate::site::passes::Passes;
 use crate::site::policy::Policy;
@@ -89,7 +89,7 @@ pub struct House {
 /// A server with other connections, none of which ever waits.
 pub struct Crowd {
     pub server: Server,
-    _seats: Vec<Seat>,
+    _connections: Vec<ConnHandle>,
 }
 
 impl House {
@@ -114,12 +114,12 @@ impl House {
         let server = server(&root, lines.clone());
         let stand = |_| {
             let stream = stream.try_clone().expect("there are descriptors");
-            let seat = server.seats.take(stream, peer).expect("the house is open");
-            seat.answer();
-            seat
+            let conn = server.connections.register(stream, peer).expect("the house is open");
+            conn.answer();
+            conn
         };
-        let seats = (0..=CROWD).map(stand).collect();
-        let crowded = Crowd { _seats: seats, server };
+        let connections = (0..=CROWD).map(stand).collect();
+        let crowded = Crowd { _connections: connections, server };
         let sites = [(false, false), (true, false), (false, true), (true, true)];
         let sites = sites.map(|(list, hidden)| site_options(&root, list, hidden));
         House { quiet: self::server(&root, lines), crowded, peer, stream, sites, root }
@@ -161,7 +161,7 @@ fn server(root: &Path, diagnostics: Lines) -> Server {
     };
     let access_log = AccessLog::open(None).expect("there is none");
     let site = site_options(root, false, false);
-    Server::new(options, site, Seats::new(1000, None, Trusted::default()), access_log, diagnostics)
+    Server::new(options, site, Connections::new(1000, None, Trusted::default()), access_log, diagnostics)
 }
 
 fn site_options(root: &Path, list: bool, hidden: bool) -> site::Options {

@@ -39,11 +39,11 @@ pub fn check(house: &House, bytes: &[u8]) {
         (false, true) => &house.crowded.server,
         (false, false) => &house.quiet,
     };
-    let seat = server.seats.take(house.stream(), house.peer).expect("the house is open");
-    let mut client = Client::new(&script, &server.seats);
+    let conn = server.connections.register(house.stream(), house.peer).expect("the house is open");
+    let mut client = Client::new(&script, &server.connections);
     client.set_send_pace(server.options.times.write);
     let site = Site::new(house.site(&script));
-    Connection::new(&mut client, server, &site, &seat).run();
+    Connection::new(&mut client, server, &site, &conn).run();
     judge::judge(&script, &client.heard);
 }
 

@@ -23,7 +23,7 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use crate::net::Transport;
-use crate::server::seats::Seats;
+use crate::server::connections::Connections;
 
 /// More than so many bytes no client takes.
 const TAKES_MAX: usize = 1 << 20;
@@ -135,7 +135,7 @@ pub enum End {
 pub struct Client<'s> {
     pub heard: Heard,
     script: &'s Script,
-    seats: &'s Seats,
+    connections: &'s Connections,
     /// How many bytes have arrived.
     at: usize,
     /// How many marks have been passed.
@@ -156,11 +156,11 @@ enum Found {
 }
 
 impl<'s> Client<'s> {
-    pub fn new(script: &'s Script, seats: &'s Seats) -> Client<'s> {
+    pub fn new(script: &'s Script, connections: &'s Connections) -> Client<'s> {
         Client {
             heard: Heard::default(),
             script,
-            seats,
+            connections,
             at: 0,
             passed: 0,
             is_dismissed: false,
@@ -180,7 +180,7 @@ impl<'s> Client<'s> {
                 (Mark::Late | Mark::Silence, Some(_)) if is_ended => return Ok(Found::End),
                 (Mark::Silence, Some(Some(_))) => return Err(ErrorKind::TimedOut.into()),
                 (Mark::Silence, Some(None)) => {
-                    self.seats.dismiss_overdue(Instant::now() + Duration::from_secs(3600));
+                    self.connections.dismiss_overdue(Instant::now() + Duration::from_secs(3600));
                     self.is_dismissed = true;
                     return Ok(Found::End);
                 }
@@ -189,11 +189,11 @@ impl<'s> Client<'s> {
                     return Err(ErrorKind::ConnectionReset.into());
                 }
                 (Mark::Stop, _) => {
-                    self.seats.stop();
+                    self.connections.stop();
                     self.is_stopping = true;
                 }
                 (Mark::Evict, _) => {
-                    self.seats.evict();
+                    self.connections.evict();
                     self.is_dismissed = true;
                 }
                 (Mark::Takes(count, kind), _) => self.takes = (*count, *kind),

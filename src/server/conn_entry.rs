@@ -16,11 +16,11 @@ pub const NEVER: u64 = u64::MAX;
 /// A client that has not taken the next 64 KiB of its answer for so long lags far enough to make room where nobody else
 /// can. The system takes answers in pieces of nearly that, so it is more than two looks: whoever takes 256 KiB a second does
 /// not lag, though it may be seen only in every second look.
-pub const LAG: Duration = Duration::from_millis(LOOK.as_millis() as u64 * 5 / 2);
+pub const STALL_TIMEOUT: Duration = Duration::from_millis(LOOK.as_millis() as u64 * 5 / 2);
 
 /// One connection, as others see it.
 #[derive(Debug)]
-pub struct Chair {
+pub struct ConnEntry {
     /// The connection.
     pub stream: TcpStream,
     /// Where its client is, as far as it counts for the limit per address; of a proxy's connection that is not known yet,
@@ -79,11 +79,11 @@ impl Waiting {
     }
 }
 
-impl Chair {
+impl ConnEntry {
     /// A connection that does not wait for its client.
-    pub fn new(stream: TcpStream, network: OnceLock<IpAddr>) -> Chair {
+    pub fn new(stream: TcpStream, network: OnceLock<IpAddr>) -> ConnEntry {
         let (waiting, until) = (AtomicU64::new(0), AtomicU64::new(NEVER));
-        Chair { stream, network, waiting, until, dismissal: AtomicU8::new(0) }
+        ConnEntry { stream, network, waiting, until, dismissal: AtomicU8::new(0) }
     }
 
     /// Says since when it waits and for what, and until when the house lets it.
@@ -109,12 +109,12 @@ impl Chair {
     }
 
     /// Since when it has waited, and for what: the connection that has waited longest makes room. None where it does not.
-    pub fn could_leave(&self, now: u64) -> Option<Waiting> {
+    pub fn evictable_since(&self, now: u64) -> Option<Waiting> {
         let waiting = self.waiting()?;
         match (waiting.what, self.dismissal()) {
             (For::Request | For::Rest, None) => Some(waiting),
             (For::Request | For::Rest, Some(_)) | (For::Taking, Some(Dismissal::CutOff)) => None,
-            (For::Taking, _) if now.saturating_sub(waiting.since) < LAG.as_micros() as u64 => None,
+            (For::Taking, _) if now.saturating_sub(waiting.since) < STALL_TIMEOUT.as_micros() as u64 => None,
             (For::Taking, _) => Some(waiting),
         }
     }
@@ -143,7 +143,7 @@ impl Chair {
     }
 
     /// Reports whether this one, which was told to make room, is about to. It is not where a request had arrived before.
-    pub fn is_leaving(&self) -> bool {
+    pub fn is_closing(&self) -> bool {
         match self.waiting().map(|waiting| waiting.what) {
             Some(For::Request | For::Rest) => true,
             Some(For::Taking) | None => self.dismissal() == Some(Dismissal::CutOff),
