@@ -31,12 +31,12 @@ use net::tls::self_signed;
 use net::{inherited, limits};
 use proto::date::{HttpDate, Rfc3339};
 use server::Server;
+use server::accept::{Endpoint, Service};
 use server::access_log::AccessLog;
 use server::connections::Connections;
 use server::lines::Lines;
 use server::manager::Manager;
 use server::metrics::Metrics;
-use server::reception::{Door, Service};
 use server::secure::Secure;
 
 /// What was typed cannot be used.
@@ -75,23 +75,23 @@ fn start() -> Result<(), (u8, String)> {
     init_log(&args, diagnostics.clone());
     let mut notes = Vec::new();
     let keys = config.tls.as_ref().map(|tls| keys(tls, &mut notes)).transpose()?;
-    let doors = open(&config)?;
+    let endpoints = open(&config)?;
     let manager = Manager::find().map_err(|what| (START, what))?;
     give_up(&config, keys.as_ref(), &mut notes)?;
-    if doors.iter().any(|door| door.service == Service::Site && door.listener.is_inherited()) {
+    if endpoints.iter().any(|endpoint| endpoint.service == Service::Site && endpoint.listener.is_inherited()) {
         notes.push("these sockets were passed to it (LISTEN_FDS); --bind and --port are not used".to_owned());
     }
     diagnostics.start().map_err(no_thread)?;
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
     let max_connections = config.server.max_connections.min(limits::connections(memory));
     let connections = Connections::new(max_connections, config.server.max_per_ip, config.trusted);
-    let site_door = doors.iter().find(|door| door.service == Service::Site);
-    let port = site_door.map_or(config.port, |door| door.listener.addr.port());
+    let site_door = endpoints.iter().find(|endpoint| endpoint.service == Service::Site);
+    let port = site_door.map_or(config.port, |endpoint| endpoint.listener.addr.port());
     let hsts_secs = config.tls.as_ref().and_then(|tls| tls.hsts_secs);
     let secure = keys.map(|keys| Secure { keys, hsts_secs, port });
-    let metrics = doors.iter().any(|door| door.service == Service::Admin).then(Metrics::new);
+    let metrics = endpoints.iter().any(|endpoint| endpoint.service == Service::Admin).then(Metrics::new);
     let server = Server::new(config.server, config.site, connections, access_log, diagnostics);
-    server::run(Server { secure, metrics, manager, ..server }, doors, &notes);
+    server::run(Server { secure, metrics, manager, ..server }, endpoints, &notes);
     Ok(())
 }
 
@@ -119,33 +119,33 @@ fn keys(tls: &config::Tls, notes: &mut Vec<String>) -> Result<Keys, (u8, String)
 
 /// Listens where connections are wanted, first of all for the site. Sockets that were passed to the process take the
 /// place of those it would bind.
-fn open(config: &Config) -> Result<Vec<Door>, (u8, String)> {
+fn open(config: &Config) -> Result<Vec<Endpoint>, (u8, String)> {
     let terms = Terms { patience: config.server.times.write, reuse_port: config.reuse_port };
-    let behind = |service| move |listener| Door { listener, service };
+    let behind = |service| move |listener| Endpoint { listener, service };
     let passed = inherited::take(terms.patience).map_err(|what| (START, what))?;
     let service_of = |name: &str| match name {
         "admin" => Service::Admin,
         "redirect" if config.tls.is_some() => Service::Redirect,
         _ => Service::Site,
     };
-    let door = |passed: inherited::Inherited| behind(service_of(&passed.name))(passed.listener);
-    let mut doors: Vec<Door> = passed.into_iter().map(door).collect();
-    let lacks = |doors: &[Door], service| !doors.iter().any(|door| door.service == service);
+    let endpoint = |passed: inherited::Inherited| behind(service_of(&passed.name))(passed.listener);
+    let mut endpoints: Vec<Endpoint> = passed.into_iter().map(endpoint).collect();
+    let lacks = |endpoints: &[Endpoint], service| !endpoints.iter().any(|endpoint| endpoint.service == service);
     let bind = |addrs: &[_], port, service| {
         let bound = bind_all(addrs, port, terms).map_err(|error| (START, explain(&error, service)))?;
         Ok(bound.into_iter().map(behind(service)))
     };
-    if lacks(&doors, Service::Site) {
-        doors.extend(bind(&config.addrs, config.port, Service::Site)?);
+    if lacks(&endpoints, Service::Site) {
+        endpoints.extend(bind(&config.addrs, config.port, Service::Site)?);
     }
     let redirect = config.tls.as_ref().and_then(|tls| tls.redirect_port);
-    if let Some(port) = redirect.filter(|_| lacks(&doors, Service::Redirect)) {
-        doors.extend(bind(&config.addrs, port, Service::Redirect)?);
+    if let Some(port) = redirect.filter(|_| lacks(&endpoints, Service::Redirect)) {
+        endpoints.extend(bind(&config.addrs, port, Service::Redirect)?);
     }
-    if let Some(addr) = config.admin.filter(|_| lacks(&doors, Service::Admin)) {
-        doors.extend(bind(&[addr.ip()], addr.port(), Service::Admin)?);
+    if let Some(addr) = config.admin.filter(|_| lacks(&endpoints, Service::Admin)) {
+        endpoints.extend(bind(&[addr.ip()], addr.port(), Service::Admin)?);
     }
-    Ok(doors)
+    Ok(endpoints)
 }
 
 /// Gives up what is not needed any more once the listeners are there, and says how far that went.

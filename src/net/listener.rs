@@ -414,7 +414,7 @@ mod tests {
 
     /// A house that is stopping, and to which somebody comes for each who is admitted.
     struct Besieged {
-        door: SocketAddr,
+        endpoint: SocketAddr,
         since: Instant,
         until: Duration,
     }
@@ -423,7 +423,7 @@ mod tests {
         fn admit(&self, _: TcpStream, _: SocketAddr) {
             if self.since.elapsed() < self.until {
                 thread::sleep(Duration::from_millis(2));
-                TcpStream::connect(self.door).expect("listening");
+                TcpStream::connect(self.endpoint).expect("listening");
             }
         }
 
@@ -438,8 +438,8 @@ mod tests {
     fn a_house_that_is_stopping_closes_although_somebody_always_waits() {
         let terms = Terms { patience: LAST_ONES, reuse_port: false };
         let bound = bind_all(&[IpAddr::from([127, 0, 0, 1])], 0, terms).expect("a free port");
-        let house = Besieged { door: bound[0].addr, since: Instant::now(), until: LAST_ONES * 10 };
-        TcpStream::connect(house.door).expect("listening");
+        let house = Besieged { endpoint: bound[0].addr, since: Instant::now(), until: LAST_ONES * 10 };
+        TcpStream::connect(house.endpoint).expect("listening");
         bound[0].accept_all(&house);
         assert!(house.since.elapsed() < house.until);
     }

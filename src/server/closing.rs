@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::reception::{Door, Reception, Service};
+use super::accept::{Acceptor, Endpoint, Service};
 
 /// How far a house is on its way to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,31 +56,31 @@ impl Current {
 /// Balancers get the first half of the delay to notice; in the second half clients that keep their connections are sent
 /// away with their answers, so that hardly any is left whose next request could meet the end. Last are heard those who have
 /// connected and said nothing yet, as long as their door lets them.
-pub fn close(reception: &Reception, doors: &[Door], accepting: Vec<JoinHandle<()>>) {
-    let server = &reception.server;
+pub fn close(acceptor: &Acceptor, endpoints: &[Endpoint], accepting: Vec<JoinHandle<()>>) {
+    let server = &acceptor.server;
     let (connections, delay) = (&server.connections, server.options.drain_delay);
     let when = if delay.is_zero() { String::new() } else { format!(" in {delay:?}, which /health says meanwhile") };
     log::info!("stopping{when}; a second signal stops at once");
     connections.advance(Phase::Draining);
     // Where another process may answer for itself now, this one does not any more.
-    let ends_now = |door: &&Door| door.service != Service::Admin || door.listener.is_shared();
-    let ending: Vec<&Door> = doors.iter().filter(ends_now).collect();
-    let until = ending.iter().map(|door| door.listener.accept_silent()).max();
+    let ends_now = |endpoint: &&Endpoint| endpoint.service != Service::Admin || endpoint.listener.is_shared();
+    let ending: Vec<&Endpoint> = endpoints.iter().filter(ends_now).collect();
+    let until = ending.iter().map(|endpoint| endpoint.listener.accept_silent()).max();
     let all_are_known = Instant::now() + until.unwrap_or_default();
     log::debug!("who connects and says nothing is accepted at once from now on");
     thread::sleep(delay / 2);
     connections.advance(Phase::Parting);
     thread::sleep(delay - delay / 2);
     thread::sleep(all_are_known.saturating_duration_since(Instant::now()));
-    let last = ending.iter().map(|door| door.listener.leave_to_others()).max();
+    let last = ending.iter().map(|endpoint| endpoint.listener.leave_to_others()).max();
     thread::sleep(last.unwrap_or_default());
 
     let stopped = Instant::now();
     connections.stop();
-    if ending.iter().any(|door| door.service == Service::Admin) {
+    if ending.iter().any(|endpoint| endpoint.service == Service::Admin) {
         server.admin_connections.stop();
     }
-    ending.into_iter().for_each(|door| reception.close(door));
+    ending.into_iter().for_each(|endpoint| acceptor.close(endpoint));
     for thread in accepting {
         let _ = thread.join();
     }
@@ -94,17 +94,17 @@ pub fn close(reception: &Reception, doors: &[Door], accepting: Vec<JoinHandle<()
 }
 
 /// Starts a thread for each door that lets people in, and returns those that end when the site is closed.
-pub fn open(reception: &Arc<Reception>, doors: &Arc<Vec<Door>>) -> Vec<JoinHandle<()>> {
+pub fn open(acceptor: &Arc<Acceptor>, endpoints: &Arc<Vec<Endpoint>>) -> Vec<JoinHandle<()>> {
     let mut accepting = Vec::new();
-    for (at, door) in doors.iter().enumerate() {
-        let (reception, doors) = (Arc::clone(reception), Arc::clone(doors));
-        let accept = move || reception.accept_all(&doors[at]);
+    for (at, endpoint) in endpoints.iter().enumerate() {
+        let (acceptor, endpoints) = (Arc::clone(acceptor), Arc::clone(endpoints));
+        let accept = move || acceptor.accept_all(&endpoints[at]);
         match thread::Builder::new().name("accept".to_owned()).spawn(accept) {
-            Ok(thread) if door.service != Service::Admin => accepting.push(thread),
+            Ok(thread) if endpoint.service != Service::Admin => accepting.push(thread),
             Ok(_) => {}
             Err(error) => log::error!(
                 "connections to {} are not accepted, because no thread can be started: {error}",
-                door.listener.addr
+                endpoint.listener.addr
             ),
         }
     }

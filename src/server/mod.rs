@@ -5,6 +5,7 @@
 //! how the server ends is [`closing`]. The layers below return causes; what is logged, is logged here (and by the listener,
 //! which has nobody to return to).
 
+pub mod accept;
 pub mod access_log;
 pub mod admin;
 pub mod close;
@@ -19,7 +20,6 @@ pub mod lines;
 pub mod manager;
 pub mod metrics;
 pub mod proxied;
-pub mod reception;
 pub mod redirect;
 pub mod secure;
 pub mod send;
@@ -42,13 +42,13 @@ use crate::net::tls::SORRY;
 use crate::net::trusted::Trusted;
 use crate::proto::why::Why;
 use crate::site;
+use accept::{Acceptor, Endpoint, Service};
 use access_log::AccessLog;
 use connections::Connections;
 use desks::Desks;
 use lines::Lines;
 use manager::Manager;
 use metrics::Metrics;
-use reception::{Door, Reception, Service};
 use secure::Secure;
 use turned_away::TurnedAway;
 
@@ -114,13 +114,13 @@ const ADMIN_CONNECTIONS_MAX: usize = 8;
 
 /// Serves behind these doors until a signal says to stop, and returns when the last answer is sent or the grace is
 /// over. What is noted here is said where it says that it is ready.
-pub fn run(server: Server, doors: Vec<Door>, notes: &[String]) {
+pub fn run(server: Server, endpoints: Vec<Endpoint>, notes: &[String]) {
     let server = Arc::new(server);
-    let doors = Arc::new(doors);
-    let reception = Arc::new(Reception::new(&server));
+    let endpoints = Arc::new(endpoints);
+    let acceptor = Arc::new(Acceptor::new(&server));
     let stop = signals::watch(&server);
     let scheme = if server.secure.is_some() { Scheme::Https } else { Scheme::Http };
-    announce(scheme, &doors, (!server.options.is_quiet).then_some(notes));
+    announce(scheme, &endpoints, (!server.options.is_quiet).then_some(notes));
     let (asked, max) = (server.options.max_connections, server.connections.max());
     if max < asked {
         log::warn!(
@@ -131,11 +131,11 @@ pub fn run(server: Server, doors: Vec<Door>, notes: &[String]) {
         log::error!("connections may wait for ever, because no thread can be started: {error}");
     }
     prefer_throughput();
-    let accepting = closing::open(&reception, &doors);
+    let accepting = closing::open(&acceptor, &endpoints);
     server.manager.ready();
     stop.wait();
     server.manager.stopping(server.options.drain_delay + server.options.grace);
-    closing::close(&reception, &doors, accepting);
+    closing::close(&acceptor, &endpoints, accepting);
     server.finish();
 }
 
@@ -179,7 +179,7 @@ impl Server {
     }
 
     /// Answers a connection that there is no room for it.
-    pub fn turn_away(&self, stream: TcpStream, client: SocketAddr, service: Service, why: Why) {
+    pub fn shed(&self, stream: TcpStream, client: SocketAddr, service: Service, why: Why) {
         log::debug!("connection from {client} turned away: {}", why.explanation().what);
         if let Some(metrics) = &self.metrics {
             metrics.turned_away(why);
@@ -198,8 +198,10 @@ impl Server {
 }
 
 /// Says on standard error where the server listens. Programs read the first line, so nothing may come before it.
-fn announce(scheme: Scheme, doors: &[Door], notes: Option<&[String]>) {
-    let addrs_of = |service| doors.iter().filter(move |door| door.service == service).map(|door| door.listener.addr);
+fn announce(scheme: Scheme, endpoints: &[Endpoint], notes: Option<&[String]>) {
+    let addrs_of = |service| {
+        endpoints.iter().filter(move |endpoint| endpoint.service == service).map(|endpoint| endpoint.listener.addr)
+    };
     let sites: Vec<SocketAddr> = addrs_of(Service::Site).collect();
     let urls = if notes.is_some() { listener::urls(scheme, &sites) } else { Vec::new() };
     let sites = sites.iter().map(|addr| format!("listening on {scheme}://{addr}\n"));

@@ -4,10 +4,10 @@
 //! like anything else that is no request.
 
 use super::Server;
+use super::accept::Service;
 use super::close::Close;
 use super::connection::Connection;
 use super::connections::ConnHandle;
-use super::reception::Service;
 use super::trace;
 use crate::net::Transport;
 use crate::net::tcp::Tcp;
@@ -27,7 +27,7 @@ pub fn introduce(server: &Server, mut conn: ConnHandle, service: Service) -> Opt
         Ok(source) if conn.set_client(source) => return Some(conn),
         Ok(_) => {
             let client = conn.client;
-            server.turn_away(conn.into_stream(), client, service, Why::TooManyFromAddress);
+            server.shed(conn.into_stream(), client, service, Why::TooManyFromAddress);
         }
         Err(close) => end(server, &conn, close),
     }

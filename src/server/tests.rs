@@ -283,7 +283,7 @@ impl House {
         client.shutdown(Shutdown::Write).expect("connected");
         let (stream, peer) = listener.accept().expect("connected");
         let conn = self.server.connections.register(stream, peer).expect("the house is open");
-        assert!(proxied::introduce(&self.server, conn, reception::Service::Site).is_none(), "this is no header");
+        assert!(proxied::introduce(&self.server, conn, accept::Service::Site).is_none(), "this is no header");
         io::read_to_string(client).expect("the answers are text")
     }
 
@@ -518,7 +518,7 @@ impl Respond for After<'_> {
 fn who_has_more_to_ask_makes_room_after_an_answer_where_somebody_seeks_a_seat() {
     let house = House::with_max_connections("besieged", 1);
     let connections = &house.server.connections;
-    let stream = || TcpListener::bind("127.0.0.1:0").and_then(|door| TcpStream::connect(door.local_addr()?));
+    let stream = || TcpListener::bind("127.0.0.1:0").and_then(|endpoint| TcpStream::connect(endpoint.local_addr()?));
     let [mine, another] = [stream(), stream()].map(|stream| stream.expect("a free port"));
     let peer = mine.local_addr().expect("connected");
     let conn = connections.register(mine, peer).expect("the house is open");

@@ -23,7 +23,7 @@ use crate::site::{Respond, Site};
 
 /// A listening socket, and what is behind it.
 #[derive(Debug)]
-pub struct Door {
+pub struct Endpoint {
     /// The socket.
     pub listener: Listener,
     /// Who answers there.
@@ -42,16 +42,16 @@ pub enum Service {
 }
 
 /// A connection on its way to a thread.
-struct Visit {
+struct Accepted {
     conn: ConnHandle,
     service: Service,
 }
 
 /// Receives connections: finds each a seat, then a thread.
-pub struct Reception {
+pub struct Acceptor {
     /// What all connections share.
     pub server: Arc<Server>,
-    handoff: Arc<Handoff<Visit>>,
+    handoff: Arc<Handoff<Accepted>>,
     /// When a warning was given last that there are no threads.
     warned: Mutex<Option<Instant>>,
 }
@@ -64,41 +64,41 @@ const WARNING_PAUSE: Duration = Duration::from_secs(10);
 
 /// The reception as one door sees it.
 struct Entrance<'r> {
-    reception: &'r Reception,
-    door: &'r Door,
+    acceptor: &'r Acceptor,
+    endpoint: &'r Endpoint,
 }
 
-impl Reception {
+impl Acceptor {
     /// Opens the reception.
-    pub fn new(server: &Arc<Server>) -> Reception {
+    pub fn new(server: &Arc<Server>) -> Acceptor {
         let theirs = Arc::clone(server);
-        let handoff = Handoff::new(move |visit| talk(&theirs, visit));
-        Reception { server: Arc::clone(server), handoff, warned: Mutex::default() }
+        let handoff = Handoff::new(move |accepted| serve_connection(&theirs, accepted));
+        Acceptor { server: Arc::clone(server), handoff, warned: Mutex::default() }
     }
 
     /// Takes over who comes through this door, until the house is stopping.
-    pub fn accept_all(&self, door: &Door) {
-        door.listener.accept_all(&Entrance { reception: self, door });
+    pub fn accept_all(&self, endpoint: &Endpoint) {
+        endpoint.listener.accept_all(&Entrance { acceptor: self, endpoint });
     }
 
     /// Lets nobody come through this door any more, but for who waits already.
-    pub fn close(&self, door: &Door) {
-        door.listener.end(&Entrance { reception: self, door });
+    pub fn close(&self, endpoint: &Endpoint) {
+        endpoint.listener.end(&Entrance { acceptor: self, endpoint });
     }
 
     /// Finds a thread for a connection. Where none can be started, another connection makes room; where there is none, this
     /// one is turned away.
-    fn give_thread(&self, mut visit: Visit) {
+    fn spawn_on_pool(&self, mut accepted: Accepted) {
         let (mut is_told, mut asked) = (false, None::<Instant>);
-        while let Err(NoThread { error, job, threads }) = self.handoff.give(visit) {
-            visit = job;
+        while let Err(NoThread { error, job, threads }) = self.handoff.give(accepted) {
+            accepted = job;
             if !is_told {
                 is_told = true;
                 self.warn_of_threads(&error);
             }
             if threads == 0 || self.is_stopping() {
-                let peer = visit.conn.peer;
-                return self.server.turn_away(visit.conn.into_stream(), peer, visit.service, Why::NoThread);
+                let peer = accepted.conn.peer;
+                return self.server.shed(accepted.conn.into_stream(), peer, accepted.service, Why::NoThread);
             }
             // The thread of one that makes room is free a moment after its seat.
             if asked.is_none_or(|asked| asked.elapsed() >= FREE_AGAIN) {
@@ -129,18 +129,18 @@ impl Reception {
 
 impl House for Entrance<'_> {
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let Entrance { reception, door: &Door { service, .. } } = *self;
+        let Entrance { acceptor, endpoint: &Endpoint { service, .. } } = *self;
         match self.connections().register(stream, peer) {
-            Ok(conn) => reception.give_thread(Visit { conn, service }),
+            Ok(conn) => acceptor.spawn_on_pool(Accepted { conn, service }),
             Err(RegisterError::ShuttingDown) => {}
             Err(RegisterError::PerIpLimit(stream)) => {
-                reception.server.turn_away(stream, peer, service, Why::TooManyFromAddress);
+                acceptor.server.shed(stream, peer, service, Why::TooManyFromAddress);
             }
         }
     }
 
     fn make_room(&self) {
-        self.reception.make_room();
+        self.acceptor.make_room();
     }
 
     fn is_stopping(&self) -> bool {
@@ -150,12 +150,12 @@ impl House for Entrance<'_> {
 
 impl Entrance<'_> {
     fn connections(&self) -> &Arc<Connections> {
-        self.reception.server.connections_for(self.door.service)
+        self.acceptor.server.connections_for(self.endpoint.service)
     }
 }
 
 /// Serves one connection from its first byte to its end.
-fn talk(server: &Server, Visit { conn, service }: Visit) {
+fn serve_connection(server: &Server, Accepted { conn, service }: Accepted) {
     let metrics = server.metrics.as_ref().filter(|_| service != Service::Admin);
     let _visitor = metrics.map(Metrics::enter);
     // Who looks after the server does not come through a proxy.
