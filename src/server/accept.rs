@@ -10,11 +10,11 @@ use super::Server;
 use super::admin::Admin;
 use super::connection::Connection;
 use super::connections::{ConnHandle, Connections, EVICTION_RETRY, RegisterError};
-use super::handoff::{Handoff, NoThread};
 use super::metrics::Metrics;
 use super::proxied;
 use super::redirect::Redirect;
 use super::secure;
+use super::thread_pool::{SpawnError, ThreadPool};
 use crate::net::Transport;
 use crate::net::listener::{House, Listener};
 use crate::net::tcp::Tcp;
@@ -51,7 +51,7 @@ struct Accepted {
 pub struct Acceptor {
     /// What all connections share.
     pub server: Arc<Server>,
-    handoff: Arc<Handoff<Accepted>>,
+    pool: Arc<ThreadPool<Accepted>>,
     /// When a warning was given last that there are no threads.
     warned: Mutex<Option<Instant>>,
 }
@@ -72,8 +72,8 @@ impl Acceptor {
     /// Opens the reception.
     pub fn new(server: &Arc<Server>) -> Acceptor {
         let theirs = Arc::clone(server);
-        let handoff = Handoff::new(move |accepted| serve_connection(&theirs, accepted));
-        Acceptor { server: Arc::clone(server), handoff, warned: Mutex::default() }
+        let pool = ThreadPool::new(move |accepted| serve_connection(&theirs, accepted));
+        Acceptor { server: Arc::clone(server), pool, warned: Mutex::default() }
     }
 
     /// Takes over who comes through this door, until the house is stopping.
@@ -90,7 +90,7 @@ impl Acceptor {
     /// one is turned away.
     fn spawn_on_pool(&self, mut accepted: Accepted) {
         let (mut is_told, mut asked) = (false, None::<Instant>);
-        while let Err(NoThread { error, job, threads }) = self.handoff.give(accepted) {
+        while let Err(SpawnError { error, job, threads }) = self.pool.execute(accepted) {
             accepted = job;
             if !is_told {
                 is_told = true;

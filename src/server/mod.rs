@@ -14,7 +14,6 @@ pub mod conn_entry;
 pub mod connection;
 pub mod connections;
 pub mod desks;
-pub mod handoff;
 pub mod inbox;
 pub mod lines;
 pub mod manager;
@@ -26,6 +25,7 @@ pub mod send;
 pub mod signals;
 #[cfg(test)]
 mod tests;
+pub mod thread_pool;
 pub mod trace;
 pub mod turned_away;
 pub mod turns;

@@ -8,13 +8,13 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// The stack of a connection's thread. The system gives it memory page by page as it is used.
-const STACK: usize = 256 * 1024;
+const STACK_SIZE: usize = 256 * 1024;
 
 /// How long a thread waits for another connection before it ends.
-const PATIENCE: Duration = Duration::from_secs(10);
+const THREAD_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Hands jobs to threads.
-pub struct Handoff<J> {
+pub struct ThreadPool<J> {
     /// What is done with a job, on its thread.
     work: Box<dyn Fn(J) + Send + Sync>,
     state: Mutex<State<J>>,
@@ -22,7 +22,7 @@ pub struct Handoff<J> {
 
 /// No thread could be started.
 #[derive(Debug)]
-pub struct NoThread<J> {
+pub struct SpawnError<J> {
     /// Why.
     pub error: io::Error,
     /// What should have been done.
@@ -32,46 +32,46 @@ pub struct NoThread<J> {
 }
 
 struct State<J> {
-    waiting_jobs: VecDeque<J>,
+    queue: VecDeque<J>,
     threads: usize,
     /// The threads that sleep until they are woken. The last to fall asleep is woken first: what it used is still in the
     /// processor's cache, and those that are never woken end.
-    asleep: Vec<Thread>,
+    parked: Vec<Thread>,
     /// The threads that will look for a job in a moment, by themselves or because they were woken or started.
-    looking: usize,
+    spinning: usize,
 }
 
-impl<J: Send + 'static> Handoff<J> {
+impl<J: Send + 'static> ThreadPool<J> {
     /// Prepares to do this with each job.
-    pub fn new(work: impl Fn(J) + Send + Sync + 'static) -> Arc<Handoff<J>> {
-        let state = State { waiting_jobs: VecDeque::new(), threads: 0, asleep: Vec::new(), looking: 0 };
-        Arc::new(Handoff { work: Box::new(work), state: Mutex::new(state) })
+    pub fn new(work: impl Fn(J) + Send + Sync + 'static) -> Arc<ThreadPool<J>> {
+        let state = State { queue: VecDeque::new(), threads: 0, parked: Vec::new(), spinning: 0 };
+        Arc::new(ThreadPool { work: Box::new(work), state: Mutex::new(state) })
     }
 
     /// Gives a job to a free thread, or to a new one.
-    pub fn give(self: &Arc<Self>, job: J) -> Result<(), NoThread<J>> {
+    pub fn execute(self: &Arc<Self>, job: J) -> Result<(), SpawnError<J>> {
         let mut state = self.lock();
-        state.waiting_jobs.push_back(job);
-        if state.waiting_jobs.len() <= state.looking {
+        state.queue.push_back(job);
+        if state.queue.len() <= state.spinning {
             return Ok(());
         }
-        if let Some(thread) = state.asleep.pop() {
-            state.looking += 1;
+        if let Some(thread) = state.parked.pop() {
+            state.spinning += 1;
             drop(state);
             thread.unpark();
             return Ok(());
         }
-        let handoff = Arc::clone(self);
-        let builder = thread::Builder::new().name("connection".to_owned()).stack_size(STACK);
-        match builder.spawn(move || handoff.work()) {
+        let pool = Arc::clone(self);
+        let builder = thread::Builder::new().name("connection".to_owned()).stack_size(STACK_SIZE);
+        match builder.spawn(move || pool.work()) {
             Ok(_) => {
                 state.threads += 1;
-                state.looking += 1;
+                state.spinning += 1;
                 Ok(())
             }
             Err(error) => {
-                let job = state.waiting_jobs.pop_back().expect("it was pushed above, and the lock is held since");
-                Err(NoThread { error, job, threads: state.threads })
+                let job = state.queue.pop_back().expect("it was pushed above, and the lock is held since");
+                Err(SpawnError { error, job, threads: state.threads })
             }
         }
     }
@@ -79,8 +79,8 @@ impl<J: Send + 'static> Handoff<J> {
     fn work(&self) {
         // Whoever started this thread has counted it among those that look.
         let mut state = self.lock();
-        state.looking -= 1;
-        let mut first = state.waiting_jobs.pop_front();
+        state.spinning -= 1;
+        let mut first = state.queue.pop_front();
         drop(state);
         while let Some(job) = first.take().or_else(|| self.next_job()) {
             // A fault in one connection must not take the thread from the next; what it shared is guarded by locks
@@ -97,37 +97,37 @@ impl<J: Send + 'static> Handoff<J> {
     /// often accepted by then, and this thread need not be woken for it.
     fn next_job(&self) -> Option<J> {
         let mut state = self.lock();
-        if state.waiting_jobs.is_empty() {
-            state.looking += 1;
+        if state.queue.is_empty() {
+            state.spinning += 1;
             drop(state);
             thread::yield_now();
             state = self.lock();
-            state.looking -= 1;
+            state.spinning -= 1;
         }
-        let until = Instant::now() + PATIENCE;
-        while state.waiting_jobs.is_empty() {
+        let until = Instant::now() + THREAD_IDLE_TIMEOUT;
+        while state.queue.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 state.threads -= 1;
                 return None;
             }
-            state = self.sleep(state, left);
+            state = self.park(state, left);
         }
-        state.waiting_jobs.pop_front()
+        state.queue.pop_front()
     }
 
     /// Sleeps for so long, or until it is woken.
-    fn sleep<'s>(&'s self, mut state: MutexGuard<'s, State<J>>, time: Duration) -> MutexGuard<'s, State<J>> {
+    fn park<'s>(&'s self, mut state: MutexGuard<'s, State<J>>, time: Duration) -> MutexGuard<'s, State<J>> {
         let thread = thread::current();
         let id = thread.id();
-        state.asleep.push(thread);
+        state.parked.push(thread);
         drop(state);
         thread::park_timeout(time);
         let mut state = self.lock();
-        match state.asleep.iter().rposition(|thread| thread.id() == id) {
-            Some(at) => drop(state.asleep.remove(at)),
+        match state.parked.iter().rposition(|thread| thread.id() == id) {
+            Some(at) => drop(state.parked.remove(at)),
             // Whoever woke this thread has counted it among those that look.
-            None => state.looking -= 1,
+            None => state.spinning -= 1,
         }
         state
     }
@@ -144,18 +144,18 @@ mod tests {
 
     type Job = Box<dyn FnOnce() + Send>;
 
-    fn handoff() -> Arc<Handoff<Job>> {
-        Handoff::new(|job: Job| job())
+    fn pool() -> Arc<ThreadPool<Job>> {
+        ThreadPool::new(|job: Job| job())
     }
 
     #[test]
     fn a_thread_serves_one_job_after_another_even_after_a_panic() {
-        let handoff = handoff();
+        let pool = pool();
         let (ids, seen) = channel();
         for at in 0..5 {
             // The thread of the job before is free again once it waits with nothing to do.
-            let is_free = |state: &State<Job>| state.asleep.len() == 1 && state.waiting_jobs.is_empty();
-            while at > 0 && !is_free(&handoff.lock()) {
+            let is_free = |state: &State<Job>| state.parked.len() == 1 && state.queue.is_empty();
+            while at > 0 && !is_free(&pool.lock()) {
                 thread::yield_now();
             }
             let ids = ids.clone();
@@ -163,7 +163,7 @@ mod tests {
                 ids.send(thread::current().id()).expect("the test waits");
                 assert!(at != 2, "a fault on purpose");
             });
-            assert!(handoff.give(job).is_ok());
+            assert!(pool.execute(job).is_ok());
         }
         let ids: Vec<_> = seen.iter().take(5).collect();
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
@@ -171,17 +171,17 @@ mod tests {
 
     #[test]
     fn a_thread_that_was_started_and_does_not_run_yet_is_not_started_again() {
-        let handoff = handoff();
+        let pool = pool();
         for _ in 0..1000 {
-            assert!(handoff.give(Box::new(|| ())).is_ok());
-            let state = handoff.lock();
-            assert!(state.waiting_jobs.len() <= state.looking, "somebody else would be started");
+            assert!(pool.execute(Box::new(|| ())).is_ok());
+            let state = pool.lock();
+            assert!(state.queue.len() <= state.spinning, "somebody else would be started");
         }
     }
 
     #[test]
     fn the_last_to_fall_asleep_is_woken_first() {
-        let handoff = handoff();
+        let pool = pool();
         let (ids, seen) = channel();
         let mut gates = Vec::new();
         for _ in 0..3 {
@@ -191,29 +191,29 @@ mod tests {
                 let _ = gate.recv();
                 ids.send(thread::current().id()).expect("the test waits");
             };
-            assert!(handoff.give(Box::new(job)).is_ok());
+            assert!(pool.execute(Box::new(job)).is_ok());
         }
         let mut last = None;
         for (at, go) in gates.into_iter().enumerate() {
             drop(go);
             last = seen.recv().ok();
-            while handoff.lock().asleep.len() <= at {
+            while pool.lock().parked.len() <= at {
                 thread::yield_now();
             }
         }
         let job = move || ids.send(thread::current().id()).expect("the test waits");
-        assert!(handoff.give(Box::new(job)).is_ok());
+        assert!(pool.execute(Box::new(job)).is_ok());
         assert_eq!(seen.recv().ok(), last);
     }
 
     #[test]
     fn a_job_never_waits_while_others_block_the_threads() {
-        let handoff = handoff();
+        let pool = pool();
         let (go, gate) = channel::<()>();
         let (done, seen) = channel();
         let blocked = Box::new(move || gate.recv().unwrap_or_default());
-        assert!(handoff.give(blocked).is_ok());
-        assert!(handoff.give(Box::new(move || done.send(()).expect("the test waits"))).is_ok());
+        assert!(pool.execute(blocked).is_ok());
+        assert!(pool.execute(Box::new(move || done.send(()).expect("the test waits"))).is_ok());
         seen.recv().expect("the second job is done although the first is not");
         drop(go);
     }
