@@ -50,7 +50,7 @@ pub struct Metrics {
     connections: Counter,
     closed: Family<For, Counter>,
     evicted: Family<For, Counter>,
-    turned_away: Family<For, Counter>,
+    shed_connections: Family<For, Counter>,
     handshakes: Family<Shaken, Counter>,
     panics: Counter,
 }
@@ -90,7 +90,7 @@ impl Metrics {
             connections: Counter::default(),
             closed: Family::default(),
             evicted: Family::default(),
-            turned_away: Family::default(),
+            shed_connections: Family::default(),
             handshakes: Family::default(),
             panics: Counter::default(),
         };
@@ -105,7 +105,7 @@ impl Metrics {
         let help = "Connections that made room for others";
         registry.register("connections_evicted", help, metrics.evicted.clone());
         let help = "Connections that were told to come again";
-        registry.register("connections_turned_away", help, metrics.turned_away.clone());
+        registry.register("connections_turned_away", help, metrics.shed_connections.clone());
         let help = "Connections to a port of TLS, by what came of their first bytes";
         registry.register("tls_handshakes", help, metrics.handshakes.clone());
         registry.register("panics", "Connections that ended by a fault of the server", metrics.panics.clone());
@@ -115,7 +115,7 @@ impl Metrics {
             drop(metrics.evicted.get_or_create(&For { reason }));
         }
         for reason in [NO_THREAD, TOO_MANY] {
-            drop(metrics.turned_away.get_or_create(&For { reason }));
+            drop(metrics.shed_connections.get_or_create(&For { reason }));
         }
         metrics
     }
@@ -156,9 +156,9 @@ impl Metrics {
     }
 
     /// Counts a connection that there is no room for.
-    pub fn turned_away(&self, why: Why) {
+    pub fn shed_connections(&self, why: Why) {
         let reason = if why == Why::NoThread { NO_THREAD } else { TOO_MANY };
-        self.turned_away.get_or_create(&For { reason }).inc();
+        self.shed_connections.get_or_create(&For { reason }).inc();
     }
 
     /// All of it, in the text form of OpenMetrics, which Prometheus reads.

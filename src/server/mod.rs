@@ -18,6 +18,7 @@ pub mod inbox;
 pub mod lines;
 pub mod manager;
 pub mod metrics;
+pub mod overload;
 pub mod proxied;
 pub mod redirect;
 pub mod secure;
@@ -27,7 +28,6 @@ pub mod signals;
 mod tests;
 pub mod thread_pool;
 pub mod trace;
-pub mod turned_away;
 pub mod turns;
 pub mod watch;
 
@@ -49,8 +49,8 @@ use desks::Desks;
 use lines::Lines;
 use manager::Manager;
 use metrics::Metrics;
+use overload::ShedConnections;
 use secure::Secure;
-use turned_away::TurnedAway;
 
 /// What the operator asked of the server, apart from the site.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ pub struct Server {
     /// The connections of those who look after the server, who come in however full the house is.
     pub admin_connections: Arc<Connections>,
     /// The connections that were told that there is no room.
-    pub turned_away: TurnedAway,
+    pub shed_connections: ShedConnections,
     /// Where requests are logged.
     pub access_log: AccessLog,
     /// Where diagnostics go.
@@ -148,7 +148,7 @@ impl Server {
         access_log: AccessLog,
         diagnostics: Lines,
     ) -> Server {
-        let (desks, turned_away) = (Desks::default(), TurnedAway::default());
+        let (desks, shed_connections) = (Desks::default(), ShedConnections::default());
         let admin_connections = Connections::new(ADMIN_CONNECTIONS_MAX, None, Trusted::default());
         Server {
             options,
@@ -157,7 +157,7 @@ impl Server {
             desks,
             connections,
             admin_connections,
-            turned_away,
+            shed_connections,
             access_log,
             diagnostics,
             metrics: None,
@@ -182,11 +182,11 @@ impl Server {
     pub fn shed(&self, stream: TcpStream, client: SocketAddr, service: Service, why: Why) {
         log::debug!("connection from {client} turned away: {}", why.explanation().what);
         if let Some(metrics) = &self.metrics {
-            metrics.turned_away(why);
+            metrics.shed_connections(why);
         }
         match self.secure_of(service) {
-            Some(_) => self.turned_away.say(stream, &SORRY),
-            None => self.turned_away.answer(stream, why, &self.site),
+            Some(_) => self.shed_connections.say(stream, &SORRY),
+            None => self.shed_connections.answer(stream, why, &self.site),
         }
     }
 

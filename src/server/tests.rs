@@ -365,7 +365,7 @@ fn answer_for(why: Why, house: &House) -> String {
         Why::KeepsChanging => answer_while_rewritten(house),
         Why::FileSystem => answer_without_root(house),
         Why::NoThread | Why::TooManyFromAddress => {
-            String::from_utf8(turned_away::answer(why, &house.server.site)).expect("text")
+            String::from_utf8(overload::answer(why, &house.server.site)).expect("text")
         }
         // These two only the system can say. The real binary is brought there by the tests
         // `a_file_that_may_not_be_read_is_forbidden_without_a_reason_of_the_system` and

@@ -6,7 +6,7 @@ use std::{io, thread};
 
 use super::Server;
 use super::connection::LINGER;
-use super::turned_away::MOMENT;
+use super::overload::SHED_LINGER;
 
 /// The least time between two looks.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -26,7 +26,7 @@ pub fn start(server: &Arc<Server>) -> io::Result<()> {
 /// To look takes the locks without which nobody is served. So whoever manages the process is told that it is alive here.
 fn watch(server: &Server) -> ! {
     let times = &server.options.times;
-    let shortest = times.header.min(times.idle).min(LINGER).min(MOMENT).max(PAUSE_MIN);
+    let shortest = times.header.min(times.idle).min(LINGER).min(SHED_LINGER).max(PAUSE_MIN);
     let shortest = server.manager.beat.map_or(shortest, |beat| beat.min(shortest));
     let mut look_at = Instant::now() + KEYS_PAUSE;
     loop {
@@ -35,7 +35,7 @@ fn watch(server: &Server) -> ! {
             .into_iter()
             .filter_map(|connections| connections.dismiss_overdue(now))
             .min();
-        server.turned_away.end(now);
+        server.shed_connections.end(now);
         server.manager.alive();
         if let Some(secure) = &server.secure
             && now >= look_at

@@ -15,18 +15,18 @@ use crate::site::errors::Form;
 use crate::site::{self, Respond, Site};
 
 /// How long a connection stays open behind its answer.
-pub const MOMENT: Duration = Duration::from_secs(1);
+pub const SHED_LINGER: Duration = Duration::from_secs(1);
 
 /// The most connections that stay open behind their answer.
-const MAX: usize = 16;
+const SHED_MAX: usize = 16;
 
 /// The connections that have been turned away and are still open, the oldest first.
 #[derive(Debug, Default)]
-pub struct TurnedAway {
+pub struct ShedConnections {
     streams: Mutex<VecDeque<(Instant, TcpStream)>>,
 }
 
-impl TurnedAway {
+impl ShedConnections {
     /// Answers that there is no room for this reason.
     pub fn answer(&self, stream: TcpStream, why: Why, site: &site::Options) {
         self.say(stream, &answer(why, site));
@@ -44,7 +44,7 @@ impl TurnedAway {
     fn keep(&self, stream: TcpStream) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         streams.push_back((Instant::now(), stream));
-        if streams.len() > MAX {
+        if streams.len() > SHED_MAX {
             streams.pop_front().into_iter().for_each(end);
         }
     }
@@ -52,7 +52,7 @@ impl TurnedAway {
     /// Ends those whose moment has passed at `now`.
     pub fn end(&self, now: Instant) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        while streams.front().is_some_and(|(since, _)| now.saturating_duration_since(*since) >= MOMENT) {
+        while streams.front().is_some_and(|(since, _)| now.saturating_duration_since(*since) >= SHED_LINGER) {
             streams.pop_front().into_iter().for_each(end);
         }
     }
@@ -85,21 +85,21 @@ mod tests {
 
     #[test]
     fn who_is_turned_away_is_left_after_a_moment_or_when_many_others_follow() {
-        let turned_away = TurnedAway::default();
+        let shed_connections = ShedConnections::default();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let mut clients = Vec::new();
-        let count = || turned_away.streams.lock().expect("nobody panics").len();
-        for expected in (1..=MAX).chain([MAX, MAX]) {
+        let count = || shed_connections.streams.lock().expect("nobody panics").len();
+        for expected in (1..=SHED_MAX).chain([SHED_MAX, SHED_MAX]) {
             clients.push(TcpStream::connect(listener.local_addr().expect("bound")).expect("listening"));
             let stream = listener.accept().expect("connected").0;
             stream.set_nonblocking(true).expect("the option can be set");
-            turned_away.keep(stream);
+            shed_connections.keep(stream);
             assert_eq!(count(), expected);
         }
         let now = Instant::now();
-        turned_away.end(now);
-        assert_eq!(count(), MAX);
-        turned_away.end(now + MOMENT);
+        shed_connections.end(now);
+        assert_eq!(count(), SHED_MAX);
+        shed_connections.end(now + SHED_LINGER);
         assert_eq!(count(), 0);
     }
 }
