@@ -2,8 +2,8 @@
 //! it is told to those who are served.
 
 use super::Server;
-use super::closing::Phase;
 use super::metrics;
+use super::shutdown::ShutdownPhase;
 use crate::proto::host;
 use crate::proto::request::Method;
 use crate::proto::status::Status;
@@ -67,7 +67,7 @@ impl Admin<'_> {
 
     /// Whether a balancer should send requests here.
     fn health(&self) -> Response {
-        let is_draining = self.server.connections.is_at(Phase::Draining);
+        let is_draining = self.server.connections.is_at(ShutdownPhase::Draining);
         let (status, text) =
             if is_draining { (Status::ServiceUnavailable, "draining\n") } else { (Status::Ok, "ok\n") };
         self.answer(status, TEXT, text.to_owned())

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::access_log::Record;
 use super::close::{Close, Refused};
-use super::closing::Phase;
 use super::conn_entry::Dismissal;
 use super::connections::ConnHandle;
 use super::desks::Desk;
 use super::inbox::Inbox;
 use super::send::Reply;
+use super::shutdown::ShutdownPhase;
 use super::{Server, trace};
 use crate::net::Transport;
 use crate::proto::content::Content;
@@ -131,7 +131,7 @@ impl<'c> Connection<'c> {
             // The content that is still owed comes before any promise to send no more.
             _ if expects_continue => Err(Close::Expectation),
             _ if !persistence.persists() => Err(Close::LastAnswer(persistence)),
-            _ if self.server.connections.is_at(Phase::Parting) => Err(Close::Stopping),
+            _ if self.server.connections.is_at(ShutdownPhase::ClosingKeepAlive) => Err(Close::Stopping),
             _ if self.server.connections.is_starved() && !self.inbox.pending().is_empty() => Err(Close::Evicted),
             _ => self.conn.dismissal().map_or(Ok(()), |dismissal| Err(dismissal.into())),
         };

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::closing::{Current, MOMENT, Phase};
 use super::conn_entry::{ConnEntry, Dismissal, For, NEVER, Waiting};
+use super::shutdown::{Current, LATE_REQUEST_WINDOW, ShutdownPhase};
 use super::turns::{Turn, Turns};
 use crate::net::Onlooker;
 use crate::net::trusted::Trusted;
@@ -173,19 +173,19 @@ impl Connections {
     }
 
     /// Goes on to this phase of closing.
-    pub fn advance(&self, to: Phase) {
+    pub fn advance(&self, to: ShutdownPhase) {
         self.phase.advance(to);
     }
 
     /// Lets nobody in from now on, and lets nobody wait for a request who has done so for a moment.
     pub fn stop(&self) {
-        self.advance(Phase::Closing);
-        self.end_waiting(Instant::now().checked_sub(MOMENT));
+        self.advance(ShutdownPhase::NotAccepting);
+        self.end_waiting(Instant::now().checked_sub(LATE_REQUEST_WINDOW));
     }
 
     /// Lets no connection wait for a further request from now on.
     pub fn close(&self) {
-        self.advance(Phase::Closed);
+        self.advance(ShutdownPhase::IdleClosed);
         self.end_waiting(Some(Instant::now()));
     }
 
@@ -201,13 +201,13 @@ impl Connections {
     }
 
     /// Reports whether this phase of closing has come.
-    pub fn is_at(&self, phase: Phase) -> bool {
+    pub fn is_at(&self, phase: ShutdownPhase) -> bool {
         self.phase.is_at(phase)
     }
 
     /// Reports whether the house is closing.
     pub fn is_stopping(&self) -> bool {
-        self.is_at(Phase::Closing)
+        self.is_at(ShutdownPhase::NotAccepting)
     }
 
     /// Waits until every connection has ended, but not longer than until `end`; reports whether they have.
@@ -367,7 +367,7 @@ impl ConnHandle {
         self.begin(patience, For::Request);
         // Either this is seen by whoever closes the house, or that is seen here.
         fence(Ordering::SeqCst);
-        if self.connections.is_at(Phase::Closed) {
+        if self.connections.is_at(ShutdownPhase::IdleClosed) {
             let _ = self.entry.stream.shutdown(Shutdown::Read);
         }
     }
@@ -718,7 +718,7 @@ mod tests {
         let (_b, young) = take(&connections);
         let (_c, fresh) = take(&connections);
         old.wait(LONG);
-        thread::sleep(MOMENT);
+        thread::sleep(LATE_REQUEST_WINDOW);
         young.wait(LONG);
         connections.stop();
         assert!(read_ended(&old) && !read_ended(&young));

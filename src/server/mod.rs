@@ -9,7 +9,6 @@ pub mod accept;
 pub mod access_log;
 pub mod admin;
 pub mod close;
-pub mod closing;
 pub mod conn_entry;
 pub mod connection;
 pub mod connections;
@@ -23,6 +22,7 @@ pub mod proxied;
 pub mod redirect;
 pub mod secure;
 pub mod send;
+pub mod shutdown;
 pub mod signals;
 #[cfg(test)]
 mod tests;
@@ -131,11 +131,11 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, notes: &[String]) {
         log::error!("connections may wait for ever, because no thread can be started: {error}");
     }
     prefer_throughput();
-    let accepting = closing::open(&acceptor, &endpoints);
+    let accepting = shutdown::open(&acceptor, &endpoints);
     server.manager.ready();
     stop.wait();
     server.manager.stopping(server.options.drain_delay + server.options.grace);
-    closing::close(&acceptor, &endpoints, accepting);
+    shutdown::close(&acceptor, &endpoints, accepting);
     server.finish();
 }
 

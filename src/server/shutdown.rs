@@ -10,17 +10,17 @@ use super::accept::{Acceptor, Endpoint, Service};
 /// How far a house is on its way to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Phase {
+pub enum ShutdownPhase {
     /// It is open.
-    Open,
+    Running,
     /// Balancers are told to send nobody any more; whoever comes is served as before.
     Draining,
     /// The same, and each answer is the last one of its connection.
-    Parting,
+    ClosingKeepAlive,
     /// Nobody is let in any more. Who has come a moment ago, or was answered then, may still ask.
-    Closing,
+    NotAccepting,
     /// Nobody is waited for any more; what is being answered goes on.
-    Closed,
+    IdleClosed,
 }
 
 /// The phase in which a house is.
@@ -29,24 +29,24 @@ pub struct Current(AtomicU8);
 
 /// How long somebody may have waited to ask, and is still given the rest of it when the house closes: a client that has
 /// just connected, or has just got an answer, and cannot know that it should not ask here.
-pub const MOMENT: Duration = Duration::from_millis(500);
+pub const LATE_REQUEST_WINDOW: Duration = Duration::from_millis(500);
 
 /// How long connections that were ended by force may take to write their last line to the access log.
-const LAST_LINES: Duration = Duration::from_secs(1);
+const LOG_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Current {
     /// A house that is open.
     pub fn open() -> Current {
-        Current(AtomicU8::new(Phase::Open as u8))
+        Current(AtomicU8::new(ShutdownPhase::Running as u8))
     }
 
     /// Goes on to this phase.
-    pub fn advance(&self, to: Phase) {
+    pub fn advance(&self, to: ShutdownPhase) {
         self.0.store(to as u8, Ordering::SeqCst);
     }
 
     /// Reports whether this phase has come.
-    pub fn is_at(&self, phase: Phase) -> bool {
+    pub fn is_at(&self, phase: ShutdownPhase) -> bool {
         self.0.load(Ordering::Acquire) >= phase as u8
     }
 }
@@ -61,7 +61,7 @@ pub fn close(acceptor: &Acceptor, endpoints: &[Endpoint], accepting: Vec<JoinHan
     let (connections, delay) = (&server.connections, server.options.drain_delay);
     let when = if delay.is_zero() { String::new() } else { format!(" in {delay:?}, which /health says meanwhile") };
     log::info!("stopping{when}; a second signal stops at once");
-    connections.advance(Phase::Draining);
+    connections.advance(ShutdownPhase::Draining);
     // Where another process may answer for itself now, this one does not any more.
     let ends_now = |endpoint: &&Endpoint| endpoint.service != Service::Admin || endpoint.listener.is_shared();
     let ending: Vec<&Endpoint> = endpoints.iter().filter(ends_now).collect();
@@ -69,7 +69,7 @@ pub fn close(acceptor: &Acceptor, endpoints: &[Endpoint], accepting: Vec<JoinHan
     let all_are_known = Instant::now() + until.unwrap_or_default();
     log::debug!("who connects and says nothing is accepted at once from now on");
     thread::sleep(delay / 2);
-    connections.advance(Phase::Parting);
+    connections.advance(ShutdownPhase::ClosingKeepAlive);
     thread::sleep(delay - delay / 2);
     thread::sleep(all_are_known.saturating_duration_since(Instant::now()));
     let last = ending.iter().map(|endpoint| endpoint.listener.leave_to_others()).max();
@@ -84,12 +84,12 @@ pub fn close(acceptor: &Acceptor, endpoints: &[Endpoint], accepting: Vec<JoinHan
     for thread in accepting {
         let _ = thread.join();
     }
-    connections.wait_until_empty(stopped + MOMENT);
+    connections.wait_until_empty(stopped + LATE_REQUEST_WINDOW);
     connections.close();
     if !connections.wait_until_empty(stopped + server.options.grace) {
         log::warn!("{} connections did not end within the grace", connections.count());
         connections.end_all();
-        connections.wait_until_empty(Instant::now() + LAST_LINES);
+        connections.wait_until_empty(Instant::now() + LOG_DRAIN_TIMEOUT);
     }
 }
 
