@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::access_log::Record;
-use super::close::{Close, Refused};
+use super::close_reason::{CloseReason, Refused};
 use super::conn_entry::Dismissal;
 use super::connections::ConnHandle;
 use super::desks::Desk;
@@ -89,22 +89,22 @@ impl<'c> Connection<'c> {
     }
 
     /// Tells the client why nothing else that it says is read, and ends the connection.
-    pub fn refuse(mut self, close: Close) {
+    pub fn refuse(mut self, close: CloseReason) {
         trace::accepted(self.conn);
         self.end(&close);
         self.server.desks.take_back(&mut self.desk);
     }
 
     /// Why the connection ends: it did not break by itself where the house cut it off.
-    fn reason(&self, close: Close) -> Close {
+    fn reason(&self, close: CloseReason) -> CloseReason {
         match close {
-            Close::Io(_) if self.conn.dismissal() == Some(Dismissal::CutOff) => Close::SlowClient,
+            CloseReason::Io(_) if self.conn.dismissal() == Some(Dismissal::CutOff) => CloseReason::SlowClient,
             close => close,
         }
     }
 
     /// Receives a request and answers it. The head stays on the desk.
-    fn serve(&mut self, patience: Duration) -> Result<(), Close> {
+    fn serve(&mut self, patience: Duration) -> Result<(), CloseReason> {
         self.receive_head(patience)?;
         let head = mem::take(&mut self.desk.head);
         let served = self.exchange(&head);
@@ -113,9 +113,9 @@ impl<'c> Connection<'c> {
     }
 
     /// Answers the request whose head these bytes are, and says why the connection ends, if it does.
-    fn exchange(&mut self, bytes: &[u8]) -> Result<(), Close> {
-        let head = Head::parse(bytes).map_err(|reject| Close::refused(reject, first_line(bytes)))?;
-        let refused = |reject| Close::refused(reject, head.line);
+    fn exchange(&mut self, bytes: &[u8]) -> Result<(), CloseReason> {
+        let head = Head::parse(bytes).map_err(|reject| CloseReason::refused(reject, first_line(bytes)))?;
+        let refused = |reject| CloseReason::refused(reject, head.line);
         trace::request(self.conn, &head);
         let body = framing::body_length(&head).map_err(refused)?;
         let expects_continue = framing::expects_continue(&head).map_err(refused)?;
@@ -129,10 +129,10 @@ impl<'c> Connection<'c> {
         let persistence = framing::persistence(&head);
         let keep = match persistence {
             // The content that is still owed comes before any promise to send no more.
-            _ if expects_continue => Err(Close::Expectation),
-            _ if !persistence.persists() => Err(Close::LastAnswer(persistence)),
-            _ if self.server.connections.is_at(ShutdownPhase::ClosingKeepAlive) => Err(Close::Stopping),
-            _ if self.server.connections.is_starved() && !self.inbox.pending().is_empty() => Err(Close::Evicted),
+            _ if expects_continue => Err(CloseReason::Expectation),
+            _ if !persistence.persists() => Err(CloseReason::LastResponse(persistence)),
+            _ if self.server.connections.is_at(ShutdownPhase::ClosingKeepAlive) => Err(CloseReason::ShuttingDown),
+            _ if self.server.connections.is_starved() && !self.inbox.pending().is_empty() => Err(CloseReason::Evicted),
             _ => self.conn.dismissal().map_or(Ok(()), |dismissal| Err(dismissal.into())),
         };
         let is_to_head = head.method == Method::Head;
@@ -155,14 +155,14 @@ impl<'c> Connection<'c> {
     }
 
     /// Reads until a whole head has arrived and moves it to the desk. What has been answered is sent before any waiting.
-    fn receive_head(&mut self, patience: Duration) -> Result<(), Close> {
+    fn receive_head(&mut self, patience: Duration) -> Result<(), CloseReason> {
         self.desk.head.clear();
         let mut scan = Scan::default();
         let mut is_waiting = false;
         let mut until = None;
         loop {
             let pending = self.inbox.pending();
-            let found = scan.resume(pending).map_err(|reject| Close::refused(reject, first_line(pending)))?;
+            let found = scan.resume(pending).map_err(|reject| CloseReason::refused(reject, first_line(pending)))?;
             if let Some(length) = found {
                 self.spend_turn()?;
                 self.desk.head.extend_from_slice(&self.inbox.pending()[..length]);
@@ -181,20 +181,20 @@ impl<'c> Connection<'c> {
             }
             match self.fill(until)? {
                 Filled::Bytes => {}
-                Filled::End if self.server.connections.is_stopping() => return Err(Close::Stopping),
+                Filled::End if self.server.connections.is_stopping() => return Err(CloseReason::ShuttingDown),
                 silence if until.is_some() => {
                     let why = if silence == Filled::End { Why::HeadIncomplete } else { Why::HeadTimeout };
                     let line = first_line(self.inbox.pending());
-                    return Err(Close::refused(why.because(line), line));
+                    return Err(CloseReason::refused(why.because(line), line));
                 }
-                Filled::End | Filled::Silence => return Err(Close::ClientDone),
+                Filled::End | Filled::Silence => return Err(CloseReason::ClientDone),
             }
         }
     }
 
     /// Reads the request's content and throws it away, so that the next request is read at the right byte.
-    fn skip_content(&mut self, mut content: Content, head: &Head<'_>) -> Result<(), Close> {
-        let refuse = |why: Why| Close::refused(why.because(head.line), head.line);
+    fn skip_content(&mut self, mut content: Content, head: &Head<'_>) -> Result<(), CloseReason> {
+        let refuse = |why: Why| CloseReason::refused(why.because(head.line), head.line);
         let mut until = None;
         loop {
             let used = content.consume(self.inbox.pending()).map_err(refuse)?;
@@ -218,7 +218,7 @@ impl<'c> Connection<'c> {
 
     /// Waits for bytes, until this moment where there is one; otherwise until the house ends the waiting. What has been
     /// answered is sent before, and the desk is for others meanwhile.
-    fn fill(&mut self, until: Option<Instant>) -> Result<Filled, Close> {
+    fn fill(&mut self, until: Option<Instant>) -> Result<Filled, CloseReason> {
         self.flush()?;
         self.server.desks.take_back(&mut self.desk);
         let read = self.read(until);
@@ -227,12 +227,12 @@ impl<'c> Connection<'c> {
             Ok(1..) => Ok(Filled::Bytes),
             Ok(0) => self.conn.dismissal().map_or(Ok(Filled::End), |dismissal| Err(dismissal.into())),
             Err(error) if error.kind() == ErrorKind::TimedOut => Ok(Filled::Silence),
-            Err(error) => Err(Close::Io(error)),
+            Err(error) => Err(CloseReason::Io(error)),
         }
     }
 
     /// Sends what has been answered.
-    fn flush(&mut self) -> Result<(), Close> {
+    fn flush(&mut self) -> Result<(), CloseReason> {
         self.much_has_left |= self.desk.outbox.len() > FIRST_WINDOW;
         self.desk.outbox.flush(self.transport)
     }
@@ -291,7 +291,7 @@ impl<'c> Connection<'c> {
     }
 
     /// Uses the turn for a request that has arrived. Where it is used up, others come first, and the desk is for them.
-    fn spend_turn(&mut self) -> Result<(), Close> {
+    fn spend_turn(&mut self) -> Result<(), CloseReason> {
         if !self.conn.turn.spend() {
             self.flush()?;
             self.server.desks.take_back(&mut self.desk);
@@ -304,22 +304,28 @@ impl<'c> Connection<'c> {
 
     /// Ends the connection in the way that its reason asks for.
     #[cold]
-    fn end(&mut self, close: &Close) {
+    fn end(&mut self, close: &CloseReason) {
         if let Some(metrics) = self.server.metrics.as_ref().filter(|_| self.responder.is_recorded()) {
             metrics.closed(close, self.conn.dismissal());
         }
         match close {
-            Close::Refused(refused) => self.explain(refused),
-            Close::LastAnswer(persistence) if persistence.is_promised_last() => self.leave(),
-            Close::LastAnswer(_) | Close::Expectation | Close::Stopping | Close::Evicted | Close::Idle => {
+            CloseReason::Refused(refused) => self.explain(refused),
+            CloseReason::LastResponse(persistence) if persistence.is_promised_last() => self.leave(),
+            CloseReason::LastResponse(_)
+            | CloseReason::Expectation
+            | CloseReason::ShuttingDown
+            | CloseReason::Evicted
+            | CloseReason::IdleTimeout => {
                 self.say_goodbye();
             }
-            Close::ClientDone => {
+            CloseReason::ClientDone => {
                 let _ = self.transport.send_last(&[]);
             }
-            Close::SlowClient | Close::FileChanged | Close::File(_) | Close::Io(_) => self.transport.abort(),
+            CloseReason::SlowClient | CloseReason::FileChanged | CloseReason::File(_) | CloseReason::Io(_) => {
+                self.transport.abort()
+            }
         }
-        if let Close::File(error) = close {
+        if let CloseReason::File(error) = close {
             log::warn!("a file could not be sent to its end: {error}");
         }
         trace::closed(self.conn, close);

@@ -19,7 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Server;
 use super::access_log::Record;
-use super::close::Close;
+use super::close_reason::CloseReason;
 use super::conn_entry::Dismissal;
 use crate::net::tls::Handshake;
 use crate::proto::why::Why;
@@ -135,11 +135,11 @@ impl Metrics {
     }
 
     /// Counts the end of a connection that was told to make room for this reason, if it was.
-    pub fn closed(&self, close: &Close, dismissal: Option<Dismissal>) {
-        self.closed.get_or_create(&For { reason: close.word() }).inc();
+    pub fn closed(&self, close: &CloseReason, dismissal: Option<Dismissal>) {
+        self.closed.get_or_create(&For { reason: close.label() }).inc();
         let reason = match (dismissal, close) {
             (Some(Dismissal::CutOff), _) => EVICTED_LAGGING,
-            (Some(Dismissal::Evicted), _) | (_, Close::Evicted) => EVICTED_WAITING,
+            (Some(Dismissal::Evicted), _) | (_, CloseReason::Evicted) => EVICTED_WAITING,
             _ => return,
         };
         self.evicted.get_or_create(&For { reason }).inc();

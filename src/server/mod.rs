@@ -8,7 +8,7 @@
 pub mod accept;
 pub mod access_log;
 pub mod admin;
-pub mod close;
+pub mod close_reason;
 pub mod conn_entry;
 pub mod connection;
 pub mod connections;

@@ -5,7 +5,7 @@
 
 use super::Server;
 use super::accept::Service;
-use super::close::Close;
+use super::close_reason::CloseReason;
 use super::connection::Connection;
 use super::connections::ConnHandle;
 use super::trace;
@@ -40,26 +40,26 @@ pub fn introduce(server: &Server, mut conn: ConnHandle, service: Service) -> Opt
 /// Its room on the stack is for those alone who need it; so it is with TLS and compression, without which an idle connection
 /// takes 14.7 KiB instead of 22.7.
 #[inline(never)]
-fn receive(server: &Server, conn: &ConnHandle) -> Result<Source, Close> {
+fn receive(server: &Server, conn: &ConnHandle) -> Result<Source, CloseReason> {
     let mut tcp = Tcp::new(conn.stream(), conn);
     let mut bytes = [0; HEADER_MAX];
     let mut taken = 0;
     conn.wait(server.options.times.header);
     loop {
-        let seen = taken + tcp.peek(&mut bytes[taken..]).map_err(Close::Io)?;
+        let seen = taken + tcp.peek(&mut bytes[taken..]).map_err(CloseReason::Io)?;
         if seen == taken {
             return Err(match conn.dismissal() {
                 Some(dismissal) => dismissal.into(),
-                None if server.connections.is_stopping() => Close::Stopping,
-                None => Close::ClientDone,
+                None if server.connections.is_stopping() => CloseReason::ShuttingDown,
+                None => CloseReason::ClientDone,
             });
         }
         let bytes_seen = &bytes[..seen];
         let line = first_line(bytes_seen);
-        let header = proxy::parse(bytes_seen).map_err(|why| Close::refused(why.because(line), line))?;
+        let header = proxy::parse(bytes_seen).map_err(|why| CloseReason::refused(why.because(line), line))?;
         let end = header.map_or(seen, |header| header.len);
         while taken < end {
-            taken += tcp.read(&mut bytes[taken..end], None).map_err(Close::Io)?;
+            taken += tcp.read(&mut bytes[taken..end], None).map_err(CloseReason::Io)?;
         }
         if let Some(header) = header {
             return Ok(header.source);
@@ -69,9 +69,9 @@ fn receive(server: &Server, conn: &ConnHandle) -> Result<Source, Close> {
 
 /// Ends a connection that has not said who it is from. Who began with words is told in words; to any other proxy the end
 /// itself says that something is wrong (§2.1 of its protocol).
-fn end(server: &Server, conn: &ConnHandle, close: Close) {
+fn end(server: &Server, conn: &ConnHandle, close: CloseReason) {
     match &close {
-        Close::Refused(refused) if refused.line.first().copied().is_some_and(is_tchar) => {
+        CloseReason::Refused(refused) if refused.line.first().copied().is_some_and(is_tchar) => {
             let mut tcp = Tcp::new(conn.stream(), conn);
             tcp.set_send_pace(server.options.times.write);
             let site = Site::new(&server.site);

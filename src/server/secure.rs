@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use super::Server;
-use super::close::Close;
+use super::close_reason::CloseReason;
 use super::connection::{Connection, LINGER};
 use super::connections::ConnHandle;
 use crate::net::Transport;
@@ -58,7 +58,7 @@ enum Greeting<'s> {
     /// One that does not, but may speak HTTP.
     Plain(Tcp<'s>),
     /// Nothing that can be talked to.
-    Failed(Close),
+    Failed(CloseReason),
 }
 
 /// Serves one connection from its handshake to its end.
@@ -110,7 +110,7 @@ fn greet<'s>(server: &Server, secure: &Secure, mut tcp: Tcp<'s>, conn: &ConnHand
         }
         None if error.kind() == ErrorKind::UnexpectedEof => {
             log::debug!("#{} no TLS with {}: the client ended the connection", conn.id, conn.client);
-            Greeting::Failed(Close::ClientDone)
+            Greeting::Failed(CloseReason::ClientDone)
         }
         None => {
             log::debug!("#{} no TLS with {}: {error}", conn.id, conn.client);
@@ -119,7 +119,7 @@ fn greet<'s>(server: &Server, secure: &Secure, mut tcp: Tcp<'s>, conn: &ConnHand
             if tcp.send_last(&[]).is_ok() {
                 tcp.linger();
             }
-            Greeting::Failed(Close::Io(error))
+            Greeting::Failed(CloseReason::Io(error))
         }
     }
 }

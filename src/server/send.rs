@@ -7,7 +7,7 @@
 use std::io::{ErrorKind, Write};
 use std::ops::Range;
 
-use super::close::Close;
+use super::close_reason::CloseReason;
 use super::connections::ConnHandle;
 use super::trace;
 use crate::files::file::OpenFile;
@@ -53,7 +53,7 @@ pub struct Sent {
     /// The bytes of content that were handed over.
     pub bytes: u64,
     /// The reason to end the connection, if sending gave one.
-    pub outcome: Result<(), Close>,
+    pub outcome: Result<(), CloseReason>,
 }
 
 /// Bytes that have been said but not sent.
@@ -79,7 +79,7 @@ impl Outbox {
     }
 
     /// Sends what has been kept.
-    pub fn flush(&mut self, transport: &mut dyn Transport) -> Result<(), Close> {
+    pub fn flush(&mut self, transport: &mut dyn Transport) -> Result<(), CloseReason> {
         if !self.bytes.is_empty() {
             let sent = transport.send(&self.bytes);
             // What was sent in vain must not be sent again: some of it may have arrived.
@@ -90,7 +90,7 @@ impl Outbox {
     }
 
     /// Sends what has been kept, and that nothing more comes.
-    pub fn flush_last(&mut self, transport: &mut dyn Transport) -> Result<(), Close> {
+    pub fn flush_last(&mut self, transport: &mut dyn Transport) -> Result<(), CloseReason> {
         let sent = transport.send_last(&self.bytes);
         self.clear();
         Ok(sent?)
@@ -132,7 +132,7 @@ impl Outbox {
     }
 
     /// Sends the content and counts its bytes.
-    fn send_body(&mut self, transport: &mut dyn Transport, body: &Body, sent: &mut u64) -> Result<(), Close> {
+    fn send_body(&mut self, transport: &mut dyn Transport, body: &Body, sent: &mut u64) -> Result<(), CloseReason> {
         match body {
             Body::Empty => {}
             Body::Bytes(bytes) if bytes.len() > TOGETHER => {
@@ -168,7 +168,7 @@ impl Outbox {
         file: &OpenFile,
         mut span: Range<u64>,
         sent: &mut u64,
-    ) -> Result<(), Close> {
+    ) -> Result<(), CloseReason> {
         let last = span.start.max(span.end.saturating_sub(LAST))..span.end;
         transport.send_more(&self.bytes)?;
         self.bytes.clear();
@@ -190,7 +190,7 @@ impl Outbox {
 
         let tail = file.read(last.clone()).map_err(file_error)?;
         if !file.still_holds(last.start, &tail).map_err(file_error)? {
-            return Err(Close::FileChanged);
+            return Err(CloseReason::FileChanged);
         }
         self.add(&tail, sent);
         Ok(())
@@ -204,16 +204,16 @@ impl Outbox {
         file: &OpenFile,
         coding: Coding,
         sent: &mut u64,
-    ) -> Result<(), Close> {
+    ) -> Result<(), CloseReason> {
         let len = file.meta().len;
-        let mut encoder = Encoder::new(coding, Effort::Once, len).map_err(Close::File)?;
+        let mut encoder = Encoder::new(coding, Effort::Once, len).map_err(CloseReason::File)?;
         let mut start = 0;
         loop {
             let end = len.min(start + PIECE);
             let piece = file.read(start..end).map_err(file_error)?;
-            encoder.add(&piece).map_err(Close::File)?;
+            encoder.add(&piece).map_err(CloseReason::File)?;
             if end == len && !file.still_holds(start, &piece).map_err(file_error)? {
-                return Err(Close::FileChanged);
+                return Err(CloseReason::FileChanged);
             }
             if end == len {
                 break;
@@ -223,7 +223,7 @@ impl Outbox {
             self.bytes.clear();
             start = end;
         }
-        self.add_chunk(&encoder.finish().map_err(Close::File)?, sent);
+        self.add_chunk(&encoder.finish().map_err(CloseReason::File)?, sent);
         self.bytes.extend_from_slice(b"0\r\n\r\n");
         Ok(())
     }
@@ -244,7 +244,7 @@ impl Outbox {
 }
 
 /// Sends what is left of the span by reading it; the span shrinks by what is sent.
-fn copy(transport: &mut dyn Transport, file: &OpenFile, span: &mut Range<u64>) -> Result<(), Close> {
+fn copy(transport: &mut dyn Transport, file: &OpenFile, span: &mut Range<u64>) -> Result<(), CloseReason> {
     while span.start < span.end {
         let end = span.end.min(span.start + PIECE);
         transport.send_more(&file.read(span.start..end).map_err(file_error)?)?;
@@ -263,8 +263,8 @@ fn is_final(error: &std::io::Error) -> bool {
     }
 }
 
-fn file_error(error: std::io::Error) -> Close {
-    if error.kind() == ErrorKind::UnexpectedEof { Close::FileChanged } else { Close::File(error) }
+fn file_error(error: std::io::Error) -> CloseReason {
+    if error.kind() == ErrorKind::UnexpectedEof { CloseReason::FileChanged } else { CloseReason::File(error) }
 }
 
 #[cfg(test)]

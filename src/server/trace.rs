@@ -3,7 +3,7 @@
 //!
 //! What a client sent is escaped, so that it cannot reach the terminal as control bytes.
 
-use super::close::{Close, Refused};
+use super::close_reason::{CloseReason, Refused};
 use super::connections::ConnHandle;
 use crate::proto::framing::Persistence;
 use crate::proto::request::{Head, Version};
@@ -77,6 +77,6 @@ pub fn kept(conn: &ConnHandle, persistence: Persistence) {
 }
 
 /// Step 7, where it ends.
-pub fn closed(conn: &ConnHandle, close: &Close) {
+pub fn closed(conn: &ConnHandle, close: &CloseReason) {
     log::debug!("#{} [7] closed: {close}", conn.id);
 }
