@@ -19,6 +19,7 @@ pub mod manager;
 pub mod metrics;
 pub mod overload;
 pub mod proxied;
+pub mod reaper;
 pub mod redirect;
 pub mod secure;
 pub mod send;
@@ -29,7 +30,6 @@ mod tests;
 pub mod thread_pool;
 pub mod trace;
 pub mod turns;
-pub mod watch;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -127,7 +127,7 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, notes: &[String]) {
             "{max} connections at once, not {asked}, because of this process's limits on descriptors and memory"
         );
     }
-    if let Err(error) = watch::start(&server) {
+    if let Err(error) = reaper::start(&server) {
         log::error!("connections may wait for ever, because no thread can be started: {error}");
     }
     prefer_throughput();
