@@ -34,7 +34,7 @@ use server::Server;
 use server::accept::{Endpoint, Service};
 use server::access_log::AccessLog;
 use server::connections::Connections;
-use server::lines::Lines;
+use server::log_writer::LogWriter;
 use server::manager::Manager;
 use server::metrics::Metrics;
 use server::secure::Secure;
@@ -71,7 +71,7 @@ fn start() -> Result<(), (u8, String)> {
         use_one_heap()?;
     }
     let config = Config::new(&args, memory).map_err(|error| (USAGE, error.to_string()))?;
-    let diagnostics = Lines::to_stderr().map_err(no_thread)?;
+    let diagnostics = LogWriter::to_stderr().map_err(no_thread)?;
     init_log(&args, diagnostics.clone());
     let mut notes = Vec::new();
     let keys = config.tls.as_ref().map(|tls| keys(tls, &mut notes)).transpose()?;
@@ -173,7 +173,7 @@ fn give_up(config: &Config, keys: Option<&Keys>, notes: &mut Vec<String>) -> Res
 }
 
 /// Sets up the diagnostics on standard error: as `-q` and `-v` say, or else as RUST_LOG does.
-fn init_log(args: &Args, output: Lines) {
+fn init_log(args: &Args, output: LogWriter) {
     let level = match (args.quiet, args.verbose) {
         (true, _) => Some("error"),
         (false, 0) => None,

@@ -1,6 +1,6 @@
 //! Takes the chunked transfer coding apart, to find where content ends (RFC 9112 §7.1).
 //!
-//! The content itself is not wanted by any file, so it is counted and dropped. Lines end in CR LF and nothing else:
+//! The content itself is not wanted by any file, so it is counted and dropped. LogWriter end in CR LF and nothing else:
 //! this is framing, which nobody types, and a bare line feed here has been used to smuggle requests.
 
 use super::framing::CONTENT_MAX;

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use super::connections::ConnHandle;
-use super::lines::Lines;
+use super::log_writer::LogWriter;
 use super::send::Sent;
 use crate::json::{self, Value};
 use crate::proto::date::Stamp;
@@ -55,14 +55,14 @@ const IN_MEMORY: &str = "memory can always be written to";
 /// The access log.
 #[derive(Debug)]
 pub struct AccessLog {
-    output: Option<(Format, Lines)>,
+    output: Option<(Format, LogWriter)>,
 }
 
 impl AccessLog {
     /// Opens the log on standard output; without a format there is none.
     pub fn open(format: Option<Format>) -> io::Result<AccessLog> {
         let Some(format) = format else { return Ok(AccessLog { output: None }) };
-        let lines = Lines::to_stdout()?;
+        let lines = LogWriter::to_stdout()?;
         lines.start()?;
         Ok(AccessLog { output: Some((format, lines)) })
     }
@@ -84,8 +84,8 @@ impl AccessLog {
     }
 
     /// How many lines were dropped because the output did not take them.
-    pub fn lost(&self) -> u64 {
-        self.output.as_ref().map_or(0, |(_, lines)| lines.lost())
+    pub fn dropped(&self) -> u64 {
+        self.output.as_ref().map_or(0, |(_, lines)| lines.dropped())
     }
 
     /// Writes what waits, at the end of the program.

@@ -181,11 +181,11 @@ fn known(server: &Server) -> Registry {
     registry.register("cache_hits", "Files that were sent from memory", ConstCounter::new(files.hits()));
     registry.register("cache_misses", "Files that were opened to be sent", ConstCounter::new(files.misses()));
     let dropped = Family::<Log, Counter>::default();
-    let logs = [("access", server.access_log.lost()), ("diagnostics", server.diagnostics.lost())];
+    let logs = [("access", server.access_log.dropped()), ("diagnostics", server.diagnostics.dropped())];
     for (log, lost) in logs {
         dropped.get_or_create(&Log { log }).inc_by(lost);
     }
-    registry.register("log_lines_dropped", "Lines that an output took too slowly", dropped);
+    registry.register("log_lines_dropped", "LogWriter that an output took too slowly", dropped);
     registry
 }
 

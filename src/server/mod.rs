@@ -14,7 +14,7 @@ pub mod connection;
 pub mod connections;
 pub mod desks;
 pub mod inbox;
-pub mod lines;
+pub mod log_writer;
 pub mod manager;
 pub mod metrics;
 pub mod overload;
@@ -46,7 +46,7 @@ use accept::{Acceptor, Endpoint, Service};
 use access_log::AccessLog;
 use connections::Connections;
 use desks::Desks;
-use lines::Lines;
+use log_writer::LogWriter;
 use manager::Manager;
 use metrics::Metrics;
 use overload::ShedConnections;
@@ -102,7 +102,7 @@ pub struct Server {
     /// Where requests are logged.
     pub access_log: AccessLog,
     /// Where diagnostics go.
-    pub diagnostics: Lines,
+    pub diagnostics: LogWriter,
     /// What is counted, where somebody can ask for it.
     pub metrics: Option<Metrics>,
     /// Who manages the process.
@@ -146,7 +146,7 @@ impl Server {
         site: site::Options,
         connections: Arc<Connections>,
         access_log: AccessLog,
-        diagnostics: Lines,
+        diagnostics: LogWriter,
     ) -> Server {
         let (desks, shed_connections) = (Desks::default(), ShedConnections::default());
         let admin_connections = Connections::new(ADMIN_CONNECTIONS_MAX, None, Trusted::default());

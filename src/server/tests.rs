@@ -211,7 +211,7 @@ impl House {
             is_quiet: true,
         };
         let access_log = AccessLog::open(None).expect("there is none");
-        let diagnostics = Lines::to_stderr().expect("a thread can be started");
+        let diagnostics = LogWriter::to_stderr().expect("a thread can be started");
         House {
             server: Server::new(
                 options,

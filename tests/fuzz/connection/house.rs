@@ -15,7 +15,7 @@ use crate::net::trusted::Trusted;
 use crate::proto::target::RelPath;
 use crate::server::access_log::AccessLog;
 use crate::server::connections::{CROWD, ConnHandle, Connections};
-use crate::server::lines::Lines;
+use crate::server::log_writer::LogWriter;
 use crate::server::{Options, Server, Times};
 use crate::site::passes::Passes;
 use crate::site::policy::Policy;
@@ -110,7 +110,7 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let peer = listener.local_addr().expect("bound");
         let stream = TcpStream::connect(peer).expect("listening");
-        let lines = Lines::to_stderr().expect("a thread can be started");
+        let lines = LogWriter::to_stderr().expect("a thread can be started");
         let server = server(&root, lines.clone());
         let stand = |_| {
             let stream = stream.try_clone().expect("there are descriptors");
@@ -147,7 +147,7 @@ impl House {
 }
 
 /// Makes a server. Its site is not asked.
-fn server(root: &Path, diagnostics: Lines) -> Server {
+fn server(root: &Path, diagnostics: LogWriter) -> Server {
     let long = Duration::from_secs(60);
     let times = Times { header: long, idle: long, write: long };
     let options = Options {

@@ -1,4 +1,4 @@
-//! Lines of text on their way to standard output or standard error.
+//! LogWriter of text on their way to standard output or standard error.
 //!
 //! Whoever has something to say only adds lines to a buffer; a thread of its own writes them. So an output that takes no
 //! more, such as a pipe that nobody reads, holds nobody up: lines are dropped then, and counted.
@@ -12,10 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 /// The most bytes of lines that wait to be written.
-const WAITING_MAX: usize = 4 * 1024 * 1024;
+const BUFFERED_MAX: usize = 4 * 1024 * 1024;
 
 /// From so many bytes on, lines are written without waiting for more.
-const ENOUGH: usize = 256 * 1024;
+const FLUSH_AT: usize = 256 * 1024;
 
 /// How long a line waits for others. On a terminal it does not, and an error does not.
 const DELAY: Duration = Duration::from_millis(200);
@@ -24,11 +24,11 @@ const DELAY: Duration = Duration::from_millis(200);
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long the end of the program waits for the last lines to be written.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+const LOG_DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An output that never blocks who writes to it. Clones are the same output.
 #[derive(Clone, Debug)]
-pub struct Lines {
+pub struct LogWriter {
     shared: Arc<Shared>,
 }
 
@@ -38,35 +38,37 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     /// From so many waiting bytes on, the writer is woken.
-    enough: usize,
+    flush_at: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: Vec<u8>,
+    buffered: Vec<u8>,
     /// How many lines were dropped, and how many of them nobody has been told of.
-    lost: u64,
-    untold: u64,
+    dropped: u64,
+    unreported: u64,
     is_closing: bool,
     is_done: bool,
 }
 
-impl Lines {
-    /// Opens standard output. Nothing is written before [`Lines::start`].
-    pub fn to_stdout() -> io::Result<Lines> {
-        let enough = if io::stdout().is_terminal() { 1 } else { ENOUGH };
-        Lines::open(enough, io::stdout())
+impl LogWriter {
+    /// Opens standard output. Nothing is written before [`LogWriter::start`].
+    pub fn to_stdout() -> io::Result<LogWriter> {
+        let flush_at = if io::stdout().is_terminal() { 1 } else { FLUSH_AT };
+        LogWriter::open(flush_at, io::stdout())
     }
 
     /// Opens standard error, in the same way.
-    pub fn to_stderr() -> io::Result<Lines> {
-        Lines::open(1, io::stderr())
+    pub fn to_stderr() -> io::Result<LogWriter> {
+        LogWriter::open(1, io::stderr())
     }
 
-    fn open(enough: usize, output: impl AsFd) -> io::Result<Lines> {
+    fn open(flush_at: usize, output: impl AsFd) -> io::Result<LogWriter> {
         // Past the standard library's buffer, because it has to be known what was written.
         let output = File::from(output.as_fd().try_clone_to_owned()?);
-        Ok(Lines { shared: Arc::new(Shared { output, state: Mutex::default(), changed: Condvar::new(), enough }) })
+        Ok(LogWriter {
+            shared: Arc::new(Shared { output, state: Mutex::default(), changed: Condvar::new(), flush_at }),
+        })
     }
 
     /// Starts the thread that writes.
@@ -79,21 +81,21 @@ impl Lines {
     /// Adds a line, which brings its line end.
     pub fn add(&self, line: &[u8]) {
         let mut state = self.shared.lock();
-        if state.waiting.len() + line.len() > WAITING_MAX {
-            state.lost += 1;
-            state.untold += 1;
+        if state.buffered.len() + line.len() > BUFFERED_MAX {
+            state.dropped += 1;
+            state.unreported += 1;
             return;
         }
-        let before = state.waiting.len();
-        state.waiting.extend_from_slice(line);
-        if before == 0 || (before < self.shared.enough && state.waiting.len() >= self.shared.enough) {
+        let before = state.buffered.len();
+        state.buffered.extend_from_slice(line);
+        if before == 0 || (before < self.shared.flush_at && state.buffered.len() >= self.shared.flush_at) {
             self.shared.changed.notify_all();
         }
     }
 
     /// How many lines were dropped because the output did not take them.
-    pub fn lost(&self) -> u64 {
-        self.shared.lock().lost
+    pub fn dropped(&self) -> u64 {
+        self.shared.lock().dropped
     }
 
     /// Writes what waits, at the end of the program; an output that takes no more is not waited for for long.
@@ -101,11 +103,11 @@ impl Lines {
         let mut state = self.shared.lock();
         state.is_closing = true;
         self.shared.changed.notify_all();
-        drop(self.shared.changed.wait_timeout_while(state, LAST_WAIT, |state| !state.is_done));
+        drop(self.shared.changed.wait_timeout_while(state, LOG_DRAIN_TIMEOUT, |state| !state.is_done));
     }
 }
 
-impl Write for Lines {
+impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.add(bytes);
         Ok(bytes.len())
@@ -121,36 +123,36 @@ impl Shared {
     /// lost: nobody is left to be told. A line that was torn by that is ended before the next one.
     fn write_all(&self) {
         let mut lines = Vec::new();
-        let mut is_torn = false;
+        let mut ends_mid_line = false;
         loop {
             let mut state = self.wait_for_lines();
-            if state.waiting.is_empty() {
+            if state.buffered.is_empty() {
                 state.is_done = true;
                 self.changed.notify_all();
                 return;
             }
-            mem::swap(&mut lines, &mut state.waiting);
-            let lost = mem::take(&mut state.untold);
+            mem::swap(&mut lines, &mut state.buffered);
+            let dropped = mem::take(&mut state.unreported);
             drop(state);
-            if is_torn {
+            if ends_mid_line {
                 lines.insert(0, b'\n');
             }
             if let Some(last) = lines[..write_most(&self.output, &lines)].last() {
-                is_torn = *last != b'\n';
+                ends_mid_line = *last != b'\n';
             }
-            if lost > 0 {
-                log::warn!("{lost} lines are lost, because an output takes them too slowly");
+            if dropped > 0 {
+                log::warn!("{dropped} lines are dropped, because an output takes them too slowly");
             }
             lines.clear();
-            lines.shrink_to(ENOUGH);
+            lines.shrink_to(FLUSH_AT);
         }
     }
 
     /// Waits for a first line, then a moment for more.
     fn wait_for_lines(&self) -> MutexGuard<'_, State> {
-        let is_quiet = |state: &mut State| state.waiting.is_empty() && !state.is_closing;
+        let is_quiet = |state: &mut State| state.buffered.is_empty() && !state.is_closing;
         let state = self.changed.wait_while(self.lock(), is_quiet).unwrap_or_else(PoisonError::into_inner);
-        let is_little = |state: &mut State| state.waiting.len() < self.enough && !state.is_closing;
+        let is_little = |state: &mut State| state.buffered.len() < self.flush_at && !state.is_closing;
         let state = self.changed.wait_timeout_while(state, DELAY, is_little);
         state.unwrap_or_else(PoisonError::into_inner).0
     }
