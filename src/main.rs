@@ -35,8 +35,8 @@ use server::accept::{Endpoint, Service};
 use server::access_log::AccessLog;
 use server::connections::Connections;
 use server::log_writer::LogWriter;
-use server::manager::Manager;
 use server::metrics::Metrics;
+use server::sd_notify::SdNotify;
 use server::secure::Secure;
 
 /// What was typed cannot be used.
@@ -76,7 +76,7 @@ fn start() -> Result<(), (u8, String)> {
     let mut notes = Vec::new();
     let keys = config.tls.as_ref().map(|tls| keys(tls, &mut notes)).transpose()?;
     let endpoints = open(&config)?;
-    let manager = Manager::find().map_err(|what| (START, what))?;
+    let sd_notify = SdNotify::from_env().map_err(|what| (START, what))?;
     give_up(&config, keys.as_ref(), &mut notes)?;
     if endpoints.iter().any(|endpoint| endpoint.service == Service::Site && endpoint.listener.is_inherited()) {
         notes.push("these sockets were passed to it (LISTEN_FDS); --bind and --port are not used".to_owned());
@@ -91,7 +91,7 @@ fn start() -> Result<(), (u8, String)> {
     let secure = keys.map(|keys| Secure { keys, hsts_secs, port });
     let metrics = endpoints.iter().any(|endpoint| endpoint.service == Service::Admin).then(Metrics::new);
     let server = Server::new(config.server, config.site, connections, access_log, diagnostics);
-    server::run(Server { secure, metrics, manager, ..server }, endpoints, &notes);
+    server::run(Server { secure, metrics, sd_notify, ..server }, endpoints, &notes);
     Ok(())
 }
 

@@ -15,12 +15,12 @@ pub mod connections;
 pub mod desks;
 pub mod inbox;
 pub mod log_writer;
-pub mod manager;
 pub mod metrics;
 pub mod overload;
 pub mod proxied;
 pub mod reaper;
 pub mod redirect;
+pub mod sd_notify;
 pub mod secure;
 pub mod send;
 pub mod shutdown;
@@ -47,9 +47,9 @@ use access_log::AccessLog;
 use connections::Connections;
 use desks::Desks;
 use log_writer::LogWriter;
-use manager::Manager;
 use metrics::Metrics;
 use overload::ShedConnections;
+use sd_notify::SdNotify;
 use secure::Secure;
 
 /// What the operator asked of the server, apart from the site.
@@ -106,7 +106,7 @@ pub struct Server {
     /// What is counted, where somebody can ask for it.
     pub metrics: Option<Metrics>,
     /// Who manages the process.
-    pub manager: Manager,
+    pub sd_notify: SdNotify,
 }
 
 /// How many connections those have who look after the server: some balancers and what collects the metrics.
@@ -132,9 +132,9 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, notes: &[String]) {
     }
     prefer_throughput();
     let accepting = shutdown::open(&acceptor, &endpoints);
-    server.manager.ready();
+    server.sd_notify.ready();
     stop.wait();
-    server.manager.stopping(server.options.drain_delay + server.options.grace);
+    server.sd_notify.stopping(server.options.drain_delay + server.options.grace);
     shutdown::close(&acceptor, &endpoints, accepting);
     server.finish();
 }
@@ -161,7 +161,7 @@ impl Server {
             access_log,
             diagnostics,
             metrics: None,
-            manager: Manager::default(),
+            sd_notify: SdNotify::default(),
         }
     }
 

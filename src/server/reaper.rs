@@ -27,7 +27,7 @@ pub fn start(server: &Arc<Server>) -> io::Result<()> {
 fn watch(server: &Server) -> ! {
     let times = &server.options.times;
     let shortest = times.header.min(times.idle).min(LINGER).min(SHED_LINGER).max(PAUSE_MIN);
-    let shortest = server.manager.beat.map_or(shortest, |beat| beat.min(shortest));
+    let shortest = server.sd_notify.watchdog_interval.map_or(shortest, |beat| beat.min(shortest));
     let mut look_at = Instant::now() + KEYS_PAUSE;
     loop {
         let now = Instant::now();
@@ -36,7 +36,7 @@ fn watch(server: &Server) -> ! {
             .filter_map(|connections| connections.dismiss_overdue(now))
             .min();
         server.shed_connections.end(now);
-        server.manager.alive();
+        server.sd_notify.watchdog();
         if let Some(secure) = &server.secure
             && now >= look_at
         {
