@@ -9,13 +9,13 @@ const ROOM: usize = 1024;
 
 /// Bytes from a client, in order. It holds no more than twice a head.
 #[derive(Debug, Default)]
-pub struct Inbox {
+pub struct ReadBuffer {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
 }
 
-impl Inbox {
+impl ReadBuffer {
     /// The bytes that have not been used.
     pub fn pending(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
