@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::connections::ConnHandle;
 use super::log_writer::LogWriter;
-use super::send::Sent;
+use super::write::Sent;
 use crate::json::{self, Value};
 use crate::proto::date::Stamp;
 use crate::proto::request::Head;

@@ -6,7 +6,7 @@
 use std::mem;
 use std::sync::{Mutex, PoisonError};
 
-use super::send::{KEPT, Outbox};
+use super::write::{RETAINED_CAPACITY, ResponseWriter};
 use crate::proto::date::Stamp;
 
 /// So many desks are kept for later.
@@ -18,7 +18,7 @@ pub struct Desk {
     /// The head of the request.
     pub head: Vec<u8>,
     /// The answers that wait to be sent.
-    pub outbox: Outbox,
+    pub writer: ResponseWriter,
     /// The time of an answer.
     pub stamp: Stamp,
     /// A line for the access log.
@@ -58,10 +58,10 @@ impl Desks {
 
 impl Desk {
     fn clear(&mut self) {
-        self.outbox.clear();
+        self.writer.clear();
         for bytes in [&mut self.head, &mut self.log_line] {
             bytes.clear();
-            bytes.shrink_to(KEPT);
+            bytes.shrink_to(RETAINED_CAPACITY);
         }
     }
 }
@@ -84,9 +84,9 @@ mod tests {
         let mut desk = desks.lend();
         desk.head.extend_from_slice(b"secret");
         desk.log_line.extend_from_slice(b"secret");
-        desk.outbox = Outbox::holding(b"secret");
+        desk.writer = ResponseWriter::holding(b"secret");
         desks.take_back(&mut desk);
         let desk = desks.lend();
-        assert!(desk.head.is_empty() && desk.log_line.is_empty() && desk.outbox.len() == 0);
+        assert!(desk.head.is_empty() && desk.log_line.is_empty() && desk.writer.len() == 0);
     }
 }

@@ -22,7 +22,6 @@ pub mod reaper;
 pub mod redirect;
 pub mod sd_notify;
 pub mod secure;
-pub mod send;
 pub mod shutdown;
 pub mod signals;
 #[cfg(test)]
@@ -30,6 +29,7 @@ mod tests;
 pub mod thread_pool;
 pub mod trace;
 pub mod turns;
+pub mod write;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -20,14 +20,14 @@ use crate::site::compress::{Effort, Encoder};
 use crate::site::response::{Body, Response};
 
 /// Up to so many bytes of answers wait to leave together.
-const TOGETHER: usize = 64 * 1024;
+const COALESCE_MAX: usize = 64 * 1024;
 
 /// An outbox larger than this gives its memory back once it is empty.
-pub const KEPT: usize = 8 * 1024;
+pub const RETAINED_CAPACITY: usize = 8 * 1024;
 
 /// How much of a file is held back until the file has been looked at again. It is copied: with 16 KiB an answer of 100 KiB
 /// takes 1.2 µs of processor time more.
-const LAST: u64 = 4 * 1024;
+const HELD_BACK: u64 = 4 * 1024;
 
 /// How much of a file is copied at once where it is not sent by reference.
 const PIECE: u64 = 64 * 1024;
@@ -35,7 +35,7 @@ const PIECE: u64 = 64 * 1024;
 const IN_MEMORY: &str = "memory can always be written to";
 
 /// To whom an answer goes, and how.
-pub struct Reply<'r> {
+pub struct ReplyContext<'r> {
     /// The connection.
     pub conn: &'r ConnHandle,
     /// The head of the request, where there is one, and whether by its rules the connection goes on.
@@ -58,13 +58,13 @@ pub struct Sent {
 
 /// Bytes that have been said but not sent.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct ResponseWriter {
     bytes: Vec<u8>,
 }
 
-impl Outbox {
-    /// Sends an answer, or keeps it for [`Outbox::flush`].
-    pub fn send(&mut self, transport: &mut dyn Transport, response: &Response, reply: &Reply<'_>) -> Sent {
+impl ResponseWriter {
+    /// Sends an answer, or keeps it for [`ResponseWriter::flush`].
+    pub fn send(&mut self, transport: &mut dyn Transport, response: &Response, reply: &ReplyContext<'_>) -> Sent {
         let start = self.bytes.len();
         if reply.head.is_none_or(|(head, _)| head.version > Version::Http09) {
             self.encode_head(response, reply);
@@ -104,11 +104,11 @@ impl Outbox {
     /// Forgets what has been kept.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(KEPT);
+        self.bytes.shrink_to(RETAINED_CAPACITY);
     }
 
     /// Writes the status line, the fields, and the empty line (RFC 9112 §2.1).
-    fn encode_head(&mut self, response: &Response, reply: &Reply<'_>) {
+    fn encode_head(&mut self, response: &Response, reply: &ReplyContext<'_>) {
         let connection = match reply.head {
             _ if !reply.keep => "Connection: close\r\n",
             Some((_, Persistence::PersistsOnRequest)) => "Connection: keep-alive\r\n",
@@ -135,7 +135,7 @@ impl Outbox {
     fn send_body(&mut self, transport: &mut dyn Transport, body: &Body, sent: &mut u64) -> Result<(), CloseReason> {
         match body {
             Body::Empty => {}
-            Body::Bytes(bytes) if bytes.len() > TOGETHER => {
+            Body::Bytes(bytes) if bytes.len() > COALESCE_MAX => {
                 transport.send_more(&self.bytes)?;
                 self.bytes.clear();
                 transport.send(bytes)?;
@@ -155,7 +155,7 @@ impl Outbox {
             }
             Body::Coded(file, coding) => self.send_coded(transport, file, *coding, sent)?,
         }
-        if self.bytes.len() > TOGETHER { self.flush(transport) } else { Ok(()) }
+        if self.bytes.len() > COALESCE_MAX { self.flush(transport) } else { Ok(()) }
     }
 
     /// Sends some bytes of a file, the last of them only if the file still is what it was.
@@ -169,7 +169,7 @@ impl Outbox {
         mut span: Range<u64>,
         sent: &mut u64,
     ) -> Result<(), CloseReason> {
-        let last = span.start.max(span.end.saturating_sub(LAST))..span.end;
+        let last = span.start.max(span.end.saturating_sub(HELD_BACK))..span.end;
         transport.send_more(&self.bytes)?;
         self.bytes.clear();
 
@@ -268,9 +268,9 @@ fn file_error(error: std::io::Error) -> CloseReason {
 }
 
 #[cfg(test)]
-impl Outbox {
+impl ResponseWriter {
     /// An outbox in which this waits to be sent.
-    pub fn holding(bytes: &[u8]) -> Outbox {
-        Outbox { bytes: bytes.to_vec() }
+    pub fn holding(bytes: &[u8]) -> ResponseWriter {
+        ResponseWriter { bytes: bytes.to_vec() }
     }
 }
