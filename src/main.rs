@@ -37,7 +37,7 @@ use server::connections::Connections;
 use server::log_writer::LogWriter;
 use server::metrics::Metrics;
 use server::sd_notify::SdNotify;
-use server::secure::Secure;
+use server::tls::TlsEndpoint;
 
 /// What was typed cannot be used.
 const USAGE: u8 = 2;
@@ -88,10 +88,10 @@ fn start() -> Result<(), (u8, String)> {
     let site_door = endpoints.iter().find(|endpoint| endpoint.service == Service::Site);
     let port = site_door.map_or(config.port, |endpoint| endpoint.listener.addr.port());
     let hsts_secs = config.tls.as_ref().and_then(|tls| tls.hsts_secs);
-    let secure = keys.map(|keys| Secure { keys, hsts_secs, port });
+    let tls = keys.map(|keys| TlsEndpoint { keys, hsts_secs, port });
     let metrics = endpoints.iter().any(|endpoint| endpoint.service == Service::Admin).then(Metrics::new);
     let server = Server::new(config.server, config.site, connections, access_log, diagnostics);
-    server::run(Server { secure, metrics, sd_notify, ..server }, endpoints, &notes);
+    server::run(Server { tls, metrics, sd_notify, ..server }, endpoints, &notes);
     Ok(())
 }
 

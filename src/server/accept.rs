@@ -13,8 +13,8 @@ use super::connections::{ConnHandle, Connections, EVICTION_RETRY, RegisterError}
 use super::metrics::Metrics;
 use super::proxied;
 use super::redirect::Redirect;
-use super::secure;
 use super::thread_pool::{SpawnError, ThreadPool};
+use super::tls;
 use crate::net::Transport;
 use crate::net::listener::{House, Listener};
 use crate::net::tcp::Tcp;
@@ -165,14 +165,14 @@ fn serve_connection(server: &Server, Accepted { conn, service }: Accepted) {
     tcp.set_send_pace(server.options.times.write);
     let site = Site::new(&server.site);
     let admin = Admin { server, site: &site };
-    let redirect = Redirect { site: &site, port: server.secure.as_ref().map_or(443, |secure| secure.port) };
+    let redirect = Redirect { site: &site, port: server.tls.as_ref().map_or(443, |tls| tls.port) };
     let responder: &dyn Respond = match service {
         Service::Site => &site,
         Service::Redirect => &redirect,
         Service::Admin => &admin,
     };
-    match server.secure_of(service) {
-        Some(secure) => secure::talk(server, secure, tcp, responder, &conn),
+    match server.tls_for(service) {
+        Some(tls) => tls::serve(server, tls, tcp, responder, &conn),
         None => Connection::new(&mut tcp, server, responder, &conn).run(),
     }
 }

@@ -51,7 +51,7 @@ pub struct Metrics {
     closed: Family<For, Counter>,
     evicted: Family<For, Counter>,
     shed_connections: Family<For, Counter>,
-    handshakes: Family<Shaken, Counter>,
+    handshakes: Family<HandshakeLabels, Counter>,
     panics: Counter,
 }
 
@@ -70,7 +70,7 @@ struct For {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Shaken {
+struct HandshakeLabels {
     result: &'static str,
 }
 
@@ -146,13 +146,13 @@ impl Metrics {
     }
 
     /// Counts a connection to a port of TLS; none where it did not come to the first request.
-    pub fn shook_hands(&self, handshake: Option<Handshake>) {
+    pub fn handshake_done(&self, handshake: Option<Handshake>) {
         let result = match handshake {
             Some(Handshake::Full) => "full",
             Some(Handshake::Resumed) => "resumed",
             None => "failed",
         };
-        self.handshakes.get_or_create(&Shaken { result }).inc();
+        self.handshakes.get_or_create(&HandshakeLabels { result }).inc();
     }
 
     /// Counts a connection that there is no room for.

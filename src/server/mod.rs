@@ -21,12 +21,12 @@ pub mod read_buffer;
 pub mod reaper;
 pub mod redirect;
 pub mod sd_notify;
-pub mod secure;
 pub mod shutdown;
 pub mod signals;
 #[cfg(test)]
 mod tests;
 pub mod thread_pool;
+pub mod tls;
 pub mod trace;
 pub mod turns;
 pub mod write;
@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use crate::net::listener::{self, Scheme};
 use crate::net::scheduling::prefer_throughput;
-use crate::net::tls::SORRY;
+use crate::net::tls::INTERNAL_ERROR_ALERT;
 use crate::net::trusted::Trusted;
 use crate::proto::why::Why;
 use crate::site;
@@ -50,7 +50,7 @@ use log_writer::LogWriter;
 use metrics::Metrics;
 use overload::ShedConnections;
 use sd_notify::SdNotify;
-use secure::Secure;
+use tls::TlsEndpoint;
 
 /// What the operator asked of the server, apart from the site.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ pub struct Server {
     /// The site that is served.
     pub site: site::Options,
     /// What the site's doors share, where it is served over TLS.
-    pub secure: Option<Secure>,
+    pub tls: Option<TlsEndpoint>,
     /// What threads answer with.
     pub desks: Desks,
     /// The connections there are.
@@ -119,7 +119,7 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, notes: &[String]) {
     let endpoints = Arc::new(endpoints);
     let acceptor = Arc::new(Acceptor::new(&server));
     let stop = signals::watch(&server);
-    let scheme = if server.secure.is_some() { Scheme::Https } else { Scheme::Http };
+    let scheme = if server.tls.is_some() { Scheme::Https } else { Scheme::Http };
     announce(scheme, &endpoints, (!server.options.is_quiet).then_some(notes));
     let (asked, max) = (server.options.max_connections, server.connections.max());
     if max < asked {
@@ -153,7 +153,7 @@ impl Server {
         Server {
             options,
             site,
-            secure: None,
+            tls: None,
             desks,
             connections,
             admin_connections,
@@ -174,8 +174,8 @@ impl Server {
     }
 
     /// How connections to a service begin, where that is by TLS.
-    pub fn secure_of(&self, service: Service) -> Option<&Secure> {
-        self.secure.as_ref().filter(|_| service == Service::Site)
+    pub fn tls_for(&self, service: Service) -> Option<&TlsEndpoint> {
+        self.tls.as_ref().filter(|_| service == Service::Site)
     }
 
     /// Answers a connection that there is no room for it.
@@ -184,8 +184,8 @@ impl Server {
         if let Some(metrics) = &self.metrics {
             metrics.shed_connections(why);
         }
-        match self.secure_of(service) {
-            Some(_) => self.shed_connections.say(stream, &SORRY),
+        match self.tls_for(service) {
+            Some(_) => self.shed_connections.say(stream, &INTERNAL_ERROR_ALERT),
             None => self.shed_connections.answer(stream, why, &self.site),
         }
     }

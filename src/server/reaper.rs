@@ -37,11 +37,11 @@ fn watch(server: &Server) -> ! {
             .min();
         server.shed_connections.end(now);
         server.sd_notify.watchdog();
-        if let Some(secure) = &server.secure
+        if let Some(tls) = &server.tls
             && now >= look_at
         {
             look_at = now + KEYS_PAUSE;
-            secure.look();
+            tls.look();
         }
         thread::sleep(next.unwrap_or(shortest).clamp(PAUSE_MIN.min(shortest), shortest));
     }

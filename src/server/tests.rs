@@ -21,7 +21,7 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::connections::{CROWD, ConnHandle};
 use super::redirect::Redirect;
-use super::secure::PlainToTls;
+use super::tls::PlainHttpOnTlsPort;
 use super::*;
 use crate::files::Denied;
 use crate::files::cache::Cache;
@@ -343,7 +343,7 @@ fn answer_for(why: Why, house: &House) -> String {
         Why::HostInvalid => raw("GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
         Why::PlainToTls => {
             let site = Site::new(&house.server.site);
-            house.hears_behind(&PlainToTls { site: &site }, &request("GET /a.txt HTTP/1.1", ""))
+            house.hears_behind(&PlainHttpOnTlsPort { site: &site }, &request("GET /a.txt HTTP/1.1", ""))
         }
         Why::ToTls => redirected(house, &request("PUT /a.txt?b HTTP/1.1", "")),
         Why::NoHostForTls => redirected(house, "GET / HTTP/1.0\r\n\r\n"),

@@ -28,7 +28,7 @@ const PIECE: usize = 64 * 1024;
 
 /// Says to a client that its connection ends because of the server: the record of an alert, `internal_error`
 /// (RFC 8446 §6). It can be sent instead of a handshake.
-pub const SORRY: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
+pub const INTERNAL_ERROR_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
 /// How a client has become known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::site::{Request, Respond, Site};
 
 /// What the doors over TLS share.
 #[derive(Debug)]
-pub struct Secure {
+pub struct TlsEndpoint {
     /// The keys.
     pub keys: Keys,
     /// For how many seconds browsers are to come by TLS alone, if they are told (RFC 6797).
@@ -26,21 +26,21 @@ pub struct Secure {
     pub port: u16,
 }
 
-impl Secure {
+impl TlsEndpoint {
     /// Uses the keys that are in the files now, if they can be used.
     pub fn reread(&self) {
-        tell(self.keys.reread(), &self.keys);
+        log_reload(self.keys.reread(), &self.keys);
     }
 
     /// Does so if the files have changed.
     pub fn look(&self) {
         if let Some(outcome) = self.keys.look() {
-            tell(outcome, &self.keys);
+            log_reload(outcome, &self.keys);
         }
     }
 }
 
-fn tell(outcome: Result<(), KeyError>, keys: &Keys) {
+fn log_reload(outcome: Result<(), KeyError>, keys: &Keys) {
     match outcome {
         Ok(()) => log::info!("the keys were read again and are used for new connections"),
         Err(error) => return log::warn!("the old keys stay in use: {error}"),
@@ -52,7 +52,7 @@ fn tell(outcome: Result<(), KeyError>, keys: &Keys) {
 
 /// What came of a connection's first bytes.
 #[allow(clippy::large_enum_variant, reason = "there is one on each stack, for a moment")]
-enum Greeting<'s> {
+enum Handshaken<'s> {
     /// A client that speaks TLS.
     Tls(Tls<'s>, Handshake),
     /// One that does not, but may speak HTTP.
@@ -63,25 +63,25 @@ enum Greeting<'s> {
 
 /// Serves one connection from its handshake to its end.
 #[inline(never)]
-pub fn talk(server: &Server, secure: &Secure, tcp: Tcp<'_>, responder: &dyn Respond, conn: &ConnHandle) {
-    let greeting = greet(server, secure, tcp, conn);
+pub fn serve(server: &Server, tls: &TlsEndpoint, tcp: Tcp<'_>, responder: &dyn Respond, conn: &ConnHandle) {
+    let handshaken = accept_tls(server, tls, tcp, conn);
     if let Some(metrics) = &server.metrics {
-        metrics.shook_hands(match &greeting {
-            Greeting::Tls(_, handshake) => Some(*handshake),
-            Greeting::Plain(_) | Greeting::Failed(_) => None,
+        metrics.handshake_done(match &handshaken {
+            Handshaken::Tls(_, handshake) => Some(*handshake),
+            Handshaken::Plain(_) | Handshaken::Failed(_) => None,
         });
     }
-    match greeting {
-        Greeting::Tls(mut tls, handshake) => {
-            log::debug!("#{} TLS handshake, {handshake:?}: {}", conn.id, tls.agreed());
-            let responder = OverTls { responder, hsts_secs: secure.hsts_secs };
-            Connection::new(&mut tls, server, &responder, conn).run();
+    match handshaken {
+        Handshaken::Tls(mut transport, handshake) => {
+            log::debug!("#{} TLS handshake, {handshake:?}: {}", conn.id, transport.agreed());
+            let responder = WithHsts { responder, hsts_secs: tls.hsts_secs };
+            Connection::new(&mut transport, server, &responder, conn).run();
         }
-        Greeting::Plain(mut tcp) => {
+        Handshaken::Plain(mut tcp) => {
             let site = Site::new(&server.site);
-            Connection::new(&mut tcp, server, &PlainToTls { site: &site }, conn).run();
+            Connection::new(&mut tcp, server, &PlainHttpOnTlsPort { site: &site }, conn).run();
         }
-        Greeting::Failed(close) => {
+        Handshaken::Failed(close) => {
             if let Some(metrics) = &server.metrics {
                 metrics.closed(&close, conn.dismissal());
             }
@@ -91,26 +91,26 @@ pub fn talk(server: &Server, secure: &Secure, tcp: Tcp<'_>, responder: &dyn Resp
 
 /// Waits for the client to begin, and shakes hands. It has as long for that as for the head of a request, and makes room
 /// in a full house as anyone who is waited for; the house wakes this thread then.
-fn greet<'s>(server: &Server, secure: &Secure, mut tcp: Tcp<'s>, conn: &ConnHandle) -> Greeting<'s> {
+fn accept_tls<'s>(server: &Server, tls: &TlsEndpoint, mut tcp: Tcp<'s>, conn: &ConnHandle) -> Handshaken<'s> {
     conn.wait(server.options.times.header);
     let mut first = [0];
     let (mut tcp, error) = match tcp.peek(&mut first) {
-        Ok(1..) if is_handshake(first[0]) => match Tls::accept(tcp, &secure.keys) {
-            Ok((tls, handshake)) => return Greeting::Tls(tls, handshake),
+        Ok(1..) if is_handshake(first[0]) => match Tls::accept(tcp, &tls.keys) {
+            Ok((tls, handshake)) => return Handshaken::Tls(tls, handshake),
             Err(failed) => failed,
         },
-        Ok(1..) => return Greeting::Plain(tcp),
+        Ok(1..) => return Handshaken::Plain(tcp),
         Ok(0) => (tcp, ErrorKind::UnexpectedEof.into()),
         Err(error) => (tcp, error),
     };
     match conn.dismissal() {
         Some(dismissal) => {
             log::debug!("#{} no TLS with {}: it was ended: {dismissal:?}", conn.id, conn.client);
-            Greeting::Failed(dismissal.into())
+            Handshaken::Failed(dismissal.into())
         }
         None if error.kind() == ErrorKind::UnexpectedEof => {
             log::debug!("#{} no TLS with {}: the client ended the connection", conn.id, conn.client);
-            Greeting::Failed(CloseReason::ClientDone)
+            Handshaken::Failed(CloseReason::ClientDone)
         }
         None => {
             log::debug!("#{} no TLS with {}: {error}", conn.id, conn.client);
@@ -119,25 +119,25 @@ fn greet<'s>(server: &Server, secure: &Secure, mut tcp: Tcp<'s>, conn: &ConnHand
             if tcp.send_last(&[]).is_ok() {
                 tcp.linger();
             }
-            Greeting::Failed(CloseReason::Io(error))
+            Handshaken::Failed(CloseReason::Io(error))
         }
     }
 }
 
 /// Answers as another does, and adds what only those may be told who came by TLS (RFC 6797 §7.2).
-struct OverTls<'r> {
+struct WithHsts<'r> {
     responder: &'r dyn Respond,
     hsts_secs: Option<u64>,
 }
 
-impl OverTls<'_> {
+impl WithHsts<'_> {
     fn mark(&self, response: Response) -> Response {
         let value = self.hsts_secs.map(|secs| format!("max-age={secs}"));
         Response { head: response.head.maybe("Strict-Transport-Security", value), ..response }
     }
 }
 
-impl Respond for OverTls<'_> {
+impl Respond for WithHsts<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
         self.mark(self.responder.respond(request))
     }
@@ -152,12 +152,12 @@ impl Respond for OverTls<'_> {
 }
 
 /// Tells who came without TLS to come with it.
-pub struct PlainToTls<'s> {
+pub struct PlainHttpOnTlsPort<'s> {
     /// The site, for its way to explain refusals.
     pub site: &'s Site<'s>,
 }
 
-impl Respond for PlainToTls<'_> {
+impl Respond for PlainHttpOnTlsPort<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
         let refusal = Refusal::from(Why::PlainToTls.because(request.head.line));
         self.site.page(refusal, Form::preferred(&request.head.fields))
