@@ -17,7 +17,7 @@ pub mod forwarded;
 pub mod framing;
 pub mod host;
 pub mod multipart;
-pub mod proxy;
+pub mod proxy_protocol;
 pub mod range;
 pub mod repr_digest;
 pub mod request;

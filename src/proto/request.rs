@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::proxy;
+use super::proxy_protocol;
 use super::scan::{HEAD_MAX, ends_in_version, first_line, skip_empty_lines, split_line};
 use super::syntax::{Few, field_value_len, is_tchar, is_token, token_len, trim_ows, trim_ows_start};
 use super::why::{Reject, Why};
@@ -83,7 +83,8 @@ impl<'b> Head<'b> {
             return Err(Why::HeadTooLarge.because(first_line(bytes)));
         }
         let (line, rest) = split_line(skip_empty_lines(bytes));
-        let unwanted = |reject| if proxy::begins(line) { Why::ProxyHeaderUnwanted.because(line) } else { reject };
+        let unwanted =
+            |reject| if proxy_protocol::begins(line) { Why::ProxyHeaderUnwanted.because(line) } else { reject };
         let (method, target, version) = request_line(line).map_err(unwanted)?;
         let fields = if version == Version::Http09 { Fields::default() } else { Fields::parse(rest)? };
         Ok(Head { line, method, target, version, fields })

@@ -3,7 +3,7 @@
 //! The end is found first and the head is parsed after, once: no byte is looked at twice, however slowly a head
 //! arrives. Nothing is judged here but the limits, because past them nothing more is read.
 
-use super::proxy;
+use super::proxy_protocol;
 use super::syntax::{find, find_all, is_tchar};
 use super::why::{Reject, Why};
 
@@ -34,7 +34,7 @@ impl Scan {
     /// an HTTP/0.9 request, or none at all, and nobody who typed it should have to wait.
     pub fn resume<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<usize>, Reject<'b>> {
         self.look(bytes).map_err(|reject| match reject.why {
-            Why::NotHttp if proxy::begins(bytes) => Why::ProxyHeaderUnwanted.because(reject.received),
+            Why::NotHttp if proxy_protocol::begins(bytes) => Why::ProxyHeaderUnwanted.because(reject.received),
             _ => reject,
         })
     }

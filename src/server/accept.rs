@@ -10,9 +10,9 @@ use super::Server;
 use super::admin::Admin;
 use super::connection::Connection;
 use super::connections::{ConnHandle, Connections, EVICTION_RETRY, RegisterError};
+use super::https_redirect::Redirect;
 use super::metrics::Metrics;
-use super::proxied;
-use super::redirect::Redirect;
+use super::proxy_protocol;
 use super::thread_pool::{SpawnError, ThreadPool};
 use super::tls;
 use crate::net::Transport;
@@ -159,7 +159,8 @@ fn serve_connection(server: &Server, Accepted { conn, service }: Accepted) {
     let metrics = server.metrics.as_ref().filter(|_| service != Service::Admin);
     let _visitor = metrics.map(Metrics::enter);
     // Who looks after the server does not come through a proxy.
-    let conn = if service == Service::Admin { Some(conn) } else { proxied::introduce(server, conn, service) };
+    let conn =
+        if service == Service::Admin { Some(conn) } else { proxy_protocol::receive_header(server, conn, service) };
     let Some(conn) = conn else { return };
     let mut tcp = Tcp::new(conn.stream(), &conn);
     tcp.set_send_pace(server.options.times.write);

@@ -20,7 +20,7 @@ use super::turns::{Turn, Turns};
 use crate::net::Onlooker;
 use crate::net::trusted::Trusted;
 use crate::proto::forwarded;
-use crate::proto::proxy::Source;
+use crate::proto::proxy_protocol::Source;
 use crate::proto::request::Head;
 
 /// How long a full house waits until it looks again for a connection that can make room.

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use super::connection::Connection;
 use super::connections::{CROWD, ConnHandle};
-use super::redirect::Redirect;
+use super::https_redirect::Redirect;
 use super::tls::PlainHttpOnTlsPort;
 use super::*;
 use crate::files::Denied;
@@ -283,7 +283,10 @@ impl House {
         client.shutdown(Shutdown::Write).expect("connected");
         let (stream, peer) = listener.accept().expect("connected");
         let conn = self.server.connections.register(stream, peer).expect("the house is open");
-        assert!(proxied::introduce(&self.server, conn, accept::Service::Site).is_none(), "this is no header");
+        assert!(
+            proxy_protocol::receive_header(&self.server, conn, accept::Service::Site).is_none(),
+            "this is no header"
+        );
         io::read_to_string(client).expect("the answers are text")
     }
 

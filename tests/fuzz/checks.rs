@@ -20,7 +20,7 @@ use crate::proto::forwarded;
 use crate::proto::framing::{self, BodyLength, CONTENT_MAX};
 use crate::proto::host;
 use crate::proto::multipart::Multipart;
-use crate::proto::proxy::{self, HEADER_MAX, Header, Source};
+use crate::proto::proxy_protocol::{self, HEADER_MAX, Header, Source};
 use crate::proto::range::{Selection, select};
 use crate::proto::repr_digest;
 use crate::proto::request::{FIELDS_MAX, Head, Version};
@@ -436,7 +436,7 @@ fn plain_element(element: &[u8]) -> Option<Option<IpAddr>> {
 /// What was read of a PROXY header is all of it and nothing behind it, a part of one is known for that, and what another
 /// writer writes is read. The first bytes are also taken for the addresses and ports of one that is written.
 pub fn proxy(bytes: &[u8]) {
-    let parsed = proxy::parse(bytes);
+    let parsed = proxy_protocol::parse(bytes);
     match parsed {
         Ok(Some(header)) => whole_header(bytes, header),
         Ok(None) => {
@@ -446,10 +446,12 @@ pub fn proxy(bytes: &[u8]) {
             {
                 let whole = 16 + usize::from(high) * 256 + usize::from(low);
                 let filled = [bytes, &vec![0; whole - bytes.len()]].concat();
-                assert!(matches!(proxy::parse(&filled), Ok(Some(Header { len, .. })) if len == whole));
+                assert!(matches!(proxy_protocol::parse(&filled), Ok(Some(Header { len, .. })) if len == whole));
             }
         }
-        Err(why) => assert_eq!(proxy::parse(&[bytes, b"\r\n"].concat()), Err(why), "nothing makes it good again"),
+        Err(why) => {
+            assert_eq!(proxy_protocol::parse(&[bytes, b"\r\n"].concat()), Err(why), "nothing makes it good again")
+        }
     }
     if let Some((ends, rest)) = bytes.split_first_chunk::<36>() {
         written_header(ends, rest);
@@ -458,11 +460,11 @@ pub fn proxy(bytes: &[u8]) {
 
 fn whole_header(bytes: &[u8], header: Header) {
     let (own, _) = bytes.split_at(header.len);
-    assert!(header.len <= HEADER_MAX && proxy::begins(own));
-    assert_eq!(proxy::parse(own), Ok(Some(header)));
-    assert_eq!(proxy::parse(&[own, b"\r\nPROXY"].concat()), Ok(Some(header)));
+    assert!(header.len <= HEADER_MAX && proxy_protocol::begins(own));
+    assert_eq!(proxy_protocol::parse(own), Ok(Some(header)));
+    assert_eq!(proxy_protocol::parse(&[own, b"\r\nPROXY"].concat()), Ok(Some(header)));
     for end in 0..own.len() {
-        assert_eq!(proxy::parse(&own[..end]), Ok(None), "{end}");
+        assert_eq!(proxy_protocol::parse(&own[..end]), Ok(None), "{end}");
     }
     let Source::Client(client) = header.source else { return };
     assert_eq!(client.ip(), client.ip().to_canonical());
@@ -498,7 +500,7 @@ fn written_header(ends: &[u8; 36], rest: &[u8]) {
         (block(0x21, &[from, to].concat()), v6),
     ] {
         let expected = Header { len: header.len(), source: Source::Client(client) };
-        assert_eq!(proxy::parse(&[&header[..], rest].concat()), Ok(Some(expected)));
+        assert_eq!(proxy_protocol::parse(&[&header[..], rest].concat()), Ok(Some(expected)));
     }
 }
 

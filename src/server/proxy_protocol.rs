@@ -11,7 +11,7 @@ use super::connections::ConnHandle;
 use super::trace;
 use crate::net::Transport;
 use crate::net::tcp::Tcp;
-use crate::proto::proxy::{self, HEADER_MAX, Source};
+use crate::proto::proxy_protocol::{self, HEADER_MAX, Source};
 use crate::proto::scan::first_line;
 use crate::proto::syntax::is_tchar;
 use crate::proto::why::Why;
@@ -19,7 +19,7 @@ use crate::site::Site;
 
 /// Finds out who is at the far end of a connection, where that is said first. None where there is nothing to go on with;
 /// then the connection has ended.
-pub fn introduce(server: &Server, mut conn: ConnHandle, service: Service) -> Option<ConnHandle> {
+pub fn receive_header(server: &Server, mut conn: ConnHandle, service: Service) -> Option<ConnHandle> {
     if !server.options.proxy_protocol || !conn.is_proxy() {
         return Some(conn);
     }
@@ -56,7 +56,7 @@ fn receive(server: &Server, conn: &ConnHandle) -> Result<Source, CloseReason> {
         }
         let bytes_seen = &bytes[..seen];
         let line = first_line(bytes_seen);
-        let header = proxy::parse(bytes_seen).map_err(|why| CloseReason::refused(why.because(line), line))?;
+        let header = proxy_protocol::parse(bytes_seen).map_err(|why| CloseReason::refused(why.because(line), line))?;
         let end = header.map_or(seen, |header| header.len);
         while taken < end {
             taken += tcp.read(&mut bytes[taken..end], None).map_err(CloseReason::Io)?;
