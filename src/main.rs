@@ -6,11 +6,11 @@
 
 mod cli;
 mod config;
-mod confine;
 mod files;
 mod json;
 mod net;
 mod proto;
+mod sandbox;
 mod server;
 mod site;
 
@@ -23,13 +23,13 @@ use std::time::SystemTime;
 
 use cli::Args;
 use config::{Certificates, Config};
-use confine::Confined;
 use env_logger::Target;
 use net::listener::{BindError, Terms, bind_all, own_addrs};
 use net::tls::keys::Keys;
 use net::tls::self_signed;
 use net::{inherited, limits};
 use proto::date::{HttpDate, Rfc3339};
+use sandbox::SandboxStatus;
 use server::Server;
 use server::accept::{Endpoint, Service};
 use server::access_log::AccessLog;
@@ -77,7 +77,7 @@ fn start() -> Result<(), (u8, String)> {
     let keys = config.tls.as_ref().map(|tls| keys(tls, &mut notes)).transpose()?;
     let endpoints = open(&config)?;
     let sd_notify = SdNotify::from_env().map_err(|what| (START, what))?;
-    give_up(&config, keys.as_ref(), &mut notes)?;
+    drop_privileges(&config, keys.as_ref(), &mut notes)?;
     if endpoints.iter().any(|endpoint| endpoint.service == Service::Site && endpoint.listener.is_inherited()) {
         notes.push("these sockets were passed to it (LISTEN_FDS); --bind and --port are not used".to_owned());
     }
@@ -149,24 +149,24 @@ fn open(config: &Config) -> Result<Vec<Endpoint>, (u8, String)> {
 }
 
 /// Gives up what is not needed any more once the listeners are there, and says how far that went.
-fn give_up(config: &Config, keys: Option<&Keys>, notes: &mut Vec<String>) -> Result<(), (u8, String)> {
+fn drop_privileges(config: &Config, keys: Option<&Keys>, notes: &mut Vec<String>) -> Result<(), (u8, String)> {
     if let Some(name) = &config.user {
-        confine::become_user(name).map_err(|error| (START, format!("--user: {name}: {error}")))?;
+        sandbox::switch_user(name).map_err(|error| (START, format!("--user: {name}: {error}")))?;
         let root = config.site.root.open().and_then(|root| root.probe());
         root.map_err(|error| (START, format!("--user: {name} may not enter the root: {error}")))?;
         for file in keys.map(Keys::unreadable).unwrap_or_default() {
             notes.push(format!("warning: {name} may not read {}; when it changes, start again", file.display()));
         }
     }
-    if confine::is_root() {
+    if sandbox::is_root() {
         notes.push("warning: it runs as root; --user NAME takes on the rights of another user".to_owned());
     }
     let confined = if config.sandbox {
         let mut places = config.site.root.places().map_err(|error| (START, format!("--root: {error}")))?;
         places.extend(keys.map(Keys::places).unwrap_or_default());
-        confine::confine(places).map_err(|error| (START, format!("--no-sandbox is needed here: {error}")))?
+        sandbox::enter(places).map_err(|error| (START, format!("--no-sandbox is needed here: {error}")))?
     } else {
-        Confined::Unwanted
+        SandboxStatus::Disabled
     };
     notes.push(confined.to_string());
     Ok(())

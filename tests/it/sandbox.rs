@@ -1,5 +1,5 @@
 //! What the process gives up once it listens, seen from outside. What it can still do is tried from inside, in
-//! `src/confine.rs`.
+//! `src/sandbox.rs`.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

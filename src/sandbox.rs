@@ -21,15 +21,15 @@ const NEWEST: ABI = ABI::V6;
 
 /// How far the process is confined.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Confined {
+pub enum SandboxStatus {
     /// Reading below these directories is all that is left of files; no program can be started and no TCP connection made.
-    Fully(Vec<PathBuf>),
+    Enforced(Vec<PathBuf>),
     /// The same, as far as this kernel can.
-    Partly(Vec<PathBuf>),
+    Partial(Vec<PathBuf>),
     /// This kernel has no Landlock.
-    Not,
+    Unsupported,
     /// Nobody wanted it.
-    Unwanted,
+    Disabled,
 }
 
 /// Why a user's rights cannot be taken on.
@@ -49,7 +49,7 @@ pub fn is_root() -> bool {
 }
 
 /// Takes on the rights of this user, of its group and its further groups, for good.
-pub fn become_user(name: &str) -> Result<(), UserError> {
+pub fn switch_user(name: &str) -> Result<(), UserError> {
     let user = User::from_name(name)?.ok_or(UserError::Unknown)?;
     if user.uid == geteuid() && !is_root() {
         return Ok(());
@@ -70,7 +70,7 @@ pub fn become_user(name: &str) -> Result<(), UserError> {
 
 /// Gives up everything but reading below these directories, for this thread and those it starts. Of what the process has
 /// in memory, no core file is left either.
-pub fn confine(readable: Vec<PathBuf>) -> Result<Confined, RulesetError> {
+pub fn enter(readable: Vec<PathBuf>) -> Result<SandboxStatus, RulesetError> {
     let _ = prctl::set_dumpable(false);
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
@@ -84,29 +84,29 @@ pub fn confine(readable: Vec<PathBuf>) -> Result<Confined, RulesetError> {
         }
     }
     Ok(match rules.restrict_self()?.ruleset {
-        RulesetStatus::FullyEnforced => Confined::Fully(readable),
-        RulesetStatus::PartiallyEnforced => Confined::Partly(readable),
-        RulesetStatus::NotEnforced => Confined::Not,
+        RulesetStatus::FullyEnforced => SandboxStatus::Enforced(readable),
+        RulesetStatus::PartiallyEnforced => SandboxStatus::Partial(readable),
+        RulesetStatus::NotEnforced => SandboxStatus::Unsupported,
     })
 }
 
-impl fmt::Display for Confined {
+impl fmt::Display for SandboxStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |places: &[PathBuf]| {
             let names: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
             names.join(" and ")
         };
         match self {
-            Confined::Fully(places) => {
+            SandboxStatus::Enforced(places) => {
                 write!(f, "confined to reading {}: no writing, no program, no connection out", list(places))
             }
-            Confined::Partly(places) => {
+            SandboxStatus::Partial(places) => {
                 write!(f, "confined to reading {}, as far as this kernel's Landlock can", list(places))
             }
-            Confined::Not => {
+            SandboxStatus::Unsupported => {
                 f.write_str("not confined by Landlock, which this kernel lacks; openat2 keeps requests inside the root")
             }
-            Confined::Unwanted => f.write_str("not confined by Landlock; openat2 keeps requests inside the root"),
+            SandboxStatus::Disabled => f.write_str("not confined by Landlock; openat2 keeps requests inside the root"),
         }
     }
 }
@@ -148,8 +148,8 @@ mod tests {
         let addr = listener.local_addr().expect("bound");
         let refused = |done: io::Result<()>| done.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
         let inside = || {
-            let confined = confine(vec![root.clone()]).expect("the rules can be made");
-            if !matches!(confined, Confined::Fully(_)) {
+            let confined = enter(vec![root.clone()]).expect("the rules can be made");
+            if !matches!(confined, SandboxStatus::Enforced(_)) {
                 eprintln!("{confined}: nothing is shown");
                 return;
             }
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_user_that_does_not_exist_is_not_become() {
-        assert_eq!(become_user("nobody-by-that-name"), Err(UserError::Unknown));
-        assert_eq!(become_user("a\0b"), Err(UserError::Unknown));
+        assert_eq!(switch_user("nobody-by-that-name"), Err(UserError::Unknown));
+        assert_eq!(switch_user("a\0b"), Err(UserError::Unknown));
     }
 }
