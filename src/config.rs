@@ -17,7 +17,7 @@ use crate::cli::Args;
 use crate::files::cache::Cache;
 use crate::files::root::{Node, Root, RootPath, Symlinks};
 use crate::net::tls::keys::Pair;
-use crate::net::trusted::Trusted;
+use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::syntax::{is_field_byte, is_token};
 use crate::proto::target::RelPath;
 use crate::server::access_log::Format;
@@ -65,7 +65,7 @@ pub struct Config {
     /// The form of the access log, if there is one.
     pub log: Option<Format>,
     /// The proxies that are believed who their clients are.
-    pub trusted: Trusted,
+    pub trusted: TrustedProxies,
     /// What the site layer is asked for.
     pub site: site::Options,
     /// What the server layer is asked for.
@@ -271,8 +271,8 @@ fn admin(text: &str) -> Result<SocketAddr, ConfigError> {
 }
 
 /// The proxies that are trusted. Who is asked for PROXY headers has to be named.
-fn trusted(names: &[String], proxy_protocol: bool) -> Result<Trusted, ConfigError> {
-    let trusted = Trusted::parse(names).or_else(|error| wrong("--trusted-proxy", error))?;
+fn trusted(names: &[String], proxy_protocol: bool) -> Result<TrustedProxies, ConfigError> {
+    let trusted = TrustedProxies::parse(names).or_else(|error| wrong("--trusted-proxy", error))?;
     if proxy_protocol && trusted.is_empty() {
         let from = "from whom? add --trusted-proxy with the proxy's address or network, such as 10.0.0.0/8";
         return wrong("--proxy-protocol", from.to_owned());

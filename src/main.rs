@@ -27,7 +27,7 @@ use env_logger::Target;
 use net::listener::{BindError, Terms, bind_all, own_addrs};
 use net::tls::keys::Keys;
 use net::tls::self_signed;
-use net::{inherited, limits};
+use net::{rlimits, socket_activation};
 use proto::date::{HttpDate, Rfc3339};
 use sandbox::SandboxStatus;
 use server::Server;
@@ -66,7 +66,7 @@ fn start() -> Result<(), (u8, String)> {
         }
         args => args.map_err(|error| (USAGE, cli::explain(&error)))?,
     };
-    let memory = limits::memory();
+    let memory = rlimits::memory();
     if memory.is_some() {
         use_one_heap()?;
     }
@@ -83,7 +83,7 @@ fn start() -> Result<(), (u8, String)> {
     }
     diagnostics.start().map_err(no_thread)?;
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
-    let max_connections = config.server.max_connections.min(limits::connections(memory));
+    let max_connections = config.server.max_connections.min(rlimits::connections(memory));
     let connections = Connections::new(max_connections, config.server.max_per_ip, config.trusted);
     let site_door = endpoints.iter().find(|endpoint| endpoint.service == Service::Site);
     let port = site_door.map_or(config.port, |endpoint| endpoint.listener.addr.port());
@@ -122,13 +122,13 @@ fn keys(tls: &config::Tls, notes: &mut Vec<String>) -> Result<Keys, (u8, String)
 fn open(config: &Config) -> Result<Vec<Endpoint>, (u8, String)> {
     let terms = Terms { patience: config.server.times.write, reuse_port: config.reuse_port };
     let behind = |service| move |listener| Endpoint { listener, service };
-    let passed = inherited::take(terms.patience).map_err(|what| (START, what))?;
+    let passed = socket_activation::take(terms.patience).map_err(|what| (START, what))?;
     let service_of = |name: &str| match name {
         "admin" => Service::Admin,
         "redirect" if config.tls.is_some() => Service::Redirect,
         _ => Service::Site,
     };
-    let endpoint = |passed: inherited::Inherited| behind(service_of(&passed.name))(passed.listener);
+    let endpoint = |passed: socket_activation::PassedSocket| behind(service_of(&passed.name))(passed.listener);
     let mut endpoints: Vec<Endpoint> = passed.into_iter().map(endpoint).collect();
     let lacks = |endpoints: &[Endpoint], service| !endpoints.iter().any(|endpoint| endpoint.service == service);
     let bind = |addrs: &[_], port, service| {

@@ -1,12 +1,12 @@
 //! Byte streams with limits of time. No HTTP here, and no log but for the listener's.
 
-pub mod inherited;
-pub mod limits;
 pub mod listener;
+pub mod rlimits;
 pub mod scheduling;
+pub mod socket_activation;
 pub mod tcp;
 pub mod tls;
-pub mod trusted;
+pub mod trusted_proxies;
 
 use std::fs::File;
 use std::io;

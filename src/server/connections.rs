@@ -18,7 +18,7 @@ use super::conn_entry::{ConnEntry, Dismissal, For, NEVER, Waiting};
 use super::shutdown::{Current, LATE_REQUEST_WINDOW, ShutdownPhase};
 use super::turns::{Turn, Turns};
 use crate::net::Onlooker;
-use crate::net::trusted::Trusted;
+use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::forwarded;
 use crate::proto::proxy_protocol::Source;
 use crate::proto::request::Head;
@@ -35,7 +35,7 @@ pub struct Connections {
     /// How many may come from one address, if there is a limit.
     max_per_ip: Option<usize>,
     /// The proxies, whose connections may be from anyone.
-    trusted: Trusted,
+    trusted: TrustedProxies,
     table: Mutex<Table>,
     slot_freed: Condvar,
     /// Whether somebody waits for a seat, and nobody waits for a client and could make room.
@@ -99,7 +99,7 @@ const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
 impl Connections {
     /// Makes room for so many connections, and from one address for so many, if there is a limit. Those of proxies that
     /// are trusted count only once it is known for whom they speak.
-    pub fn new(max: usize, max_per_ip: Option<usize>, trusted: Trusted) -> Arc<Connections> {
+    pub fn new(max: usize, max_per_ip: Option<usize>, trusted: TrustedProxies) -> Arc<Connections> {
         let table = Mutex::new(Table::default());
         Arc::new(Connections {
             max,
@@ -471,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_client_that_lags_has_no_turn() {
-        let connections = Connections::new(1, None, Trusted::default());
+        let connections = Connections::new(1, None, TrustedProxies::default());
         let (_client, conn) = take(&connections);
         conn.turn.begin();
         assert_eq!(connections.turns_taken(), 1);
@@ -483,7 +483,7 @@ mod tests {
 
     #[test]
     fn in_a_full_house_the_one_that_has_waited_longest_makes_room() {
-        let connections = Connections::new(3, None, Trusted::default());
+        let connections = Connections::new(3, None, TrustedProxies::default());
         let (_a, busy) = take(&connections);
         let (_b, old) = take(&connections);
         let (_c, young) = take(&connections);
@@ -507,7 +507,7 @@ mod tests {
 
     #[test]
     fn of_two_who_wait_for_room_only_as_many_get_it_as_may_come_from_their_address() {
-        let connections = Connections::new(1, Some(1), Trusted::default());
+        let connections = Connections::new(1, Some(1), TrustedProxies::default());
         let (_a, busy) = take(&connections);
         busy.answer();
         let elsewhere = SocketAddr::from(([10, 0, 0, 3], 1));
@@ -526,7 +526,7 @@ mod tests {
 
     #[test]
     fn who_was_told_to_make_room_and_answers_instead_is_not_waited_for() {
-        let connections = Connections::new(2, None, Trusted::default());
+        let connections = Connections::new(2, None, TrustedProxies::default());
         let (_a, old) = take(&connections);
         let (_b, young) = take(&connections);
         old.wait(LONG);
@@ -542,7 +542,7 @@ mod tests {
 
     #[test]
     fn some_make_room_together_where_newcomers_follow_each_other() {
-        let connections = Connections::new(128, None, Trusted::default());
+        let connections = Connections::new(128, None, TrustedProxies::default());
         let all: Vec<_> = (0..128).map(|_| take(&connections)).collect();
         all.iter().for_each(|(_, conn)| conn.wait(LONG));
         let told = || all.iter().filter(|(_, conn)| conn.dismissal().is_some()).count();
@@ -556,7 +556,7 @@ mod tests {
 
     #[test]
     fn who_idles_too_long_is_ended_and_nobody_else() {
-        let connections = Connections::new(4, None, Trusted::default());
+        let connections = Connections::new(4, None, TrustedProxies::default());
         let (_a, idle) = take(&connections);
         let (_b, in_request) = take(&connections);
         let (_c, busy) = take(&connections);
@@ -579,7 +579,7 @@ mod tests {
 
     #[test]
     fn who_sends_content_behind_an_answered_request_has_not_waited_since_the_beginning() {
-        let connections = Connections::new(2, None, Trusted::default());
+        let connections = Connections::new(2, None, TrustedProxies::default());
         let (_a, idle) = take(&connections);
         idle.wait(LONG);
         let (_b, busy) = take(&connections);
@@ -592,7 +592,7 @@ mod tests {
 
     #[test]
     fn who_hardly_takes_an_answer_makes_room_where_nobody_else_can() {
-        let connections = Connections::new(3, None, Trusted::default());
+        let connections = Connections::new(3, None, TrustedProxies::default());
         let (_a, lagging) = take(&connections);
         let (_b, busy) = take(&connections);
         let (_c, idle) = take(&connections);
@@ -619,7 +619,7 @@ mod tests {
 
     #[test]
     fn a_house_with_one_more_has_many() {
-        let connections = Connections::new(2 * FEW, None, Trusted::default());
+        let connections = Connections::new(2 * FEW, None, TrustedProxies::default());
         let mut few: Vec<_> = (0..FEW).map(|_| take(&connections)).collect();
         let last = few.pop().expect("some");
         assert!(last.1.sees_few());
@@ -631,7 +631,7 @@ mod tests {
 
     #[test]
     fn at_the_limit_of_an_address_nobody_is_let_in_and_the_longest_waiting_makes_room() {
-        let connections = Connections::new(10, Some(2), Trusted::default());
+        let connections = Connections::new(10, Some(2), TrustedProxies::default());
         let (_a, busy) = take(&connections);
         let (_b, idle) = take(&connections);
         // Its client has lagged since the epoch, but there is room in the house.
@@ -654,7 +654,7 @@ mod tests {
 
     #[test]
     fn a_proxy_counts_for_nobody_until_it_says_for_whom_it_speaks() {
-        let trusted = Trusted::parse(&["2001:db8::1".to_owned()]).expect("an address");
+        let trusted = TrustedProxies::parse(&["2001:db8::1".to_owned()]).expect("an address");
         let connections = Connections::new(20, Some(1), trusted);
         let take = |ip: &str| {
             let (_client, server, _) = pair();
@@ -690,7 +690,7 @@ mod tests {
 
     #[test]
     fn a_closing_house_wakes_who_waits_and_leaves_who_is_being_answered() {
-        let connections = Connections::new(5, None, Trusted::default());
+        let connections = Connections::new(5, None, TrustedProxies::default());
         let (_a, idle) = take(&connections);
         let (_b, in_head) = take(&connections);
         let (_c, busy) = take(&connections);
@@ -713,7 +713,7 @@ mod tests {
 
     #[test]
     fn who_has_come_or_was_answered_a_moment_ago_may_still_ask_when_the_house_closes() {
-        let connections = Connections::new(5, None, Trusted::default());
+        let connections = Connections::new(5, None, TrustedProxies::default());
         let (_a, old) = take(&connections);
         let (_b, young) = take(&connections);
         let (_c, fresh) = take(&connections);

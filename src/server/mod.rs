@@ -39,7 +39,7 @@ use std::time::Duration;
 use crate::net::listener::{self, Scheme};
 use crate::net::scheduling::prefer_throughput;
 use crate::net::tls::INTERNAL_ERROR_ALERT;
-use crate::net::trusted::Trusted;
+use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::why::Why;
 use crate::site;
 use accept::{Acceptor, Endpoint, Service};
@@ -149,7 +149,7 @@ impl Server {
         diagnostics: LogWriter,
     ) -> Server {
         let (desks, shed_connections) = (Desks::default(), ShedConnections::default());
-        let admin_connections = Connections::new(ADMIN_CONNECTIONS_MAX, None, Trusted::default());
+        let admin_connections = Connections::new(ADMIN_CONNECTIONS_MAX, None, TrustedProxies::default());
         Server {
             options,
             site,

@@ -27,7 +27,7 @@ use crate::files::Denied;
 use crate::files::cache::Cache;
 use crate::files::root::{RootPath, Symlinks};
 use crate::net::Transport;
-use crate::net::trusted::Trusted;
+use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::request::FIELDS_MAX;
 use crate::proto::scan::{HEAD_MAX, REQUEST_LINE_MAX};
 use crate::proto::target::RelPath;
@@ -200,7 +200,7 @@ impl House {
         };
         let long = Duration::from_secs(60);
         let times = Times { header: long, idle: long, write: long };
-        let trusted = Trusted::parse(&["127.0.0.1".to_owned()]).expect("an address");
+        let trusted = TrustedProxies::parse(&["127.0.0.1".to_owned()]).expect("an address");
         let options = Options {
             max_connections,
             max_per_ip: None,

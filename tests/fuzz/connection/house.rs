@@ -11,7 +11,7 @@ use super::script::Script;
 use crate::files::cache::Cache;
 use crate::files::digest::Digest;
 use crate::files::root::{RootPath, Symlinks};
-use crate::net::trusted::Trusted;
+use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::target::RelPath;
 use crate::server::access_log::AccessLog;
 use crate::server::connections::{CROWD, ConnHandle, Connections};
@@ -161,7 +161,7 @@ fn server(root: &Path, diagnostics: LogWriter) -> Server {
     };
     let access_log = AccessLog::open(None).expect("there is none");
     let site = site_options(root, false, false);
-    Server::new(options, site, Connections::new(1000, None, Trusted::default()), access_log, diagnostics)
+    Server::new(options, site, Connections::new(1000, None, TrustedProxies::default()), access_log, diagnostics)
 }
 
 fn site_options(root: &Path, list: bool, hidden: bool) -> site::Options {

@@ -6,15 +6,15 @@ use ipnet::{IpNet, Ipv4Net};
 
 /// The addresses of proxies that are trusted.
 #[derive(Debug, Default)]
-pub struct Trusted {
+pub struct TrustedProxies {
     networks: Vec<IpNet>,
 }
 
-impl Trusted {
+impl TrustedProxies {
     /// Reads addresses and networks, such as `10.0.0.1` and `10.0.0.0/8`. The error says what to type instead.
-    pub fn parse(names: &[String]) -> Result<Trusted, String> {
+    pub fn parse(names: &[String]) -> Result<TrustedProxies, String> {
         let networks = names.iter().map(|name| network(name.trim()));
-        Ok(Trusted { networks: networks.collect::<Result<_, _>>()? })
+        Ok(TrustedProxies { networks: networks.collect::<Result<_, _>>()? })
     }
 
     /// Reports whether nobody is trusted.
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     fn trusts(name: &str, ip: &str) -> bool {
-        Trusted::parse(&[name.to_owned()]).expect(name).contains(ip.parse().expect(ip))
+        TrustedProxies::parse(&[name.to_owned()]).expect(name).contains(ip.parse().expect(ip))
     }
 
     #[test]
@@ -78,7 +78,7 @@ mod tests {
         ] {
             assert!(trusts(name, inside) && !trusts(name, outside), "{name}");
         }
-        assert!(Trusted::default().is_empty() && !Trusted::default().contains([127, 0, 0, 1].into()));
+        assert!(TrustedProxies::default().is_empty() && !TrustedProxies::default().contains([127, 0, 0, 1].into()));
     }
 
     #[test]
@@ -86,13 +86,13 @@ mod tests {
         for name in
             ["", "x", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "10.0.0.0/-1", "10.0.0.0/255.0.0.0", "::/129", "[::1]"]
         {
-            let error = Trusted::parse(&[name.to_owned()]).expect_err(name);
+            let error = TrustedProxies::parse(&[name.to_owned()]).expect_err(name);
             assert!(error.contains(&format!("{name:?}")) && error.contains("10.0.0.0/8"), "{error}");
         }
         for (name, network, address) in
             [("10.1.2.3/8", "10.0.0.0/8", "10.1.2.3"), ("2001:db8::1/32", "2001:db8::/32", "2001:db8::1")]
         {
-            let error = Trusted::parse(&[name.to_owned()]).expect_err(name);
+            let error = TrustedProxies::parse(&[name.to_owned()]).expect_err(name);
             assert!(
                 error.contains(&format!("type {network} ")) && error.contains(&format!("or {address} ")),
                 "{error}"

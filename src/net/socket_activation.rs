@@ -17,7 +17,7 @@ const FIRST: usize = 3;
 
 /// A socket that was passed.
 #[derive(Debug)]
-pub struct Inherited {
+pub struct PassedSocket {
     /// What it is called (`FileDescriptorName=`), where it has a name.
     pub name: String,
     /// The socket.
@@ -27,7 +27,7 @@ pub struct Inherited {
 /// Takes over the sockets that were passed to this process, if any were. The error is a line for who passed them.
 ///
 /// It has to come before the first thread, because the variables that tell of them are taken out of the environment.
-pub fn take(patience: Duration) -> Result<Vec<Inherited>, String> {
+pub fn take(patience: Duration) -> Result<Vec<PassedSocket>, String> {
     let text = |name| env::var(name).ok();
     // They are another process's, such as the parent of this one, which has passed its environment on.
     if text("LISTEN_PID").and_then(|pid| pid.parse().ok()) != Some(process::id()) {
@@ -50,7 +50,7 @@ pub fn take(patience: Duration) -> Result<Vec<Inherited>, String> {
         .take_tcp_listener(at)
         .and_then(|socket| socket.map(|socket| Listener::inherit(socket, patience)).transpose())
     {
-        Ok(Some(listener)) => Ok(Inherited { name, listener }),
+        Ok(Some(listener)) => Ok(PassedSocket { name, listener }),
         Ok(None) => Err(format!("LISTEN_FDS: descriptor {} is there no more", FIRST + at)),
         Err(error) => Err(format!(
             "LISTEN_FDS: descriptor {} is no TCP socket that listens: {error}; ListenStream= needs a port, or an address and one",
