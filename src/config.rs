@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::cli::Args;
 use crate::files::cache::Cache;
 use crate::files::root::{Node, Root, RootPath, Symlinks};
-use crate::net::tls::keys::Pair;
+use crate::net::tls::certificates::CertPair;
 use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::syntax::{is_field_byte, is_token};
 use crate::proto::target::RelPath;
@@ -76,7 +76,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Tls {
     /// Where its certificates come from.
-    pub certificates: Certificates,
+    pub certificates: CertificateSource,
     /// The port that sends plain HTTP there, if there is one; 0 for any.
     pub redirect_port: Option<u16>,
     /// For how long browsers are to come by TLS alone, if they are told.
@@ -85,9 +85,9 @@ pub struct Tls {
 
 /// Where certificates come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Certificates {
+pub enum CertificateSource {
     /// Files.
-    Files(Vec<Pair>),
+    Files(Vec<CertPair>),
     /// One is made at the start.
     SelfSigned,
 }
@@ -216,9 +216,9 @@ fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, ConfigE
     let pairs: Vec<_> = args.tls_cert.iter().zip(&args.tls_key).map(|(cert, key)| pair(cert, key)).collect();
     let certificates = match (args.tls_cert.len(), args.tls_key.len(), args.tls_self_signed) {
         (0, 0, false) => None,
-        (0, 0, true) => Some(Certificates::SelfSigned),
+        (0, 0, true) => Some(CertificateSource::SelfSigned),
         (_, _, true) => return wrong("--tls-self-signed", "takes the place of --tls-cert and --tls-key".to_owned()),
-        (certs, keys, false) if certs == keys => Some(Certificates::Files(pairs)),
+        (certs, keys, false) if certs == keys => Some(CertificateSource::Files(pairs)),
         (certs, keys, false) => {
             return wrong("--tls-key", format!("each --tls-cert needs its key; there are {certs} and {keys}"));
         }
@@ -230,7 +230,7 @@ fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, ConfigE
             None => Ok(None),
         };
     };
-    if let Certificates::Files(pairs) = &certificates {
+    if let CertificateSource::Files(pairs) = &certificates {
         pairs.iter().try_for_each(|pair| is_outside(&pair.key, args.root.as_deref()))?;
     }
     if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(HSTS)) {
@@ -245,8 +245,8 @@ fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, ConfigE
     }))
 }
 
-fn pair(cert: &OsStr, key: &OsStr) -> Pair {
-    Pair { cert: cert.into(), key: key.into() }
+fn pair(cert: &OsStr, key: &OsStr) -> CertPair {
+    CertPair { cert: cert.into(), key: key.into() }
 }
 
 /// Refuses a key that anyone could ask for.

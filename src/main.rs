@@ -22,10 +22,10 @@ use std::process::{Command, ExitCode};
 use std::time::SystemTime;
 
 use cli::Args;
-use config::{Certificates, Config};
+use config::{CertificateSource, Config};
 use env_logger::Target;
 use net::listener::{BindError, Terms, bind_all, own_addrs};
-use net::tls::keys::Keys;
+use net::tls::certificates::Certificates;
 use net::tls::self_signed;
 use net::{rlimits, socket_activation};
 use proto::date::{HttpDate, Rfc3339};
@@ -88,7 +88,7 @@ fn start() -> Result<(), (u8, String)> {
     let site_door = endpoints.iter().find(|endpoint| endpoint.service == Service::Site);
     let port = site_door.map_or(config.port, |endpoint| endpoint.listener.addr.port());
     let hsts_secs = config.tls.as_ref().and_then(|tls| tls.hsts_secs);
-    let tls = keys.map(|keys| TlsEndpoint { keys, hsts_secs, port });
+    let tls = keys.map(|keys| TlsEndpoint { certificates: keys, hsts_secs, port });
     let metrics = endpoints.iter().any(|endpoint| endpoint.service == Service::Admin).then(Metrics::new);
     let server = Server::new(config.server, config.site, connections, access_log, diagnostics);
     server::run(Server { tls, metrics, sd_notify, ..server }, endpoints, &notes);
@@ -96,14 +96,14 @@ fn start() -> Result<(), (u8, String)> {
 }
 
 /// Reads the keys, or makes one.
-fn keys(tls: &config::Tls, notes: &mut Vec<String>) -> Result<Keys, (u8, String)> {
+fn keys(tls: &config::Tls, notes: &mut Vec<String>) -> Result<Certificates, (u8, String)> {
     match &tls.certificates {
-        Certificates::Files(pairs) => {
-            let keys = Keys::read(pairs.clone()).map_err(|error| (START, error.to_string()))?;
+        CertificateSource::Files(pairs) => {
+            let keys = Certificates::read(pairs.clone()).map_err(|error| (START, error.to_string()))?;
             notes.extend(keys.invalid().iter().map(|what| format!("warning: {what}")));
             Ok(keys)
         }
-        Certificates::SelfSigned => {
+        CertificateSource::SelfSigned => {
             // It says no more than what the system is called.
             let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
             let names = ["localhost".to_owned(), host.trim().to_owned()];
@@ -149,12 +149,12 @@ fn open(config: &Config) -> Result<Vec<Endpoint>, (u8, String)> {
 }
 
 /// Gives up what is not needed any more once the listeners are there, and says how far that went.
-fn drop_privileges(config: &Config, keys: Option<&Keys>, notes: &mut Vec<String>) -> Result<(), (u8, String)> {
+fn drop_privileges(config: &Config, keys: Option<&Certificates>, notes: &mut Vec<String>) -> Result<(), (u8, String)> {
     if let Some(name) = &config.user {
         sandbox::switch_user(name).map_err(|error| (START, format!("--user: {name}: {error}")))?;
         let root = config.site.root.open().and_then(|root| root.probe());
         root.map_err(|error| (START, format!("--user: {name} may not enter the root: {error}")))?;
-        for file in keys.map(Keys::unreadable).unwrap_or_default() {
+        for file in keys.map(Certificates::unreadable).unwrap_or_default() {
             notes.push(format!("warning: {name} may not read {}; when it changes, start again", file.display()));
         }
     }
@@ -163,7 +163,7 @@ fn drop_privileges(config: &Config, keys: Option<&Keys>, notes: &mut Vec<String>
     }
     let confined = if config.sandbox {
         let mut places = config.site.root.places().map_err(|error| (START, format!("--root: {error}")))?;
-        places.extend(keys.map(Keys::places).unwrap_or_default());
+        places.extend(keys.map(Certificates::places).unwrap_or_default());
         sandbox::enter(places).map_err(|error| (START, format!("--no-sandbox is needed here: {error}")))?
     } else {
         SandboxStatus::Disabled

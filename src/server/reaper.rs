@@ -41,7 +41,7 @@ fn watch(server: &Server) -> ! {
             && now >= look_at
         {
             look_at = now + KEYS_PAUSE;
-            tls.look();
+            tls.reload_if_changed();
         }
         thread::sleep(next.unwrap_or(shortest).clamp(PAUSE_MIN.min(shortest), shortest));
     }

@@ -20,7 +20,7 @@ pub struct Stop {
 pub fn watch(server: &Arc<Server>) -> Stop {
     let (tell, told) = channel();
     let stop = Stop { told };
-    let hangup = server.tls.as_ref().filter(|tls| tls.keys.have_files()).map(|_| SIGHUP);
+    let hangup = server.tls.as_ref().filter(|tls| tls.certificates.are_from_files()).map(|_| SIGHUP);
     let mut signals = match Signals::new([SIGTERM, SIGINT].into_iter().chain(hangup)) {
         Ok(signals) => signals,
         Err(error) => {
@@ -33,7 +33,7 @@ pub fn watch(server: &Arc<Server>) -> Stop {
         let mut is_told = false;
         for signal in signals.forever() {
             match (signal, &server.tls) {
-                (SIGHUP, Some(tls)) => tls.reread(),
+                (SIGHUP, Some(tls)) => tls.reload(),
                 _ if !is_told => {
                     is_told = true;
                     let _ = tell.send(());

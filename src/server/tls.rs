@@ -8,7 +8,7 @@ use super::connection::{Connection, LINGER};
 use super::connections::ConnHandle;
 use crate::net::Transport;
 use crate::net::tcp::Tcp;
-use crate::net::tls::keys::{KeyError, Keys};
+use crate::net::tls::certificates::{Certificates, LoadError};
 use crate::net::tls::{Handshake, Tls, is_handshake};
 use crate::proto::why::{Reject, Why};
 use crate::site::errors::{Form, Refusal};
@@ -19,7 +19,7 @@ use crate::site::{Request, Respond, Site};
 #[derive(Debug)]
 pub struct TlsEndpoint {
     /// The keys.
-    pub keys: Keys,
+    pub certificates: Certificates,
     /// For how many seconds browsers are to come by TLS alone, if they are told (RFC 6797).
     pub hsts_secs: Option<u64>,
     /// The port of these doors.
@@ -28,24 +28,24 @@ pub struct TlsEndpoint {
 
 impl TlsEndpoint {
     /// Uses the keys that are in the files now, if they can be used.
-    pub fn reread(&self) {
-        log_reload(self.keys.reread(), &self.keys);
+    pub fn reload(&self) {
+        log_reload(self.certificates.reload(), &self.certificates);
     }
 
     /// Does so if the files have changed.
-    pub fn look(&self) {
-        if let Some(outcome) = self.keys.look() {
-            log_reload(outcome, &self.keys);
+    pub fn reload_if_changed(&self) {
+        if let Some(outcome) = self.certificates.reload_if_changed() {
+            log_reload(outcome, &self.certificates);
         }
     }
 }
 
-fn log_reload(outcome: Result<(), KeyError>, keys: &Keys) {
+fn log_reload(outcome: Result<(), LoadError>, certificates: &Certificates) {
     match outcome {
-        Ok(()) => log::info!("the keys were read again and are used for new connections"),
-        Err(error) => return log::warn!("the old keys stay in use: {error}"),
+        Ok(()) => log::info!("the certificates were read again and are used for new connections"),
+        Err(error) => return log::warn!("the old certificates stay in use: {error}"),
     }
-    for invalid in keys.invalid() {
+    for invalid in certificates.invalid() {
         log::warn!("a certificate is of no use: {invalid}");
     }
 }
@@ -95,7 +95,7 @@ fn accept_tls<'s>(server: &Server, tls: &TlsEndpoint, mut tcp: Tcp<'s>, conn: &C
     conn.wait(server.options.times.header);
     let mut first = [0];
     let (mut tcp, error) = match tcp.peek(&mut first) {
-        Ok(1..) if is_handshake(first[0]) => match Tls::accept(tcp, &tls.keys) {
+        Ok(1..) if is_handshake(first[0]) => match Tls::accept(tcp, &tls.certificates) {
             Ok((tls, handshake)) => return Handshaken::Tls(tls, handshake),
             Err(failed) => failed,
         },

@@ -4,7 +4,7 @@
 //! end from outside. Nothing is renegotiated, and nothing is taken before the handshake is over (no 0-RTT), because that
 //! can be sent twice by whoever listens (RFC 8446 §8).
 
-pub mod keys;
+pub mod certificates;
 pub mod self_signed;
 
 use std::fs::File;
@@ -17,7 +17,7 @@ use rustls::{HandshakeKind, ServerConnection};
 
 use super::Transport;
 use super::tcp::Tcp;
-use keys::Keys;
+use certificates::Certificates;
 
 /// The first byte of a client that speaks TLS: it begins a record of the handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
@@ -54,7 +54,7 @@ pub fn is_handshake(first: u8) -> bool {
 
 impl<'s> Tls<'s> {
     /// Shakes hands with a client. `UnexpectedEof` says that the client, or the house, has ended it before.
-    pub fn accept(tcp: Tcp<'s>, keys: &Keys) -> Result<(Tls<'s>, Handshake), (Tcp<'s>, io::Error)> {
+    pub fn accept(tcp: Tcp<'s>, keys: &Certificates) -> Result<(Tls<'s>, Handshake), (Tcp<'s>, io::Error)> {
         let mut session = match ServerConnection::new(keys.config()) {
             Ok(session) => session,
             Err(error) => return Err((tcp, io::Error::other(error))),

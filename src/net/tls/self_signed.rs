@@ -8,7 +8,7 @@ use rustls::crypto::ring::{cipher_suite, default_provider};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::keys::Keys;
+use super::certificates::Certificates;
 
 /// How long it is valid: longer than some clients accept would be of no use.
 const VALID: Duration = Duration::from_secs(397 * DAY);
@@ -19,7 +19,7 @@ const BEFORE: Duration = Duration::from_secs(DAY);
 const DAY: u64 = 24 * 60 * 60;
 
 /// Makes a certificate for these names and addresses; returns it with its key, and its fingerprint.
-pub fn make(names: &[String], addrs: &[IpAddr], now: SystemTime) -> Result<(Keys, String), String> {
+pub fn make(names: &[String], addrs: &[IpAddr], now: SystemTime) -> Result<(Certificates, String), String> {
     let mut params = CertificateParams::default();
     // A name that no certificate can hold is left out.
     let names = names.iter().filter_map(|name| Some(SanType::DnsName(name.as_str().try_into().ok()?)));
@@ -35,7 +35,7 @@ pub fn make(names: &[String], addrs: &[IpAddr], now: SystemTime) -> Result<(Keys
     let (cert, key) = (cert.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()));
     let fingerprint = fingerprint(&cert);
     let certified = CertifiedKey::from_der(vec![cert], key, &default_provider()).map_err(|error| error.to_string())?;
-    let keys = Keys::holding(certified).map_err(|error| error.to_string())?;
+    let keys = Certificates::holding(certified).map_err(|error| error.to_string())?;
     Ok((keys, fingerprint))
 }
 

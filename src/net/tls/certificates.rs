@@ -1,4 +1,4 @@
-//! Certificates and their keys: read from files, chosen by the name that a client asks for, and read again when the files
+//! CertificateSource and their keys: read from files, chosen by the name that a client asks for, and read again when the files
 //! change, while connections go on.
 
 use std::fmt;
@@ -26,7 +26,7 @@ const FILE_MAX: u64 = 1 << 20;
 
 /// A certificate with its chain, and the key that belongs to it, both in PEM form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
+pub struct CertPair {
     /// The file of the certificates, the server's own first.
     pub cert: PathBuf,
     /// The file of the key.
@@ -35,9 +35,9 @@ pub struct Pair {
 
 /// The keys that connections begin with.
 #[derive(Debug)]
-pub struct Keys {
+pub struct Certificates {
     /// The files that they come from.
-    pairs: Vec<Pair>,
+    pairs: Vec<CertPair>,
     config: RwLock<Arc<ServerConfig>>,
     files: Mutex<Files>,
 }
@@ -46,17 +46,17 @@ pub struct Keys {
 #[derive(Debug)]
 struct Files {
     /// When they were read.
-    read: Identities,
+    read: FileStamps,
     /// When they were looked at last.
-    seen: Identities,
+    seen: FileStamps,
 }
 
 /// By what it is seen that files have changed; none for one that is not there.
-type Identities = Vec<Option<[i64; 7]>>;
+type FileStamps = Vec<Option<[i64; 7]>>;
 
 /// A file that cannot be used.
 #[derive(Debug, PartialEq, Eq)]
-pub struct KeyError {
+pub struct LoadError {
     /// The file.
     pub path: PathBuf,
     /// Whether it should be a key, not a certificate.
@@ -67,24 +67,24 @@ pub struct KeyError {
 
 /// The certificates, by preference.
 #[derive(Debug)]
-struct ByName(Vec<Arc<CertifiedKey>>);
+struct SniResolver(Vec<Arc<CertifiedKey>>);
 
-impl Keys {
+impl Certificates {
     /// Reads these files.
-    pub fn read(pairs: Vec<Pair>) -> Result<Keys, KeyError> {
-        let files = identities(&pairs);
+    pub fn read(pairs: Vec<CertPair>) -> Result<Certificates, LoadError> {
+        let files = file_stamps(&pairs);
         let certified = read_all(&pairs)?;
         let files = Mutex::new(Files { seen: files.clone(), read: files });
         // Only a random number that cannot be had makes this fail.
         let config = configure(certified).map_err(|error| pairs[0].key_error(error.to_string()))?;
-        Ok(Keys { pairs, config: RwLock::new(Arc::new(config)), files })
+        Ok(Certificates { pairs, config: RwLock::new(Arc::new(config)), files })
     }
 
     /// Takes keys that come from no file.
-    pub fn holding(certified: CertifiedKey) -> Result<Keys, Error> {
+    pub fn holding(certified: CertifiedKey) -> Result<Certificates, Error> {
         let config = RwLock::new(Arc::new(configure(vec![Arc::new(certified)])?));
         let files = Mutex::new(Files { read: Vec::new(), seen: Vec::new() });
-        Ok(Keys { pairs: Vec::new(), config, files })
+        Ok(Certificates { pairs: Vec::new(), config, files })
     }
 
     /// What a connection begins with.
@@ -94,31 +94,31 @@ impl Keys {
 
     /// Reads the files again. If they cannot be used, all stays as it was. Connections that there are keep what they have,
     /// and who has a ticket can go on with it.
-    pub fn reread(&self) -> Result<(), KeyError> {
+    pub fn reload(&self) -> Result<(), LoadError> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.seen = identities(&self.pairs);
+        files.seen = file_stamps(&self.pairs);
         files.read = files.seen.clone();
         let certified = read_all(&self.pairs)?;
         let mut config = (*self.config()).clone();
-        config.cert_resolver = Arc::new(ByName(certified));
+        config.cert_resolver = Arc::new(SniResolver(certified));
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         Ok(())
     }
 
     /// Reads the files again if they have changed since, and have been left alone since the last look: a certificate and its
     /// key are seldom replaced at the same moment.
-    pub fn look(&self) -> Option<Result<(), KeyError>> {
-        let now = identities(&self.pairs);
+    pub fn reload_if_changed(&self) -> Option<Result<(), LoadError>> {
+        let now = file_stamps(&self.pairs);
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let is_at_rest = files.seen == now;
         let is_new = files.read != now;
         files.seen = now;
         drop(files);
-        (is_new && is_at_rest).then(|| self.reread())
+        (is_new && is_at_rest).then(|| self.reload())
     }
 
     /// Reports whether the keys come from files.
-    pub fn have_files(&self) -> bool {
+    pub fn are_from_files(&self) -> bool {
         !self.pairs.is_empty()
     }
 
@@ -139,7 +139,7 @@ impl Keys {
         let unreadable: Vec<_> = files.filter(|file| File::open(file).is_err()).collect();
         if !unreadable.is_empty() {
             let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-            files.seen = identities(&self.pairs);
+            files.seen = file_stamps(&self.pairs);
             files.read = files.seen.clone();
         }
         unreadable
@@ -156,17 +156,17 @@ impl Keys {
     }
 }
 
-impl Pair {
-    fn cert_error(&self, what: impl Into<String>) -> KeyError {
-        KeyError { path: self.cert.clone(), is_key: false, what: what.into() }
+impl CertPair {
+    fn cert_error(&self, what: impl Into<String>) -> LoadError {
+        LoadError { path: self.cert.clone(), is_key: false, what: what.into() }
     }
 
-    fn key_error(&self, what: impl Into<String>) -> KeyError {
-        KeyError { path: self.key.clone(), is_key: true, what: what.into() }
+    fn key_error(&self, what: impl Into<String>) -> LoadError {
+        LoadError { path: self.key.clone(), is_key: true, what: what.into() }
     }
 
     /// Reads both files and checks that they belong together.
-    fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, KeyError> {
+    fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, LoadError> {
         let chain = read_chain(&self.cert).map_err(|what| self.cert_error(what))?;
         let text = read_file(&self.key).map_err(|error| self.key_error(error.to_string()))?;
         let key = PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
@@ -185,14 +185,14 @@ impl Pair {
     }
 }
 
-impl fmt::Display for KeyError {
+impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flag = if self.is_key { "--tls-key" } else { "--tls-cert" };
         write!(f, "{flag}: {}: {}", self.path.display(), self.what)
     }
 }
 
-impl ResolvesServerCert for ByName {
+impl ResolvesServerCert for SniResolver {
     /// Chooses the first certificate for the client's name whose kind of key the client knows; for a name that no
     /// certificate has, or none, the first.
     fn resolve(&self, client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -219,7 +219,7 @@ impl ResolvesServerCert for ByName {
 fn configure(certified: Vec<Arc<CertifiedKey>>) -> Result<ServerConfig, Error> {
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
-    let mut config = builder.with_cert_resolver(Arc::new(ByName(certified)));
+    let mut config = builder.with_cert_resolver(Arc::new(SniResolver(certified)));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = true;
     config.ticketer = Ticketer::new()?;
@@ -227,7 +227,7 @@ fn configure(certified: Vec<Arc<CertifiedKey>>) -> Result<ServerConfig, Error> {
     Ok(config)
 }
 
-fn read_all(pairs: &[Pair]) -> Result<Vec<Arc<CertifiedKey>>, KeyError> {
+fn read_all(pairs: &[CertPair]) -> Result<Vec<Arc<CertifiedKey>>, LoadError> {
     let provider = default_provider();
     pairs.iter().map(|pair| pair.read(&provider).map(Arc::new)).collect()
 }
@@ -253,7 +253,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn identities(pairs: &[Pair]) -> Identities {
+fn file_stamps(pairs: &[CertPair]) -> FileStamps {
     let identity = |path: &PathBuf| {
         let found = fs::metadata(path).ok()?;
         let (dev, ino, size) = (found.dev().cast_signed(), found.ino().cast_signed(), found.size().cast_signed());
