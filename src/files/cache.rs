@@ -20,7 +20,7 @@ use std::sync::{Arc, PoisonError};
 use quick_cache::Weighter;
 use quick_cache::sync;
 
-use super::Denied;
+use super::OpenError;
 use super::digests::{Digests, Hashed, Need};
 use super::file::{Beside, Memory, Meta, OpenFile, Snapshot};
 use super::root::{Node, Root};
@@ -124,7 +124,7 @@ impl Cache {
     }
 
     /// Opens what the path leads to; a small file is in memory then.
-    pub fn open(&self, root: &Root, path: &RelPath) -> Result<Node, Denied> {
+    pub fn open(&self, root: &Root, path: &RelPath) -> Result<Node, OpenError> {
         match self.kept.as_ref().and_then(|kept| kept.get(path.as_bytes())) {
             Some(kept) if kept.is_whole() && root.stat(path) == Some(kept.meta) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
@@ -163,7 +163,7 @@ impl Cache {
 
     /// Opens what is not in memory as it is now.
     #[inline(never)]
-    fn open_anew(&self, root: &Root, path: &RelPath, known: Option<Arc<Memory>>) -> Result<Node, Denied> {
+    fn open_anew(&self, root: &Root, path: &RelPath, known: Option<Arc<Memory>>) -> Result<Node, OpenError> {
         let mut node = root.open(path)?;
         if let Node::File(file) = &mut node {
             self.misses.fetch_add(1, Ordering::Relaxed);
@@ -173,7 +173,7 @@ impl Cache {
             match file.snapshot(SMALL)? {
                 Snapshot::AtRest => self.keep(path, file.memory()),
                 Snapshot::Growing => {}
-                Snapshot::Restless => return Err(Denied::Restless),
+                Snapshot::Restless => return Err(OpenError::Restless),
             }
         }
         Ok(node)

@@ -9,8 +9,8 @@ use std::thread;
 use rustix::process::setpriority_process;
 
 use super::cache::Kept;
-use super::digest::Digest;
 use super::file::{Meta, OpenFile};
+use super::hash::Digest;
 
 /// Larger files are not hashed. One of this size takes 6 ms, and 30 where the processor has no instructions for it.
 const HASHED_MAX: u64 = 8 * 1024 * 1024;

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, statat};
 
-use super::Denied;
+use super::OpenError;
 use super::file::Meta;
 
 /// The most entries that are kept of one directory.
@@ -62,7 +62,7 @@ impl OpenDir {
     }
 
     /// Reads the entries whose names are `wanted`. Those that vanish meanwhile are left out.
-    pub fn entries(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Entries, Denied> {
+    pub fn entries(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Entries, OpenError> {
         let mut first = BinaryHeap::new();
         let mut count = 0;
         // Opened anew, because a directory that may only be entered was opened without the right to read it.

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Stat, fstat};
 
-use super::digest::{Digest, Hasher};
+use super::hash::{Digest, Hasher};
 use crate::proto::response::RepresentationFields;
 
 /// A write call sets the time of change before it copies the bytes, and an old kernel's clock moves in steps of up to
@@ -74,9 +74,9 @@ pub struct Meta {
     /// The length in bytes.
     pub len: u64,
     /// When the bytes were modified; before 1970 and after 9999 are possible.
-    pub modified: Instant,
+    pub modified: FileTime,
     /// When the bytes or anything else was changed. Nobody can set this one.
-    changed: Instant,
+    changed: FileTime,
     /// Which file it is: its device and its number there.
     identity: (u64, u64),
 }
@@ -94,7 +94,7 @@ pub enum Snapshot {
 
 /// A point in time as the file system counts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant {
+pub struct FileTime {
     /// Seconds from 1970, negative before.
     pub secs: i64,
     /// Nanoseconds within the second.
@@ -333,7 +333,7 @@ impl Beside {
 
 impl Meta {
     pub(super) fn new(stat: &Stat) -> Meta {
-        let instant = |secs, nanos| Instant { secs, nanos };
+        let instant = |secs, nanos| FileTime { secs, nanos };
         Meta {
             len: u64::try_from(stat.st_size).unwrap_or(0),
             modified: instant(stat.st_mtime as _, stat.st_mtime_nsec as _),
@@ -348,7 +348,7 @@ impl Meta {
     }
 }
 
-impl Instant {
+impl FileTime {
     /// The same point as the system's clock has it; none where the clock cannot express it.
     pub fn to_system_time(self) -> Option<SystemTime> {
         let secs = Duration::from_secs(self.secs.unsigned_abs());

@@ -5,10 +5,10 @@
 //! else. Nothing here knows HTTP or logs; what the system said is returned as it is.
 
 pub mod cache;
-pub mod digest;
 pub mod digests;
 pub mod dir;
 pub mod file;
+pub mod hash;
 pub mod root;
 
 use std::io;
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 /// Why a path cannot be opened or read.
 #[derive(Debug)]
-pub enum Denied {
+pub enum OpenError {
     /// There is nothing that may be known: no file, a link that leads out, a special file.
     NotFound,
     /// The system does not let us.
@@ -30,26 +30,26 @@ pub enum Denied {
     Failed(io::Error),
 }
 
-impl From<Errno> for Denied {
-    fn from(errno: Errno) -> Denied {
+impl From<Errno> for OpenError {
+    fn from(errno: Errno) -> OpenError {
         match errno {
             // XDEV: a link that leads out of the root. LOOP: links in a circle, or a link where none is followed.
             // NXIO, NODEV: a socket, or a device that is not there.
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV => Denied::NotFound,
-            Errno::NXIO | Errno::NODEV => Denied::NotFound,
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV => OpenError::NotFound,
+            Errno::NXIO | Errno::NODEV => OpenError::NotFound,
             // Names that this file system cannot hold: too long, with characters that it forbids, not in its encoding.
-            Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => Denied::NotFound,
-            Errno::ACCESS | Errno::PERM => Denied::Unreadable(errno.into()),
+            Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => OpenError::NotFound,
+            Errno::ACCESS | Errno::PERM => OpenError::Unreadable(errno.into()),
             Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN => {
-                Denied::OutOfResources(errno.into())
+                OpenError::OutOfResources(errno.into())
             }
-            _ => Denied::Failed(errno.into()),
+            _ => OpenError::Failed(errno.into()),
         }
     }
 }
 
-impl From<io::Error> for Denied {
-    fn from(error: io::Error) -> Denied {
-        Errno::from_io_error(&error).map_or_else(|| Denied::Failed(error), Denied::from)
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> OpenError {
+        Errno::from_io_error(&error).map_or_else(|| OpenError::Failed(error), OpenError::from)
     }
 }

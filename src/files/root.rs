@@ -19,7 +19,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::Denied;
+use super::OpenError;
 use super::dir::OpenDir;
 use super::file::{Beside, Meta, OpenFile};
 use crate::proto::target::RelPath;
@@ -154,7 +154,7 @@ impl Root {
     }
 
     /// Opens what the path leads to.
-    pub fn open(&self, path: &RelPath) -> Result<Node, Denied> {
+    pub fn open(&self, path: &RelPath) -> Result<Node, OpenError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let opened = match self.open_fd(path, flags) {
             // A directory that may be entered but not read can still have an index file.
@@ -168,7 +168,7 @@ impl Root {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(Node::File(OpenFile::new(fd, &stat))),
             FileType::Directory => Ok(Node::Dir(OpenDir::new(fd, &stat))),
-            _ => Err(Denied::NotFound),
+            _ => Err(OpenError::NotFound),
         }
     }
 

@@ -23,7 +23,7 @@ use super::connections::{CROWD, ConnHandle};
 use super::https_redirect::Redirect;
 use super::tls::PlainHttpOnTlsPort;
 use super::*;
-use crate::files::Denied;
+use crate::files::OpenError;
 use crate::files::cache::Cache;
 use crate::files::root::{RootPath, Symlinks};
 use crate::net::Transport;
@@ -373,8 +373,8 @@ fn answer_for(why: Why, house: &House) -> String {
         // These two only the system can say. The real binary is brought there by the tests
         // `a_file_that_may_not_be_read_is_forbidden_without_a_reason_of_the_system` and
         // `without_a_free_descriptor_a_file_is_refused_and_the_connection_goes_on`.
-        Why::Unreadable => explained(house, Denied::Unreadable(ErrorKind::PermissionDenied.into())),
-        Why::OutOfResources => explained(house, Denied::OutOfResources(ErrorKind::OutOfMemory.into())),
+        Why::Unreadable => explained(house, OpenError::Unreadable(ErrorKind::PermissionDenied.into())),
+        Why::OutOfResources => explained(house, OpenError::OutOfResources(ErrorKind::OutOfMemory.into())),
     }
 }
 
@@ -414,8 +414,8 @@ fn answer_without_root(house: &House) -> String {
     answer
 }
 
-fn explained(house: &House, denied: Denied) -> String {
-    let response = Site::new(&house.server.site).page(Refusal::from(denied), Form::Text);
+fn explained(house: &House, error: OpenError) -> String {
+    let response = Site::new(&house.server.site).page(Refusal::from(error), Form::Text);
     let crate::site::response::Body::Bytes(page) = response.body else { panic!("a page is in memory") };
     let mut said = Vec::new();
     response.head.write_status_line(&mut said);

@@ -8,7 +8,7 @@ use std::io;
 use super::policy::Caching;
 use super::response::{Body, Response};
 use super::{Request, Site, link, media_type, page};
-use crate::files::Denied;
+use crate::files::OpenError;
 use crate::files::root::Node;
 use crate::proto::accept::media_weight;
 use crate::proto::request::{Fields, Head};
@@ -70,8 +70,8 @@ impl Refusal {
     /// The root itself cannot be opened. Whatever the reason is, it is not the client's.
     pub fn from_root(error: io::Error) -> Refusal {
         let said = format!("the root cannot be opened: {error}");
-        let why = match Denied::from(error) {
-            Denied::OutOfResources(_) => Why::OutOfResources,
+        let why = match OpenError::from(error) {
+            OpenError::OutOfResources(_) => Why::OutOfResources,
             _ => Why::FileSystem,
         };
         Refusal { cause: Some(io::Error::other(said)), ..Refusal::from(why) }
@@ -90,14 +90,14 @@ impl From<Reject<'_>> for Refusal {
     }
 }
 
-impl From<Denied> for Refusal {
-    fn from(denied: Denied) -> Refusal {
-        let (why, cause) = match denied {
-            Denied::NotFound => return Why::NotFound.into(),
-            Denied::Restless => return Why::KeepsChanging.into(),
-            Denied::Unreadable(cause) => (Why::Unreadable, cause),
-            Denied::OutOfResources(cause) => (Why::OutOfResources, cause),
-            Denied::Failed(cause) => (Why::FileSystem, cause),
+impl From<OpenError> for Refusal {
+    fn from(error: OpenError) -> Refusal {
+        let (why, cause) = match error {
+            OpenError::NotFound => return Why::NotFound.into(),
+            OpenError::Restless => return Why::KeepsChanging.into(),
+            OpenError::Unreadable(cause) => (Why::Unreadable, cause),
+            OpenError::OutOfResources(cause) => (Why::OutOfResources, cause),
+            OpenError::Failed(cause) => (Why::FileSystem, cause),
         };
         Refusal { cause: Some(cause), ..Refusal::from(why) }
     }
@@ -105,7 +105,7 @@ impl From<Denied> for Refusal {
 
 impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Refusal {
-        Refusal::from(Denied::from(error))
+        Refusal::from(OpenError::from(error))
     }
 }
 
@@ -165,8 +165,8 @@ impl Site<'_> {
         }
         let file = match self.options.files.open(self.root()?, path) {
             Ok(Node::File(file)) => file,
-            Ok(Node::Dir(_)) | Err(Denied::NotFound) => return Ok(None),
-            Err(denied) => return Err(denied.into()),
+            Ok(Node::Dir(_)) | Err(OpenError::NotFound) => return Ok(None),
+            Err(error) => return Err(error.into()),
         };
         let whole = 0..file.meta().len;
         let head = self.options.policy.cached_head(Status::NotFound, Caching::Never);

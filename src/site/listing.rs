@@ -8,7 +8,7 @@ use super::errors::Refusal;
 use super::policy::Caching;
 use super::response::{Body, Response};
 use super::{Request, Site, link, page};
-use crate::files::Denied;
+use crate::files::OpenError;
 use crate::files::dir::{Entry, Kind, OpenDir};
 use crate::files::file::Meta;
 use crate::files::root::Node;
@@ -123,7 +123,7 @@ impl Site<'_> {
                 match self.root()?.open(&parent.join(&name)) {
                     Ok(Node::Dir(dir)) => Ok(Some(row(true, dir.meta()))),
                     Ok(Node::File(file)) => Ok(Some(row(false, file.meta()))),
-                    Err(denied @ Denied::OutOfResources(_)) => Err(denied.into()),
+                    Err(error @ OpenError::OutOfResources(_)) => Err(error.into()),
                     Err(_) => Ok(None),
                 }
             }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Site;
 use super::errors::Refusal;
-use crate::files::Denied;
+use crate::files::OpenError;
 use crate::files::dir::OpenDir;
 use crate::files::file::OpenFile;
 use crate::files::root::{Node, Root};
@@ -42,8 +42,8 @@ impl Site<'_> {
             let path = target.path.join(name);
             match self.options.files.open(root, &path) {
                 Ok(Node::File(file)) => return Ok(Found::File(Cow::Owned(path), file)),
-                Ok(Node::Dir(_)) | Err(Denied::NotFound) => {}
-                Err(denied) => return Err(denied.into()),
+                Ok(Node::Dir(_)) | Err(OpenError::NotFound) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         match root.open(&target.path)? {

@@ -12,7 +12,7 @@ use super::response::{Body, Response};
 use super::variant::Variant;
 use super::{Request, Site};
 use crate::files::digests::{Hashed, Need};
-use crate::files::file::{Instant, OpenFile};
+use crate::files::file::{FileTime, OpenFile};
 use crate::proto::accept::Coding;
 use crate::proto::conditional::{Validators, Verdict, compares_tags, evaluate};
 use crate::proto::date::HttpDate;
@@ -217,8 +217,8 @@ impl Form {
 /// The validators of a file of this length and time.
 ///
 /// One that does not stay what it is has no strong one: others may have its length and time too, before or after it.
-fn validators(len: u64, modified: Instant, form: Form, hashed: Hashed, now: SystemTime) -> Validators {
-    let Instant { secs, nanos } = modified;
+fn validators(len: u64, modified: FileTime, form: Form, hashed: Hashed, now: SystemTime) -> Validators {
+    let FileTime { secs, nanos } = modified;
     let etag = match hashed {
         Hashed::As(digest) => Some(ETag::of_content(digest.as_bytes())),
         Hashed::Never => Some(ETag::of_size_and_time(len, secs, nanos)),
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_does_not_stay_what_it_is_has_no_strong_validator() {
-        let (now, long_ago) = (SystemTime::now(), Instant { secs: 0, nanos: 0 });
+        let (now, long_ago) = (SystemTime::now(), FileTime { secs: 0, nanos: 0 });
         for (hashed, form, has_tag, is_strong) in [
             (Hashed::Never, Form::Plain, true, true),
             (Hashed::Never, Form::Streamed(Coding::Gzip), true, true),
@@ -271,7 +271,7 @@ mod tests {
             (i64::MAX, Some("Thu, 01 Jan 1970 00:16:40 GMT"), false),
             (-1, None, true),
         ] {
-            let found = validators(5, Instant { secs, nanos: 0 }, Form::Plain, Hashed::Never, now);
+            let found = validators(5, FileTime { secs, nanos: 0 }, Form::Plain, Hashed::Never, now);
             assert_eq!(found.modified.map(|date| date.to_string()).as_deref(), modified, "{secs}");
             assert_eq!(found.modified_is_strong, is_strong, "{secs}");
         }

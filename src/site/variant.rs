@@ -17,9 +17,9 @@ use super::compress::encode;
 use super::media_type::{self, Density};
 use super::passes::{Pass, Passes};
 use super::{Request, Site};
-use crate::files::Denied;
+use crate::files::OpenError;
 use crate::files::cache::Cache;
-use crate::files::file::{Instant, OpenFile};
+use crate::files::file::{FileTime, OpenFile};
 use crate::files::root::Node;
 use crate::proto::accept::{Coding, codings};
 use crate::proto::request::{Head, Version};
@@ -66,11 +66,11 @@ impl Compression {
 
 /// Of which neighbours a warning was given that they are too old, and when these were modified.
 #[derive(Debug, Default)]
-pub struct Warned(Mutex<HashMap<Box<[u8]>, Instant>>);
+pub struct Warned(Mutex<HashMap<Box<[u8]>, FileTime>>);
 
 impl Warned {
     /// Reports whether to give a warning, and remembers it.
-    fn is_news(&self, neighbour: &RelPath, modified: Instant) -> bool {
+    fn is_news(&self, neighbour: &RelPath, modified: FileTime) -> bool {
         let mut warned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let has_room = warned.len() < WARNED_MAX;
         match warned.get_mut(neighbour.as_bytes()) {
@@ -161,8 +161,8 @@ impl Site<'_> {
                 Ok(Node::File(found)) if warned.is_news(&neighbour, found.meta().modified) => {
                     *cause = Some(because(io::ErrorKind::Other, &"it is older than what it stands for"));
                 }
-                Ok(_) | Err(Denied::NotFound | Denied::Restless) => {}
-                Err(Denied::Unreadable(error) | Denied::OutOfResources(error) | Denied::Failed(error)) => {
+                Ok(_) | Err(OpenError::NotFound | OpenError::Restless) => {}
+                Err(OpenError::Unreadable(error) | OpenError::OutOfResources(error) | OpenError::Failed(error)) => {
                     *cause = Some(because(error.kind(), &error));
                 }
             }
@@ -173,7 +173,7 @@ impl Site<'_> {
 
 /// Reports whether a neighbour is older than its file. One without a fraction of a second got its time from a program that
 /// knows none, such as brotli or tar, and may be of the same second.
-fn is_older(neighbour: Instant, file: Instant) -> bool {
+fn is_older(neighbour: FileTime, file: FileTime) -> bool {
     neighbour.secs < file.secs || neighbour.secs == file.secs && (1..file.nanos).contains(&neighbour.nanos)
 }
 
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_neighbour_of_the_same_time_is_not_older() {
-        let at = |(secs, nanos)| Instant { secs, nanos };
+        let at = |(secs, nanos)| FileTime { secs, nanos };
         for (neighbour, file, expected) in [
             ((5, 5), (5, 5), false),
             ((5, 4), (5, 5), true),
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_warning_is_given_once_for_each_version_and_not_for_any_number_of_files() {
-        let (warned, at) = (Warned::default(), |secs| Instant { secs, nanos: 0 });
+        let (warned, at) = (Warned::default(), |secs| FileTime { secs, nanos: 0 });
         let path = |number: usize| RelPath::new(format!("{number}.br").as_bytes()).expect("plain");
         let news = |number, secs| warned.is_news(&path(number), at(secs));
         assert_eq!([news(0, 1), news(0, 1), news(0, 2), news(0, 2)], [true, false, true, false]);

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::script::Script;
 use crate::files::cache::Cache;
-use crate::files::digest::Digest;
+use crate::files::hash::Digest;
 use crate::files::root::{RootPath, Symlinks};
 use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::target::RelPath;
