@@ -23,9 +23,9 @@ use crate::proto::target::RelPath;
 use crate::server::access_log::Format;
 use crate::server::{self, Times};
 use crate::site;
-use crate::site::passes::Passes;
-use crate::site::policy::{OWN_FIELDS, Policy};
-use crate::site::variant::{Compression, Warned};
+use crate::site::content_coding::{Compression, WarnOnce};
+use crate::site::headers::{HeaderPolicy, OWN_FIELDS};
+use crate::site::semaphore::Semaphore;
 
 /// A thread takes four memory maps, and Linux gives a process 65,530 of them unless told otherwise.
 const CONNECTIONS_MAX: u64 = 16_000;
@@ -126,14 +126,14 @@ impl Config {
                 root,
                 index: index(&args.index)?,
                 list: args.list,
-                listings: Passes::new(memory.map_or(LISTINGS_MAX, |memory| listings_in(memory / 8))),
+                listings: Semaphore::new(memory.map_or(LISTINGS_MAX, |memory| listings_in(memory / 8))),
                 not_found: not_found(args.not_found.as_deref(), &opened)?,
                 hidden: args.hidden,
                 charset: charset(&args.charset)?,
                 files: Cache::new(memory.map_or(cache_memory, |memory| cache_memory.min(memory / 4))),
-                policy: Policy::new(cache_secs, &headers),
+                headers: HeaderPolicy::new(cache_secs, &headers),
                 compression: compression(&args.compress, memory)?,
-                neighbours: (!args.no_precompressed).then(Warned::default),
+                precompressed: (!args.no_precompressed).then(WarnOnce::default),
             },
             server: server::Options {
                 max_connections: number("--max-connections", "connections", &args.max_connections, 1, CONNECTIONS_MAX)?

@@ -157,7 +157,7 @@ impl Entrance<'_> {
 /// Serves one connection from its first byte to its end.
 fn serve_connection(server: &Server, Accepted { conn, service }: Accepted) {
     let metrics = server.metrics.as_ref().filter(|_| service != Service::Admin);
-    let _visitor = metrics.map(Metrics::enter);
+    let _guard = metrics.map(Metrics::connection_started);
     // Who looks after the server does not come through a proxy.
     let conn =
         if service == Service::Admin { Some(conn) } else { proxy_protocol::receive_header(server, conn, service) };

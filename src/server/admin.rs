@@ -9,8 +9,8 @@ use crate::proto::request::Method;
 use crate::proto::status::Status;
 use crate::proto::target::Target;
 use crate::proto::why::{Reject, Why};
-use crate::site::errors::{Form, Refusal};
-use crate::site::policy::Caching;
+use crate::site::headers::Caching;
+use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::{Body, Response};
 use crate::site::{Request, Respond, Site};
 
@@ -29,11 +29,11 @@ pub struct Admin<'s> {
 
 impl Respond for Admin<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
-        let form = Form::preferred(&request.head.fields);
+        let form = PageFormat::preferred(&request.head.fields);
         self.plan(request).unwrap_or_else(|refusal| self.site.page(refusal, form))
     }
 
-    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
+    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
         self.site.refuse(reject, form)
     }
 
@@ -80,7 +80,7 @@ impl Admin<'_> {
     }
 
     fn answer(&self, status: Status, media_type: &str, text: String) -> Response {
-        let head = self.server.site.policy.cached_head(status, Caching::Never);
+        let head = self.server.site.headers.cached_head(status, Caching::Never);
         Response::new(head.field("Content-Type", media_type), Body::Bytes(text.into_bytes()))
     }
 }

@@ -23,7 +23,7 @@ use crate::proto::framing;
 use crate::proto::request::{Head, Method};
 use crate::proto::scan::{Scan, first_line};
 use crate::proto::why::Why;
-use crate::site::errors::Form;
+use crate::site::refusal::PageFormat;
 use crate::site::{Request, Respond};
 
 /// How long we go on reading after our last answer.
@@ -379,7 +379,7 @@ impl<'c> Connection<'c> {
         self.conn.answer();
         let head = mem::take(&mut self.desk.head);
         let head = Head::parse(&head).ok();
-        let form = head.as_ref().map_or(Form::Text, |head| Form::preferred(&head.fields));
+        let form = head.as_ref().map_or(PageFormat::Text, |head| PageFormat::preferred(&head.fields));
         if head.is_none() {
             trace::refused(self.conn, refused);
         }

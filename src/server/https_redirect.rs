@@ -4,7 +4,7 @@
 use crate::proto::host;
 use crate::proto::target::{Target, split_authority};
 use crate::proto::why::{Reject, Why};
-use crate::site::errors::{Form, Refusal};
+use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
 use crate::site::{Request, Respond, Site, link};
 
@@ -26,10 +26,10 @@ impl Respond for Redirect<'_> {
             return self.site.respond(request);
         }
         let refusal = self.plan(request).unwrap_or_else(Refusal::from);
-        self.site.page(refusal, Form::preferred(&request.head.fields))
+        self.site.page(refusal, PageFormat::preferred(&request.head.fields))
     }
 
-    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
+    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
         self.site.refuse(reject, form)
     }
 }

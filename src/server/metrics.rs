@@ -56,7 +56,7 @@ pub struct Metrics {
 }
 
 /// A connection that has been counted; dropped by a fault of the server, that is counted too.
-pub struct Visitor<'m>(&'m Metrics);
+pub struct PanicGuard<'m>(&'m Metrics);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
@@ -121,9 +121,9 @@ impl Metrics {
     }
 
     /// Counts a connection that has got a thread.
-    pub fn enter(&self) -> Visitor<'_> {
+    pub fn connection_started(&self) -> PanicGuard<'_> {
         self.connections.inc();
-        Visitor(self)
+        PanicGuard(self)
     }
 
     /// Counts an answer.
@@ -195,7 +195,7 @@ fn method(line: &[u8]) -> &'static str {
     METHODS.into_iter().find(|method| method.as_bytes() == word).unwrap_or(OTHER)
 }
 
-impl Drop for Visitor<'_> {
+impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.panics.inc();
@@ -227,9 +227,9 @@ mod tests {
     #[test]
     fn a_connection_that_ends_by_a_fault_is_counted_as_one() {
         let metrics = Metrics::new();
-        drop(metrics.enter());
+        drop(metrics.connection_started());
         let fault = || {
-            let _visitor = metrics.enter();
+            let _guard = metrics.connection_started();
             panic!("a fault on purpose");
         };
         assert!(catch_unwind(AssertUnwindSafe(fault)).is_err());

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::proto::why::Why;
-use crate::site::errors::Form;
+use crate::site::refusal::PageFormat;
 use crate::site::{self, Respond, Site};
 
 /// How long a connection stays open behind its answer.
@@ -65,7 +65,7 @@ fn end((_, mut stream): (Instant, TcpStream)) {
 
 /// The whole answer. It needs no Date, being one of the 5xx (RFC 9110 §6.6.1).
 pub fn answer(why: Why, site: &site::Options) -> Vec<u8> {
-    let response = Site::new(site).refuse(why.because(b""), Form::Text);
+    let response = Site::new(site).refuse(why.because(b""), PageFormat::Text);
     let mut bytes = Vec::new();
     let length = response.body.len();
     let head = response.head.field("Connection", "close").maybe("Content-Length", length);

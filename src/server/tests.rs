@@ -32,10 +32,10 @@ use crate::proto::request::FIELDS_MAX;
 use crate::proto::scan::{HEAD_MAX, REQUEST_LINE_MAX};
 use crate::proto::target::RelPath;
 use crate::proto::why::{Reject, Why};
-use crate::site::errors::{Form, Refusal};
-use crate::site::passes::Passes;
-use crate::site::policy::Policy;
+use crate::site::headers::HeaderPolicy;
+use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
+use crate::site::semaphore::Semaphore;
 use crate::site::{Request, Respond, Site};
 
 /// A client that says this and then ends.
@@ -189,13 +189,13 @@ impl House {
             root: RootPath::new(root.clone(), Symlinks::Inside),
             index: Vec::new(),
             list: false,
-            listings: Passes::new(1),
+            listings: Semaphore::new(1),
             not_found: RelPath::new(b"404.html").expect("plain"),
             hidden: false,
             charset: None,
             files: Cache::new(1 << 20),
-            policy: Policy::new(0, &[]),
-            neighbours: None,
+            headers: HeaderPolicy::new(0, &[]),
+            precompressed: None,
             compression: None,
         };
         let long = Duration::from_secs(60);
@@ -415,7 +415,7 @@ fn answer_without_root(house: &House) -> String {
 }
 
 fn explained(house: &House, error: OpenError) -> String {
-    let response = Site::new(&house.server.site).page(Refusal::from(error), Form::Text);
+    let response = Site::new(&house.server.site).page(Refusal::from(error), PageFormat::Text);
     let crate::site::response::Body::Bytes(page) = response.body else { panic!("a page is in memory") };
     let mut said = Vec::new();
     response.head.write_status_line(&mut said);
@@ -512,7 +512,7 @@ impl Respond for After<'_> {
         self.site.respond(request)
     }
 
-    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
+    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
         self.site.refuse(reject, form)
     }
 }

@@ -11,7 +11,7 @@ use crate::net::tcp::Tcp;
 use crate::net::tls::certificates::{Certificates, LoadError};
 use crate::net::tls::{Handshake, Tls, is_handshake};
 use crate::proto::why::{Reject, Why};
-use crate::site::errors::{Form, Refusal};
+use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
 use crate::site::{Request, Respond, Site};
 
@@ -142,7 +142,7 @@ impl Respond for WithHsts<'_> {
         self.mark(self.responder.respond(request))
     }
 
-    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
+    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
         self.mark(self.responder.refuse(reject, form))
     }
 
@@ -160,10 +160,10 @@ pub struct PlainHttpOnTlsPort<'s> {
 impl Respond for PlainHttpOnTlsPort<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
         let refusal = Refusal::from(Why::PlainToTls.because(request.head.line));
-        self.site.page(refusal, Form::preferred(&request.head.fields))
+        self.site.page(refusal, PageFormat::preferred(&request.head.fields))
     }
 
-    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
+    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
         self.site.refuse(reject, form)
     }
 }

@@ -4,8 +4,8 @@
 
 use std::cmp::Ordering;
 
-use super::errors::Refusal;
-use super::policy::Caching;
+use super::headers::Caching;
+use super::refusal::Refusal;
 use super::response::{Body, Response};
 use super::{Request, Site, link, page};
 use crate::files::OpenError;
@@ -72,7 +72,7 @@ pub enum Key {
 impl Site<'_> {
     /// Answers with the listing of a directory, as JSON where the client would rather have that.
     pub fn list(&self, request: &Request<'_>, target: &Target<'_>, dir: OpenDir) -> Result<Response, Refusal> {
-        let pass = self.options.listings.enter().ok_or(Why::OutOfResources)?;
+        let pass = self.options.listings.try_acquire().ok_or(Why::OutOfResources)?;
         let listing = self.read(target, &dir)?;
         let weight = |media_type| media_weight(&request.head.fields, media_type);
         let (media_type, page) = if weight("application/json") > weight("text/html") {
@@ -80,7 +80,7 @@ impl Site<'_> {
         } else {
             ("text/html; charset=utf-8", page::listing_html(&listing).into_bytes())
         };
-        let head = self.options.policy.cached_head(Status::Ok, Caching::Revalidate);
+        let head = self.options.headers.cached_head(Status::Ok, Caching::Revalidate);
         let head = head.field("Content-Type", media_type).field("Vary", "Accept");
         Ok(Response { pass: Some(pass), ..Response::new(head, Body::Bytes(page)) })
     }

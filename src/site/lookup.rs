@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Site;
-use super::errors::Refusal;
+use super::refusal::Refusal;
 use crate::files::OpenError;
 use crate::files::dir::OpenDir;
 use crate::files::file::OpenFile;

@@ -22,7 +22,7 @@ const OURS: [(&str, &str); 6] = [
 const DEBIAN_PACKAGE: &str = "application/vnd.debian.binary-package";
 
 /// Types that are no text, and lose about half by being compressed.
-const LOOSE: [&str; 10] = [
+const COMPRESSIBLE: [&str; 10] = [
     "application/font-sfnt",
     "application/rtf",
     "application/vnd.apple.mpegurl",
@@ -36,7 +36,7 @@ const LOOSE: [&str; 10] = [
 ];
 
 /// Types that are compressed by themselves, beside pictures, sounds and films.
-const DENSE: [&str; 16] = [
+const COMPRESSED: [&str; 16] = [
     "application/epub+zip",
     "application/font-woff",
     "application/gzip",
@@ -70,25 +70,25 @@ pub fn of<'c>(path: &RelPath, charset: Option<&'c str>) -> MediaType<'c> {
 
 /// How much content of a type might lose by being compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Density {
+pub enum Compressibility {
     /// Much.
-    Loose,
+    Yes,
     /// Nobody knows.
     Unknown,
     /// Nothing: it is compressed by itself.
-    Dense,
+    No,
 }
 
 /// Returns how dense a file is by its name.
-pub fn density(path: &RelPath) -> Density {
+pub fn compressibility(path: &RelPath) -> Compressibility {
     let name = extension(path.as_bytes()).map_or(UNKNOWN, known);
     let is_of = |kind: &str| name.split('/').next() == Some(kind);
-    if is_text(name) || LOOSE.contains(&name) {
-        Density::Loose
-    } else if is_of("image") || is_of("audio") || is_of("video") || DENSE.contains(&name) {
-        Density::Dense
+    if is_text(name) || COMPRESSIBLE.contains(&name) {
+        Compressibility::Yes
+    } else if is_of("image") || is_of("audio") || is_of("video") || COMPRESSED.contains(&name) {
+        Compressibility::No
     } else {
-        Density::Unknown
+        Compressibility::Unknown
     }
 }
 
@@ -164,14 +164,14 @@ mod tests {
     fn what_is_compressed_by_itself_is_known() {
         let names =
             "html css js mjs json map xml svg txt md csv webmanifest xhtml atom wasm ttf otf eot ico bmp yaml toml";
-        let loose = names.split(' ').map(|name| (name, Density::Loose));
+        let loose = names.split(' ').map(|name| (name, Compressibility::Yes));
         let names =
             "png jpg webp avif gif mp3 mp4 webm pdf zip gz tgz bz2 xz 7z rar jar zst woff woff2 epub apk deb rpm";
-        let dense = names.split(' ').map(|name| (name, Density::Dense));
-        let unknown = ["bin", "unheard-of", "tar", "glb", "data", "br"].map(|name| (name, Density::Unknown));
+        let dense = names.split(' ').map(|name| (name, Compressibility::No));
+        let unknown = ["bin", "unheard-of", "tar", "glb", "data", "br"].map(|name| (name, Compressibility::Unknown));
         for (name, expected) in loose.chain(dense).chain(unknown) {
             let path = RelPath::new(format!("a.{name}").as_bytes()).expect("plain");
-            assert_eq!(density(&path), expected, "{name}: {}", of(&path, None));
+            assert_eq!(compressibility(&path), expected, "{name}: {}", of(&path, None));
         }
     }
 

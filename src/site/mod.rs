@@ -1,20 +1,20 @@
-//! Policy: what is answered to a request. The page to read first is [`Site::plan`].
+//! HeaderPolicy: what is answered to a request. The page to read first is [`Site::plan`].
 //!
 //! The answer is a value: nothing is sent here, nothing is logged, and nothing can fail, because an error is an answer
 //! too. Files are opened only through the `files` layer.
 
 pub mod compress;
-pub mod errors;
+pub mod content_coding;
+pub mod headers;
 pub mod link;
 pub mod listing;
 pub mod lookup;
 pub mod media_type;
 pub mod page;
-pub mod passes;
-pub mod policy;
+pub mod refusal;
 pub mod represent;
 pub mod response;
-pub mod variant;
+pub mod semaphore;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -27,12 +27,12 @@ use crate::proto::request::{Head, Method};
 use crate::proto::status::Status;
 use crate::proto::target::{RelPath, Target};
 use crate::proto::why::{Reject, Why};
-use errors::{Form, Refusal};
+use content_coding::{Compression, WarnOnce};
+use headers::HeaderPolicy;
 use lookup::Found;
-use passes::Passes;
-use policy::Policy;
+use refusal::{PageFormat, Refusal};
 use response::{Body, Response};
-use variant::{Compression, Warned};
+use semaphore::Semaphore;
 
 /// What the operator asked for.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Options {
     pub list: bool,
     /// How many of these listings there may be in memory at once: a large one takes some megabytes until its client has taken
     /// it.
-    pub listings: Passes,
+    pub listings: Semaphore,
     /// The page that is sent where there is nothing, if the root has it.
     pub not_found: RelPath,
     /// Whether names that begin with a dot are served.
@@ -55,9 +55,9 @@ pub struct Options {
     /// The files that are kept in memory.
     pub files: Cache,
     /// The fields that answers carry by policy.
-    pub policy: Policy,
+    pub headers: HeaderPolicy,
     /// Whether neighbours of files are sent in their place, and of which a warning was given.
-    pub neighbours: Option<Warned>,
+    pub precompressed: Option<WarnOnce>,
     /// What is compressed here, if anything.
     pub compression: Option<Compression>,
 }
@@ -68,7 +68,7 @@ pub trait Respond {
     fn respond(&self, request: &Request<'_>) -> Response;
 
     /// Answers what is no request, or none whose end can be found.
-    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response;
+    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response;
 
     /// Reports whether what is answered is to be counted, and written to the access log.
     fn is_recorded(&self) -> bool {
@@ -97,7 +97,7 @@ impl Respond for Site<'_> {
         self.plan(request).unwrap_or_else(|refusal| self.explain(request, refusal))
     }
 
-    fn refuse(&self, reject: Reject<'_>, form: Form) -> Response {
+    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
         self.page(Refusal::from(reject), form)
     }
 }
@@ -139,7 +139,7 @@ impl<'o> Site<'o> {
         if head.target != b"*" {
             Target::parse(head.target)?;
         }
-        let head = self.options.policy.head(Status::NoContent).field("Allow", errors::ALLOW);
+        let head = self.options.headers.head(Status::NoContent).field("Allow", refusal::ALLOW);
         Ok(Response::new(head, Body::Empty))
     }
 }

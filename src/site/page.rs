@@ -2,8 +2,8 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::errors::Refusal;
 use super::listing::{Key, Listing, Row};
+use super::refusal::Refusal;
 use crate::proto::date::Rfc3339;
 
 const STYLE: &str = "\

@@ -5,11 +5,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use super::errors::Refusal;
+use super::content_coding::Variant;
+use super::headers::Caching;
 use super::media_type::{self, MediaType};
-use super::policy::Caching;
+use super::refusal::Refusal;
 use super::response::{Body, Response};
-use super::variant::Variant;
 use super::{Request, Site};
 use crate::files::digests::{Hashed, Need};
 use crate::files::file::{FileTime, OpenFile};
@@ -29,10 +29,10 @@ use crate::proto::why::Why;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What is said of a representation.
-struct Shown<'s> {
+struct Representation<'s> {
     /// The path of the file, by whose name it has its type.
     path: &'s RelPath,
-    form: Form,
+    form: Encoding,
     validators: &'s Validators,
     /// Whether neither its date nor its tag will be another one in the next answer: the file is old enough, stays what it is,
     /// and is hashed if it will be.
@@ -41,7 +41,7 @@ struct Shown<'s> {
 
 /// The form of a representation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum Encoding {
     /// The content as it is.
     Plain,
     /// In a coding.
@@ -56,9 +56,9 @@ impl Site<'_> {
     pub fn represent(&self, request: &Request<'_>, path: &RelPath, variant: Variant) -> Result<Response, Refusal> {
         let Variant { file, coding, is_streamed, cause } = variant;
         let form = match coding {
-            None => Form::Plain,
-            Some(coding) if is_streamed => Form::Streamed(coding),
-            Some(coding) => Form::Coded(coding),
+            None => Encoding::Plain,
+            Some(coding) if is_streamed => Encoding::Streamed(coding),
+            Some(coding) => Encoding::Coded(coding),
         };
         let len = file.meta().len;
         let (need, wants_digest) = need(request.head);
@@ -67,7 +67,7 @@ impl Site<'_> {
         let is_settled = validators.modified_is_strong && hashed != Hashed::NotYet;
         // The file, its neighbours and what is made of it may have one date, so it tells them not apart (RFC 9110 §8.8.1).
         validators.modified_is_strong &= !self.varies(path, kept_fields(&file, form));
-        let shown = Shown { path, form, validators: &validators, is_settled };
+        let representation = Representation { path, form, validators: &validators, is_settled };
         let repr_digest = match hashed {
             Hashed::As(digest) if wants_digest && !is_streamed => Some(repr_digest::value(digest.as_bytes())),
             _ => None,
@@ -75,7 +75,7 @@ impl Site<'_> {
         let honor_range = match evaluate(request.head, &validators) {
             Verdict::Failed => return Err(Refusal::from(Why::PreconditionFailed).caused_by(cause)),
             Verdict::NotModified => {
-                let fields = self.fields(&file, &shown, |fields| &fields.not_modified);
+                let fields = self.fields(&file, &representation, |fields| &fields.not_modified);
                 let head = ResponseHead::with(Status::NotModified, fields);
                 return Ok(Response { cause, ..Response::new(head, Body::Empty) });
             }
@@ -87,7 +87,7 @@ impl Site<'_> {
             return self.represent(request, path, Variant { cause, ..Variant::plain(file) });
         }
         let range = request.head.fields.single("Range").filter(|_| honor_range);
-        match self.select(range, file, &shown, repr_digest.as_deref()) {
+        match self.select(range, file, &representation, repr_digest.as_deref()) {
             Ok((head, body)) => Ok(Response { cause, pass, ..Response::new(head, body) }),
             Err(refusal) => Err(refusal.caused_by(cause)),
         }
@@ -98,20 +98,20 @@ impl Site<'_> {
         &self,
         range: Option<&[u8]>,
         file: OpenFile,
-        shown: &Shown<'_>,
+        representation: &Representation<'_>,
         repr_digest: Option<&str>,
     ) -> Result<(ResponseHead, Body), Refusal> {
         let head = |status| {
-            let fields = self.fields(&file, shown, |fields| &fields.with_content);
+            let fields = self.fields(&file, representation, |fields| &fields.with_content);
             ResponseHead::with(status, fields).maybe("Repr-Digest", repr_digest)
         };
-        let (len, form) = (file.meta().len, shown.form);
+        let (len, form) = (file.meta().len, representation.form);
         Ok(match range.map_or(Selection::Whole, |value| select(value, len)) {
-            _ if let Form::Streamed(coding) = form => (head(Status::Ok), Body::Coded(file, coding)),
+            _ if let Encoding::Streamed(coding) = form => (head(Status::Ok), Body::Coded(file, coding)),
             Selection::Whole => (head(Status::Ok), Body::Span(file, 0..len)),
             // The coding would be said of the frame around several parts too, and nobody could take that apart. A server may
             // ignore the field (RFC 9110 §14.2).
-            Selection::Spans(spans) if spans.len() > 1 && form != Form::Plain => {
+            Selection::Spans(spans) if spans.len() > 1 && form != Encoding::Plain => {
                 (head(Status::Ok), Body::Span(file, 0..len))
             }
             Selection::Unsatisfiable => {
@@ -125,9 +125,9 @@ impl Site<'_> {
                 }
                 Err(spans) => {
                     let boundary = RandomState::new().hash_one(len);
-                    let head = self.head(Status::PartialContent, &multipart::content_type(boundary), shown);
+                    let head = self.head(Status::PartialContent, &multipart::content_type(boundary), representation);
                     let head = head.maybe("Repr-Digest", repr_digest);
-                    let media_type = self.media_type(shown.path);
+                    let media_type = self.media_type(representation.path);
                     let multipart = Multipart::new(boundary, spans, len, media_type);
                     (head, Body::Parts(file, Box::new(multipart)))
                 }
@@ -142,38 +142,38 @@ impl Site<'_> {
     fn fields(
         &self,
         file: &OpenFile,
-        shown: &Shown<'_>,
+        representation: &Representation<'_>,
         which: impl Fn(&RepresentationFields) -> &ResponseFields,
     ) -> ResponseFields {
         let write = || RepresentationFields {
-            with_content: self.head(Status::Ok, &self.media_type(shown.path), shown).into(),
-            not_modified: self.not_modified(shown).into(),
-            varies: self.varies(shown.path, None),
+            with_content: self.head(Status::Ok, &self.media_type(representation.path), representation).into(),
+            not_modified: self.not_modified(representation).into(),
+            varies: self.varies(representation.path, None),
         };
-        match kept_fields(file, shown.form).filter(|_| shown.is_settled) {
+        match kept_fields(file, representation.form).filter(|_| representation.is_settled) {
             Some(kept) => which(kept.get_or_init(write)).clone(),
             None => which(&write()).clone(),
         }
     }
 
-    fn head(&self, status: Status, media_type: &dyn Display, shown: &Shown<'_>) -> ResponseHead {
-        let head = self.options.policy.cached_head(status, Caching::File);
+    fn head(&self, status: Status, media_type: &dyn Display, representation: &Representation<'_>) -> ResponseHead {
+        let head = self.options.headers.cached_head(status, Caching::File);
         head.field("Content-Type", media_type)
-            .maybe("Content-Encoding", shown.form.coding().map(Coding::name))
-            .maybe("ETag", shown.validators.etag)
-            .maybe("Last-Modified", shown.validators.modified)
-            .maybe("Vary", self.vary(shown.path))
-            .maybe("Accept-Ranges", (!matches!(shown.form, Form::Streamed(_))).then_some("bytes"))
+            .maybe("Content-Encoding", representation.form.coding().map(Coding::name))
+            .maybe("ETag", representation.validators.etag)
+            .maybe("Last-Modified", representation.validators.modified)
+            .maybe("Vary", self.vary(representation.path))
+            .maybe("Accept-Ranges", (!matches!(representation.form, Encoding::Streamed(_))).then_some("bytes"))
     }
 
     /// The fields of RFC 9110 §15.4.5. Last-Modified is left out where there is an ETag to guide the cache, and a digest
     /// always.
-    fn not_modified(&self, shown: &Shown<'_>) -> ResponseHead {
-        let head = self.options.policy.cached_head(Status::NotModified, Caching::File);
-        let head = head.maybe("Vary", self.vary(shown.path));
-        match shown.validators.etag {
+    fn not_modified(&self, representation: &Representation<'_>) -> ResponseHead {
+        let head = self.options.headers.cached_head(Status::NotModified, Caching::File);
+        let head = head.maybe("Vary", self.vary(representation.path));
+        match representation.validators.etag {
             Some(etag) => head.field("ETag", etag),
-            None => head.maybe("Last-Modified", shown.validators.modified),
+            None => head.maybe("Last-Modified", representation.validators.modified),
         }
     }
 
@@ -188,11 +188,11 @@ impl Site<'_> {
 }
 
 /// Where the fields of answers with a representation are kept, but for one that is made while it is sent.
-fn kept_fields(file: &OpenFile, form: Form) -> Option<&OnceLock<RepresentationFields>> {
+fn kept_fields(file: &OpenFile, form: Encoding) -> Option<&OnceLock<RepresentationFields>> {
     match form {
-        Form::Plain => Some(file.fields()),
-        Form::Coded(_) => Some(file.fields_standing_in()),
-        Form::Streamed(_) => None,
+        Encoding::Plain => Some(file.fields()),
+        Encoding::Coded(_) => Some(file.fields_standing_in()),
+        Encoding::Streamed(_) => None,
     }
 }
 
@@ -205,11 +205,11 @@ fn need(head: &Head<'_>) -> (Need, bool) {
     (if waits { Need::Waits } else { Need::GoesWithout }, wants_digest)
 }
 
-impl Form {
+impl Encoding {
     fn coding(self) -> Option<Coding> {
         match self {
-            Form::Plain => None,
-            Form::Coded(coding) | Form::Streamed(coding) => Some(coding),
+            Encoding::Plain => None,
+            Encoding::Coded(coding) | Encoding::Streamed(coding) => Some(coding),
         }
     }
 }
@@ -217,7 +217,7 @@ impl Form {
 /// The validators of a file of this length and time.
 ///
 /// One that does not stay what it is has no strong one: others may have its length and time too, before or after it.
-fn validators(len: u64, modified: FileTime, form: Form, hashed: Hashed, now: SystemTime) -> Validators {
+fn validators(len: u64, modified: FileTime, form: Encoding, hashed: Hashed, now: SystemTime) -> Validators {
     let FileTime { secs, nanos } = modified;
     let etag = match hashed {
         Hashed::As(digest) => Some(ETag::of_content(digest.as_bytes())),
@@ -225,10 +225,10 @@ fn validators(len: u64, modified: FileTime, form: Form, hashed: Hashed, now: Sys
         Hashed::NotYet | Hashed::Restless => None,
     };
     let in_form = |etag: ETag| match form {
-        Form::Plain => etag,
-        Form::Coded(coding) => etag.coded(coding as u8),
+        Encoding::Plain => etag,
+        Encoding::Coded(coding) => etag.coded(coding as u8),
         // What will be sent is not there yet.
-        Form::Streamed(coding) => etag.coded(coding as u8).weak(),
+        Encoding::Streamed(coding) => etag.coded(coding as u8).weak(),
     };
     let etag = etag.map(in_form);
     let modified = modified.to_system_time();
@@ -250,10 +250,10 @@ mod tests {
     fn what_does_not_stay_what_it_is_has_no_strong_validator() {
         let (now, long_ago) = (SystemTime::now(), FileTime { secs: 0, nanos: 0 });
         for (hashed, form, has_tag, is_strong) in [
-            (Hashed::Never, Form::Plain, true, true),
-            (Hashed::Never, Form::Streamed(Coding::Gzip), true, true),
-            (Hashed::Restless, Form::Plain, false, false),
-            (Hashed::Restless, Form::Streamed(Coding::Gzip), false, false),
+            (Hashed::Never, Encoding::Plain, true, true),
+            (Hashed::Never, Encoding::Streamed(Coding::Gzip), true, true),
+            (Hashed::Restless, Encoding::Plain, false, false),
+            (Hashed::Restless, Encoding::Streamed(Coding::Gzip), false, false),
         ] {
             let found = validators(5, long_ago, form, hashed, now);
             assert_eq!((found.etag.is_some(), found.modified_is_strong), (has_tag, is_strong), "{hashed:?} {form:?}");
@@ -271,7 +271,7 @@ mod tests {
             (i64::MAX, Some("Thu, 01 Jan 1970 00:16:40 GMT"), false),
             (-1, None, true),
         ] {
-            let found = validators(5, FileTime { secs, nanos: 0 }, Form::Plain, Hashed::Never, now);
+            let found = validators(5, FileTime { secs, nanos: 0 }, Encoding::Plain, Hashed::Never, now);
             assert_eq!(found.modified.map(|date| date.to_string()).as_deref(), modified, "{secs}");
             assert_eq!(found.modified_is_strong, is_strong, "{secs}");
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use super::passes::Pass;
+use super::semaphore::Permit;
 use crate::files::file::OpenFile;
 use crate::proto::accept::Coding;
 use crate::proto::multipart::Multipart;
@@ -23,7 +23,7 @@ pub struct Response {
     pub cause: Option<io::Error>,
     /// The right to what it costs: to hold a listing in memory, or to compress a file while it is sent.
     #[allow(dead_code, reason = "it is given back when the answer is dropped, and nobody has to look at it")]
-    pub pass: Option<Pass>,
+    pub pass: Option<Permit>,
 }
 
 /// The content of an answer.

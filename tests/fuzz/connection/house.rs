@@ -17,9 +17,9 @@ use crate::server::access_log::AccessLog;
 use crate::server::connections::{CROWD, ConnHandle, Connections};
 use crate::server::log_writer::LogWriter;
 use crate::server::{Options, Server, Times};
-use crate::site::passes::Passes;
-use crate::site::policy::Policy;
-use crate::site::variant::Warned;
+use crate::site::content_coding::WarnOnce;
+use crate::site::headers::HeaderPolicy;
+use crate::site::semaphore::Semaphore;
 use crate::site::{self};
 
 /// When all files were modified.
@@ -170,15 +170,15 @@ fn site_options(root: &Path, list: bool, hidden: bool) -> site::Options {
         root: RootPath::new(root.join("root"), Symlinks::Inside),
         index: vec![plain(b"index.html")],
         list,
-        listings: Passes::new(4),
+        listings: Semaphore::new(4),
         not_found: plain(b"404.html"),
         hidden,
         charset: Some("utf-8".to_owned()),
         // Where listings are on, nothing is kept in memory.
         files: Cache::new(if list { 0 } else { 1 << 20 }),
-        policy: Policy::new(0, &[]),
+        headers: HeaderPolicy::new(0, &[]),
         // Nor are there neighbours.
-        neighbours: Some(Warned::default()),
+        precompressed: Some(WarnOnce::default()),
         compression: None,
     }
 }

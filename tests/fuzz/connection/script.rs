@@ -171,7 +171,7 @@ impl<'s> Client<'s> {
         }
     }
 
-    /// Passes the marks that stand here. `until` is none for a read that does not wait.
+    /// Semaphore the marks that stand here. `until` is none for a read that does not wait.
     fn pass(&mut self, until: Option<Option<Instant>>) -> io::Result<Found> {
         while let Some((_, mark)) = self.script.marks.get(self.passed).filter(|(at, _)| *at == self.at) {
             let is_ended = self.is_dismissed || (self.is_stopping && until == Some(None));

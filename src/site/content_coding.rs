@@ -14,8 +14,8 @@ use std::io;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::compress::encode;
-use super::media_type::{self, Density};
-use super::passes::{Pass, Passes};
+use super::media_type::{self, Compressibility};
+use super::semaphore::{Permit, Semaphore};
 use super::{Request, Site};
 use crate::files::OpenError;
 use crate::files::cache::Cache;
@@ -27,7 +27,7 @@ use crate::proto::response::RepresentationFields;
 use crate::proto::target::RelPath;
 
 /// What the names of neighbours end in, in the order of [`Coding::ALL`].
-const ENDINGS: [&str; Coding::ALL.len()] = [".br", ".zst", ".gz"];
+const SUFFIXES: [&str; Coding::ALL.len()] = [".br", ".zst", ".gz"];
 
 /// Of so many neighbours it is remembered that a warning was given; of others none is given.
 const WARNED_MAX: usize = 1000;
@@ -51,31 +51,31 @@ pub struct Compression {
     /// Only what is longer than so many bytes is compressed.
     pub above: u64,
     /// To compress what is kept then.
-    pub kept: Passes,
+    pub kept: Semaphore,
     /// To compress what is sent meanwhile, which lasts as long as its client takes. So these are others: such clients must not
     /// keep everything else from being compressed.
-    pub streams: Passes,
+    pub streams: Semaphore,
 }
 
 impl Compression {
     /// Lets this be done at once: of what is kept, and of what is sent meanwhile.
     pub fn new(above: u64, [kept, streams]: [usize; 2]) -> Compression {
-        Compression { above, kept: Passes::new(kept), streams: Passes::new(streams) }
+        Compression { above, kept: Semaphore::new(kept), streams: Semaphore::new(streams) }
     }
 }
 
 /// Of which neighbours a warning was given that they are too old, and when these were modified.
 #[derive(Debug, Default)]
-pub struct Warned(Mutex<HashMap<Box<[u8]>, FileTime>>);
+pub struct WarnOnce(Mutex<HashMap<Box<[u8]>, FileTime>>);
 
-impl Warned {
+impl WarnOnce {
     /// Reports whether to give a warning, and remembers it.
-    fn is_news(&self, neighbour: &RelPath, modified: FileTime) -> bool {
+    fn first_time(&self, precompressed: &RelPath, modified: FileTime) -> bool {
         let mut warned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let has_room = warned.len() < WARNED_MAX;
-        match warned.get_mut(neighbour.as_bytes()) {
+        match warned.get_mut(precompressed.as_bytes()) {
             Some(known) => std::mem::replace(known, modified) != modified,
-            None if has_room => warned.insert(neighbour.as_bytes().into(), modified).is_none(),
+            None if has_room => warned.insert(precompressed.as_bytes().into(), modified).is_none(),
             None => false,
         }
     }
@@ -91,8 +91,8 @@ impl Variant {
 impl Site<'_> {
     /// The right to put content into a coding while it is sent, if not too many have it. Whether that is to be done at all is
     /// known before, from the conditions of the request, and without this.
-    pub fn begin_stream(&self) -> Option<Pass> {
-        self.options.compression.as_ref()?.streams.enter()
+    pub fn begin_stream(&self) -> Option<Permit> {
+        self.options.compression.as_ref()?.streams.try_acquire()
     }
 
     /// Chooses what is sent of the file at this path, by what the client accepts.
@@ -102,8 +102,8 @@ impl Site<'_> {
         let is_other = |_: &Coding| self.varies(path, Some(plain.file.fields()));
         let Some(best) = wanted.peek().copied().filter(is_other) else { return plain };
         let mut cause = None;
-        if let Some((neighbour, coding)) = self.neighbour(path, &plain.file, wanted, &mut cause) {
-            return Variant { file: neighbour, coding: Some(coding), cause, ..plain };
+        if let Some((precompressed, coding)) = self.precompressed(path, &plain.file, wanted, &mut cause) {
+            return Variant { file: precompressed, coding: Some(coding), cause, ..plain };
         }
         let plain = Variant { cause, ..plain };
         match self.compression(path, &plain.file) {
@@ -115,7 +115,8 @@ impl Site<'_> {
     /// What is to be compressed of the file at this path, if it is.
     fn compression(&self, path: &RelPath, file: &OpenFile) -> Option<&Compression> {
         let compression = self.options.compression.as_ref()?;
-        let is_worth_it = file.meta().len > compression.above && media_type::density(path) == Density::Loose;
+        let is_worth_it =
+            file.meta().len > compression.above && media_type::compressibility(path) == Compressibility::Yes;
         is_worth_it.then_some(compression)
     }
 
@@ -127,38 +128,38 @@ impl Site<'_> {
         if let Some(fields) = kept.and_then(OnceLock::get) {
             return fields.varies;
         }
-        let is_neighbour = ENDINGS.iter().any(|ending| path.as_bytes().ends_with(ending.as_bytes()));
-        match media_type::density(path) {
-            Density::Loose => self.options.neighbours.is_some() || self.options.compression.is_some(),
-            Density::Unknown => self.options.neighbours.is_some() && !is_neighbour,
-            Density::Dense => false,
+        let is_precompressed = SUFFIXES.iter().any(|ending| path.as_bytes().ends_with(ending.as_bytes()));
+        match media_type::compressibility(path) {
+            Compressibility::Yes => self.options.precompressed.is_some() || self.options.compression.is_some(),
+            Compressibility::Unknown => self.options.precompressed.is_some() && !is_precompressed,
+            Compressibility::No => false,
         }
     }
 
     /// Opens the best neighbour that is there. If one cannot be used, the file itself always can.
-    fn neighbour(
+    fn precompressed(
         &self,
         path: &RelPath,
         file: &OpenFile,
         wanted: impl Iterator<Item = Coding>,
         cause: &mut Option<io::Error>,
     ) -> Option<(OpenFile, Coding)> {
-        let (warned, root) = (self.options.neighbours.as_ref()?, self.root().ok()?);
-        let beside = self.options.files.beside(root, path, file, &ENDINGS);
+        let (warned, root) = (self.options.precompressed.as_ref()?, self.root().ok()?);
+        let beside = self.options.files.beside(root, path, file, &SUFFIXES);
         for coding in wanted {
             let at = coding as usize;
             if !beside.has(at) {
                 continue;
             }
-            let neighbour = path.extended(ENDINGS[at]);
+            let precompressed = path.extended(SUFFIXES[at]);
             let because = |kind, what: &dyn std::fmt::Display| {
-                io::Error::new(kind, format!("{} is not used: {what}", neighbour.as_bytes().escape_ascii()))
+                io::Error::new(kind, format!("{} is not used: {what}", precompressed.as_bytes().escape_ascii()))
             };
-            match self.options.files.open(root, &neighbour) {
+            match self.options.files.open(root, &precompressed) {
                 Ok(Node::File(found)) if !is_older(found.meta().modified, file.meta().modified) => {
                     return Some((found, coding));
                 }
-                Ok(Node::File(found)) if warned.is_news(&neighbour, found.meta().modified) => {
+                Ok(Node::File(found)) if warned.first_time(&precompressed, found.meta().modified) => {
                     *cause = Some(because(io::ErrorKind::Other, &"it is older than what it stands for"));
                 }
                 Ok(_) | Err(OpenError::NotFound | OpenError::Restless) => {}
@@ -173,8 +174,8 @@ impl Site<'_> {
 
 /// Reports whether a neighbour is older than its file. One without a fraction of a second got its time from a program that
 /// knows none, such as brotli or tar, and may be of the same second.
-fn is_older(neighbour: FileTime, file: FileTime) -> bool {
-    neighbour.secs < file.secs || neighbour.secs == file.secs && (1..file.nanos).contains(&neighbour.nanos)
+fn is_older(precompressed: FileTime, file: FileTime) -> bool {
+    precompressed.secs < file.secs || precompressed.secs == file.secs && (1..file.nanos).contains(&precompressed.nanos)
 }
 
 /// Puts a file into a coding, or begins to, or leaves it as it is where that cannot be done now.
@@ -190,7 +191,7 @@ fn compress(
     coding: Coding,
     plain: Variant,
 ) -> Variant {
-    let name = path.extended(ENDINGS[coding as usize]);
+    let name = path.extended(SUFFIXES[coding as usize]);
     let made = |file| Variant { coding: Some(coding), ..Variant::plain(file) };
     match files.made(&name, &plain.file) {
         Some(Some(file)) => return made(file),
@@ -203,7 +204,7 @@ fn compress(
         let is_streamed = head.version >= Version::Http11;
         return Variant { coding: is_streamed.then_some(coding), is_streamed, ..plain };
     }
-    let Some(_pass) = compression.kept.enter() else { return plain };
+    let Some(_pass) = compression.kept.try_acquire() else { return plain };
     let encoded = || {
         let Some(content) = plain.file.whole()? else { return Ok(None) };
         encode(coding, &content).map(Some)
@@ -222,7 +223,7 @@ mod tests {
     #[test]
     fn a_neighbour_of_the_same_time_is_not_older() {
         let at = |(secs, nanos)| FileTime { secs, nanos };
-        for (neighbour, file, expected) in [
+        for (precompressed, file, expected) in [
             ((5, 5), (5, 5), false),
             ((5, 4), (5, 5), true),
             ((5, 6), (5, 5), false),
@@ -233,15 +234,15 @@ mod tests {
             ((6, 0), (5, 9), false),
             ((-1, 9), (0, 0), true),
         ] {
-            assert_eq!(is_older(at(neighbour), at(file)), expected, "{neighbour:?} {file:?}");
+            assert_eq!(is_older(at(precompressed), at(file)), expected, "{precompressed:?} {file:?}");
         }
     }
 
     #[test]
     fn a_warning_is_given_once_for_each_version_and_not_for_any_number_of_files() {
-        let (warned, at) = (Warned::default(), |secs| FileTime { secs, nanos: 0 });
+        let (warned, at) = (WarnOnce::default(), |secs| FileTime { secs, nanos: 0 });
         let path = |number: usize| RelPath::new(format!("{number}.br").as_bytes()).expect("plain");
-        let news = |number, secs| warned.is_news(&path(number), at(secs));
+        let news = |number, secs| warned.first_time(&path(number), at(secs));
         assert_eq!([news(0, 1), news(0, 1), news(0, 2), news(0, 2)], [true, false, true, false]);
         assert!((1..WARNED_MAX).all(|number| news(number, 1)));
         assert_eq!([news(WARNED_MAX, 1), news(WARNED_MAX, 1), news(0, 3)], [false, false, true]);

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::policy::Caching;
+use super::headers::Caching;
 use super::response::{Body, Response};
 use super::{Request, Site, link, media_type, page};
 use crate::files::OpenError;
@@ -40,18 +40,18 @@ pub struct Refusal {
 
 /// The form of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum PageFormat {
     /// For a terminal.
     Text,
     /// For a browser.
     Html,
 }
 
-impl Form {
+impl PageFormat {
     /// The form that the client would rather have; text where both are the same to it (RFC 9110 §12.5.1).
-    pub fn preferred(fields: &Fields<'_>) -> Form {
+    pub fn preferred(fields: &Fields<'_>) -> PageFormat {
         let weight = |media_type| media_weight(fields, media_type);
-        if weight("text/html") > weight("text/plain") { Form::Html } else { Form::Text }
+        if weight("text/html") > weight("text/plain") { PageFormat::Html } else { PageFormat::Text }
     }
 }
 
@@ -134,19 +134,19 @@ impl Site<'_> {
         if refusal.received.is_empty() {
             refusal.received = quote(request.head.target);
         }
-        self.page(refusal, Form::preferred(&request.head.fields))
+        self.page(refusal, PageFormat::preferred(&request.head.fields))
     }
 
     /// Answers with the page for a refusal in this form.
-    pub fn page(&self, refusal: Refusal, form: Form) -> Response {
+    pub fn page(&self, refusal: Refusal, form: PageFormat) -> Response {
         let (media_type, page) = match form {
-            Form::Text => ("text/plain; charset=utf-8", page::explanation_text(&refusal)),
-            Form::Html => ("text/html; charset=utf-8", page::explanation_html(&refusal)),
+            PageFormat::Text => ("text/plain; charset=utf-8", page::explanation_text(&refusal)),
+            PageFormat::Html => ("text/html; charset=utf-8", page::explanation_html(&refusal)),
         };
         let status = refusal.why.status();
         let is_redirect = matches!(status, Status::MovedPermanently | Status::PermanentRedirect);
         let caching = if is_redirect { Caching::Revalidate } else { Caching::Never };
-        let head = self.options.policy.cached_head(status, caching).field("Content-Type", media_type);
+        let head = self.options.headers.cached_head(status, caching).field("Content-Type", media_type);
         let head = head.field("Vary", "Accept");
         let head = head.maybe("Retry-After", (status == Status::ServiceUnavailable).then_some(RETRY_AFTER_SECS));
         let head = match refusal.field {
@@ -169,7 +169,7 @@ impl Site<'_> {
             Err(error) => return Err(error.into()),
         };
         let whole = 0..file.meta().len;
-        let head = self.options.policy.cached_head(Status::NotFound, Caching::Never);
+        let head = self.options.headers.cached_head(Status::NotFound, Caching::Never);
         let head = head.field("Content-Type", media_type::of(path, self.options.charset.as_deref()));
         let head = head.field("Vary", "Accept");
         Ok(Some(Response { why: Some(why), ..Response::new(head, Body::Span(file, whole)) }))

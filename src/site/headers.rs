@@ -37,7 +37,7 @@ pub enum Caching {
 
 /// The fields of every answer, written once, and how long files may be kept.
 #[derive(Debug)]
-pub struct Policy {
+pub struct HeaderPolicy {
     /// Without Cache-Control.
     common: ResponseFields,
     /// The operator's own Cache-Control, for all that may be kept.
@@ -46,12 +46,12 @@ pub struct Policy {
     file_caching: String,
 }
 
-impl Policy {
+impl HeaderPolicy {
     /// Takes the operator's fields, and for how many seconds a file may be kept without asking again.
     ///
     /// By default a file may be kept but is asked for again each time: with its validators that costs a 304, and
     /// nobody sees an old page.
-    pub fn new(cache_secs: u64, custom: &[(String, String)]) -> Policy {
+    pub fn new(cache_secs: u64, custom: &[(String, String)]) -> HeaderPolicy {
         let is_caching = |name: &str| name.eq_ignore_ascii_case("Cache-Control");
         let is_custom = |name: &str| custom.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
         let ours = [("Server", "serve"), ("X-Content-Type-Options", "nosniff")];
@@ -66,7 +66,7 @@ impl Policy {
             0 => "no-cache".to_owned(),
             secs => format!("max-age={secs}"),
         };
-        Policy {
+        HeaderPolicy {
             common: common.into(),
             own_caching: (!own_caching.is_empty()).then(|| own_caching.join(", ")),
             file_caching,
