@@ -67,7 +67,7 @@ pub struct Config {
     /// The proxies that are believed who their clients are.
     pub trusted: TrustedProxies,
     /// What the site layer is asked for.
-    pub site: site::Options,
+    pub site: site::Site,
     /// What the server layer is asked for.
     pub server: server::Options,
 }
@@ -122,7 +122,7 @@ impl Config {
             sandbox: !args.no_sandbox,
             log: if args.quiet { None } else { log },
             trusted,
-            site: site::Options {
+            site: site::Site {
                 root,
                 index: index(&args.index)?,
                 list: args.list,

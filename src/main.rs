@@ -78,14 +78,14 @@ fn start() -> Result<(), (u8, String)> {
     let endpoints = open(&config)?;
     let sd_notify = SdNotify::from_env().map_err(|what| (START, what))?;
     drop_privileges(&config, keys.as_ref(), &mut notes)?;
-    if endpoints.iter().any(|endpoint| endpoint.service == Service::Site && endpoint.listener.is_inherited()) {
+    if endpoints.iter().any(|endpoint| endpoint.service == Service::SiteSession && endpoint.listener.is_inherited()) {
         notes.push("these sockets were passed to it (LISTEN_FDS); --bind and --port are not used".to_owned());
     }
     diagnostics.start().map_err(no_thread)?;
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
     let max_connections = config.server.max_connections.min(rlimits::connections(memory));
     let connections = Connections::new(max_connections, config.server.max_per_ip, config.trusted);
-    let site_door = endpoints.iter().find(|endpoint| endpoint.service == Service::Site);
+    let site_door = endpoints.iter().find(|endpoint| endpoint.service == Service::SiteSession);
     let port = site_door.map_or(config.port, |endpoint| endpoint.listener.addr.port());
     let hsts_secs = config.tls.as_ref().and_then(|tls| tls.hsts_secs);
     let tls = keys.map(|keys| TlsEndpoint { certificates: keys, hsts_secs, port });
@@ -126,7 +126,7 @@ fn open(config: &Config) -> Result<Vec<Endpoint>, (u8, String)> {
     let service_of = |name: &str| match name {
         "admin" => Service::Admin,
         "redirect" if config.tls.is_some() => Service::Redirect,
-        _ => Service::Site,
+        _ => Service::SiteSession,
     };
     let endpoint = |passed: socket_activation::PassedSocket| behind(service_of(&passed.name))(passed.listener);
     let mut endpoints: Vec<Endpoint> = passed.into_iter().map(endpoint).collect();
@@ -135,8 +135,8 @@ fn open(config: &Config) -> Result<Vec<Endpoint>, (u8, String)> {
         let bound = bind_all(addrs, port, terms).map_err(|error| (START, explain(&error, service)))?;
         Ok(bound.into_iter().map(behind(service)))
     };
-    if lacks(&endpoints, Service::Site) {
-        endpoints.extend(bind(&config.addrs, config.port, Service::Site)?);
+    if lacks(&endpoints, Service::SiteSession) {
+        endpoints.extend(bind(&config.addrs, config.port, Service::SiteSession)?);
     }
     let redirect = config.tls.as_ref().and_then(|tls| tls.redirect_port);
     if let Some(port) = redirect.filter(|_| lacks(&endpoints, Service::Redirect)) {
@@ -214,12 +214,12 @@ fn no_thread(error: io::Error) -> (u8, String) {
 fn explain(bind: &BindError, service: Service) -> String {
     let (addr, port) = (bind.addr, bind.addr.port());
     let (port_flag, addr_flag) = match service {
-        Service::Site => ("--port", "--bind"),
+        Service::SiteSession => ("--port", "--bind"),
         Service::Redirect => ("--https-redirect", "--bind"),
         Service::Admin => ("--admin", "--admin"),
     };
     let at = |port: u16| match service {
-        Service::Site => format!("--port {port}"),
+        Service::SiteSession => format!("--port {port}"),
         Service::Redirect => format!("--https-redirect {port}"),
         Service::Admin => format!("--admin {}", SocketAddr::new(addr.ip(), port)),
     };

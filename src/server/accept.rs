@@ -19,7 +19,7 @@ use crate::net::Transport;
 use crate::net::listener::{House, Listener};
 use crate::net::tcp::Tcp;
 use crate::proto::why::Why;
-use crate::site::{Respond, Site};
+use crate::site::{Respond, SiteSession};
 
 /// A listening socket, and what is behind it.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// The site.
-    Site,
+    SiteSession,
     /// The site's address over TLS: [`Redirect`].
     Redirect,
     /// The server itself, for whoever looks after it: [`Admin`].
@@ -164,11 +164,11 @@ fn serve_connection(server: &Server, Accepted { conn, service }: Accepted) {
     let Some(conn) = conn else { return };
     let mut tcp = Tcp::new(conn.stream(), &conn);
     tcp.set_send_pace(server.options.times.write);
-    let site = Site::new(&server.site);
+    let site = SiteSession::new(&server.site);
     let admin = Admin { server, site: &site };
     let redirect = Redirect { site: &site, port: server.tls.as_ref().map_or(443, |tls| tls.port) };
     let responder: &dyn Respond = match service {
-        Service::Site => &site,
+        Service::SiteSession => &site,
         Service::Redirect => &redirect,
         Service::Admin => &admin,
     };

@@ -12,7 +12,7 @@ use crate::proto::why::{Reject, Why};
 use crate::site::headers::Caching;
 use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::{Body, Response};
-use crate::site::{Request, Respond, Site};
+use crate::site::{Request, Respond, SiteSession};
 
 /// The methods that are served here (RFC 9110 §10.2.1).
 const ALLOW: &str = "GET, HEAD";
@@ -24,7 +24,7 @@ pub struct Admin<'s> {
     /// The server.
     pub server: &'s Server,
     /// The site, for its way to explain refusals.
-    pub site: &'s Site<'s>,
+    pub site: &'s SiteSession<'s>,
 }
 
 impl Respond for Admin<'_> {

@@ -6,7 +6,7 @@ use crate::proto::target::{Target, split_authority};
 use crate::proto::why::{Reject, Why};
 use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
-use crate::site::{Request, Respond, Site, link};
+use crate::site::{Request, Respond, SiteSession, link};
 
 /// Where the proofs are.
 const CHALLENGES: &[u8] = b".well-known/acme-challenge/";
@@ -14,7 +14,7 @@ const CHALLENGES: &[u8] = b".well-known/acme-challenge/";
 /// Sends clients to the same address over TLS.
 pub struct Redirect<'s> {
     /// The site.
-    pub site: &'s Site<'s>,
+    pub site: &'s SiteSession<'s>,
     /// The port at which it is served over TLS.
     pub port: u16,
 }

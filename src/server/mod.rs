@@ -88,7 +88,7 @@ pub struct Server {
     /// What the operator asked for.
     pub options: Options,
     /// The site that is served.
-    pub site: site::Options,
+    pub site: site::Site,
     /// What the site's doors share, where it is served over TLS.
     pub tls: Option<TlsEndpoint>,
     /// What threads answer with.
@@ -143,7 +143,7 @@ impl Server {
     /// Puts together what all connections share: plain, uncounted, and managed by nobody.
     pub fn new(
         options: Options,
-        site: site::Options,
+        site: site::Site,
         connections: Arc<Connections>,
         access_log: AccessLog,
         diagnostics: LogWriter,
@@ -168,14 +168,14 @@ impl Server {
     /// The connections to a service.
     pub fn connections_for(&self, service: Service) -> &Arc<Connections> {
         match service {
-            Service::Site | Service::Redirect => &self.connections,
+            Service::SiteSession | Service::Redirect => &self.connections,
             Service::Admin => &self.admin_connections,
         }
     }
 
     /// How connections to a service begin, where that is by TLS.
     pub fn tls_for(&self, service: Service) -> Option<&TlsEndpoint> {
-        self.tls.as_ref().filter(|_| service == Service::Site)
+        self.tls.as_ref().filter(|_| service == Service::SiteSession)
     }
 
     /// Answers a connection that there is no room for it.
@@ -202,7 +202,7 @@ fn announce(scheme: Scheme, endpoints: &[Endpoint], notes: Option<&[String]>) {
     let addrs_of = |service| {
         endpoints.iter().filter(move |endpoint| endpoint.service == service).map(|endpoint| endpoint.listener.addr)
     };
-    let sites: Vec<SocketAddr> = addrs_of(Service::Site).collect();
+    let sites: Vec<SocketAddr> = addrs_of(Service::SiteSession).collect();
     let urls = if notes.is_some() { listener::urls(scheme, &sites) } else { Vec::new() };
     let sites = sites.iter().map(|addr| format!("listening on {scheme}://{addr}\n"));
     let redirects = addrs_of(Service::Redirect).map(|addr| format!("redirecting on http://{addr}\n"));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::proto::why::Why;
 use crate::site::refusal::PageFormat;
-use crate::site::{self, Respond, Site};
+use crate::site::{self, Respond, SiteSession};
 
 /// How long a connection stays open behind its answer.
 pub const SHED_LINGER: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub struct ShedConnections {
 
 impl ShedConnections {
     /// Answers that there is no room for this reason.
-    pub fn answer(&self, stream: TcpStream, why: Why, site: &site::Options) {
+    pub fn answer(&self, stream: TcpStream, why: Why, site: &site::Site) {
         self.say(stream, &answer(why, site));
     }
 
@@ -64,8 +64,8 @@ fn end((_, mut stream): (Instant, TcpStream)) {
 }
 
 /// The whole answer. It needs no Date, being one of the 5xx (RFC 9110 §6.6.1).
-pub fn answer(why: Why, site: &site::Options) -> Vec<u8> {
-    let response = Site::new(site).refuse(why.because(b""), PageFormat::Text);
+pub fn answer(why: Why, site: &site::Site) -> Vec<u8> {
+    let response = SiteSession::new(site).refuse(why.because(b""), PageFormat::Text);
     let mut bytes = Vec::new();
     let length = response.body.len();
     let head = response.head.field("Connection", "close").maybe("Content-Length", length);

@@ -15,7 +15,7 @@ use crate::proto::proxy_protocol::{self, HEADER_MAX, Source};
 use crate::proto::scan::first_line;
 use crate::proto::syntax::is_tchar;
 use crate::proto::why::Why;
-use crate::site::Site;
+use crate::site::SiteSession;
 
 /// Finds out who is at the far end of a connection, where that is said first. None where there is nothing to go on with;
 /// then the connection has ended.
@@ -74,7 +74,7 @@ fn end(server: &Server, conn: &ConnHandle, close: CloseReason) {
         CloseReason::Refused(refused) if refused.line.first().copied().is_some_and(is_tchar) => {
             let mut tcp = Tcp::new(conn.stream(), conn);
             tcp.set_send_pace(server.options.times.write);
-            let site = Site::new(&server.site);
+            let site = SiteSession::new(&server.site);
             Connection::new(&mut tcp, server, &site, conn).refuse(close);
         }
         _ => {

@@ -36,7 +36,7 @@ use crate::site::headers::HeaderPolicy;
 use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
 use crate::site::semaphore::Semaphore;
-use crate::site::{Request, Respond, Site};
+use crate::site::{Request, Respond, SiteSession};
 
 /// A client that says this and then ends.
 struct Script<'s> {
@@ -185,7 +185,7 @@ impl House {
         let root = std::env::temp_dir().join(format!("serve-unit-{}-{name}", std::process::id()));
         fs::create_dir_all(root.join("dir")).expect("the directory can be made");
         fs::write(root.join("a.txt"), "hello").expect("the file can be written");
-        let site = site::Options {
+        let site = site::Site {
             root: RootPath::new(root.clone(), Symlinks::Inside),
             index: Vec::new(),
             list: false,
@@ -236,7 +236,7 @@ impl House {
 
     /// What a client hears that says this, and takes so much in time, and how its connection ends.
     fn converse(&self, says: Vec<Said>, takes: Option<usize>) -> (String, End) {
-        self.converse_with(&Site::new(&self.server.site), says, takes)
+        self.converse_with(&SiteSession::new(&self.server.site), says, takes)
     }
 
     fn converse_with(&self, responder: &dyn Respond, says: Vec<Said>, takes: Option<usize>) -> (String, End) {
@@ -284,7 +284,7 @@ impl House {
         let (stream, peer) = listener.accept().expect("connected");
         let conn = self.server.connections.register(stream, peer).expect("the house is open");
         assert!(
-            proxy_protocol::receive_header(&self.server, conn, accept::Service::Site).is_none(),
+            proxy_protocol::receive_header(&self.server, conn, accept::Service::SiteSession).is_none(),
             "this is no header"
         );
         io::read_to_string(client).expect("the answers are text")
@@ -345,7 +345,7 @@ fn answer_for(why: Why, house: &House) -> String {
         Why::HostRepeated => get("Host: localhost\r\n"),
         Why::HostInvalid => raw("GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
         Why::PlainToTls => {
-            let site = Site::new(&house.server.site);
+            let site = SiteSession::new(&house.server.site);
             house.hears_behind(&PlainHttpOnTlsPort { site: &site }, &request("GET /a.txt HTTP/1.1", ""))
         }
         Why::ToTls => redirected(house, &request("PUT /a.txt?b HTTP/1.1", "")),
@@ -380,7 +380,7 @@ fn answer_for(why: Why, house: &House) -> String {
 
 /// The answer where the site is served over TLS.
 fn redirected(house: &House, request: &str) -> String {
-    let site = Site::new(&house.server.site);
+    let site = SiteSession::new(&house.server.site);
     house.hears_behind(&Redirect { site: &site, port: 8443 }, request)
 }
 
@@ -415,7 +415,7 @@ fn answer_without_root(house: &House) -> String {
 }
 
 fn explained(house: &House, error: OpenError) -> String {
-    let response = Site::new(&house.server.site).page(Refusal::from(error), PageFormat::Text);
+    let response = SiteSession::new(&house.server.site).page(Refusal::from(error), PageFormat::Text);
     let crate::site::response::Body::Bytes(page) = response.body else { panic!("a page is in memory") };
     let mut said = Vec::new();
     response.head.write_status_line(&mut said);
@@ -502,7 +502,7 @@ fn a_connection_that_ends_while_something_may_still_come_is_read_on() {
 
 /// Answers as the site does, after something has happened.
 struct After<'s> {
-    site: Site<'s>,
+    site: SiteSession<'s>,
     happens: &'s dyn Fn(),
 }
 
@@ -540,7 +540,7 @@ fn who_has_more_to_ask_makes_room_after_an_answer_where_somebody_seeks_a_seat() 
                 thread::yield_now();
             }
         };
-        let responder = After { site: Site::new(&house.server.site), happens: &happens };
+        let responder = After { site: SiteSession::new(&house.server.site), happens: &happens };
         Connection::new(&mut script, &house.server, &responder, &conn).run();
         drop(conn);
     });
@@ -564,7 +564,8 @@ fn only_a_client_that_is_quick_to_ask_again_is_waited_for_awake() {
     let house = House::new("quick");
     let awaited = |pause, pieces: &[&str]| {
         let says = (0..REQUESTS).flat_map(|_| pieces.iter().map(|piece| Said::Bytes((*piece).into())));
-        let script = house.play(&Site::new(&house.server.site), Script { pause, ..house.script(says.collect()) });
+        let script =
+            house.play(&SiteSession::new(&house.server.site), Script { pause, ..house.script(says.collect()) });
         let heard = String::from_utf8(script.hears).expect("the answers are text");
         assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), REQUESTS);
         script.awaited
@@ -600,7 +601,7 @@ fn in_a_crowd_it_takes_a_turn_to_answer_but_none_to_send_what_takes_long() {
     let house = House::with_max_connections("crowd", CROWD + 2);
     fs::write(house.path().join("long.txt"), vec![b'x'; 100_000]).expect("the file can be written");
     let turns_for = |name| {
-        let script = house.play(&Site::new(&house.server.site), house.script(three_times(name)));
+        let script = house.play(&SiteSession::new(&house.server.site), house.script(three_times(name)));
         let heard = String::from_utf8(script.hears).expect("the answers are text");
         assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), 3, "{heard}");
         assert_eq!(script.end, End::Linger);
@@ -618,7 +619,7 @@ fn a_client_that_is_quick_in_a_crowd_is_not_waited_for_while_it_has_a_turn() {
     let crowd = crowd(&house);
     for (is_ready, waits) in [(false, 3), (true, 1)] {
         let script = Script { is_ready, ..house.script(three_times("a.txt")) };
-        let script = house.play(&Site::new(&house.server.site), script);
+        let script = house.play(&SiteSession::new(&house.server.site), script);
         assert_eq!((script.waits, script.turns, script.end), (waits, 1, End::Linger));
     }
     drop(crowd);
@@ -630,7 +631,7 @@ fn in_a_crowd_many_requests_that_came_together_are_not_answered_in_one_turn() {
     let many = request("GET /a.txt HTTP/1.1", "").repeat(20);
     let sends = || {
         let script = house.script(vec![Said::Bytes(many.clone().into())]);
-        let script = house.play(&Site::new(&house.server.site), script);
+        let script = house.play(&SiteSession::new(&house.server.site), script);
         let heard = String::from_utf8(script.hears).expect("the answers are text");
         assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), 20);
         script.sends
@@ -650,7 +651,7 @@ fn a_turn_ends_with_the_crowd() {
             crowd.lock().expect("no test panics here").clear();
         }
     };
-    let responder = After { site: Site::new(&house.server.site), happens: &leaves };
+    let responder = After { site: SiteSession::new(&house.server.site), happens: &leaves };
     let script = house.play(&responder, house.script(three_times("a.txt")));
     assert_eq!((script.turns, answered.into_inner(), script.end), (1, 3, End::Linger));
 }

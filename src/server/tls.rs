@@ -13,7 +13,7 @@ use crate::net::tls::{Handshake, Tls, is_handshake};
 use crate::proto::why::{Reject, Why};
 use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
-use crate::site::{Request, Respond, Site};
+use crate::site::{Request, Respond, SiteSession};
 
 /// What the doors over TLS share.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ pub fn serve(server: &Server, tls: &TlsEndpoint, tcp: Tcp<'_>, responder: &dyn R
             Connection::new(&mut transport, server, &responder, conn).run();
         }
         Handshaken::Plain(mut tcp) => {
-            let site = Site::new(&server.site);
+            let site = SiteSession::new(&server.site);
             Connection::new(&mut tcp, server, &PlainHttpOnTlsPort { site: &site }, conn).run();
         }
         Handshaken::Failed(close) => {
@@ -154,7 +154,7 @@ impl Respond for WithHsts<'_> {
 /// Tells who came without TLS to come with it.
 pub struct PlainHttpOnTlsPort<'s> {
     /// The site, for its way to explain refusals.
-    pub site: &'s Site<'s>,
+    pub site: &'s SiteSession<'s>,
 }
 
 impl Respond for PlainHttpOnTlsPort<'_> {

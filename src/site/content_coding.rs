@@ -16,7 +16,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use super::compress::encode;
 use super::media_type::{self, Compressibility};
 use super::semaphore::{Permit, Semaphore};
-use super::{Request, Site};
+use super::{Request, SiteSession};
 use crate::files::OpenError;
 use crate::files::cache::Cache;
 use crate::files::file::{FileTime, OpenFile};
@@ -88,11 +88,11 @@ impl Variant {
     }
 }
 
-impl Site<'_> {
+impl SiteSession<'_> {
     /// The right to put content into a coding while it is sent, if not too many have it. Whether that is to be done at all is
     /// known before, from the conditions of the request, and without this.
     pub fn begin_stream(&self) -> Option<Permit> {
-        self.options.compression.as_ref()?.streams.try_acquire()
+        self.site.compression.as_ref()?.streams.try_acquire()
     }
 
     /// Chooses what is sent of the file at this path, by what the client accepts.
@@ -107,14 +107,14 @@ impl Site<'_> {
         }
         let plain = Variant { cause, ..plain };
         match self.compression(path, &plain.file) {
-            Some(compression) => compress(compression, &self.options.files, request.head, path, best, plain),
+            Some(compression) => compress(compression, &self.site.files, request.head, path, best, plain),
             None => plain,
         }
     }
 
     /// What is to be compressed of the file at this path, if it is.
     fn compression(&self, path: &RelPath, file: &OpenFile) -> Option<&Compression> {
-        let compression = self.options.compression.as_ref()?;
+        let compression = self.site.compression.as_ref()?;
         let is_worth_it =
             file.meta().len > compression.above && media_type::compressibility(path) == Compressibility::Yes;
         is_worth_it.then_some(compression)
@@ -130,8 +130,8 @@ impl Site<'_> {
         }
         let is_precompressed = SUFFIXES.iter().any(|ending| path.as_bytes().ends_with(ending.as_bytes()));
         match media_type::compressibility(path) {
-            Compressibility::Yes => self.options.precompressed.is_some() || self.options.compression.is_some(),
-            Compressibility::Unknown => self.options.precompressed.is_some() && !is_precompressed,
+            Compressibility::Yes => self.site.precompressed.is_some() || self.site.compression.is_some(),
+            Compressibility::Unknown => self.site.precompressed.is_some() && !is_precompressed,
             Compressibility::No => false,
         }
     }
@@ -144,8 +144,8 @@ impl Site<'_> {
         wanted: impl Iterator<Item = Coding>,
         cause: &mut Option<io::Error>,
     ) -> Option<(OpenFile, Coding)> {
-        let (warned, root) = (self.options.precompressed.as_ref()?, self.root().ok()?);
-        let beside = self.options.files.beside(root, path, file, &SUFFIXES);
+        let (warned, root) = (self.site.precompressed.as_ref()?, self.root().ok()?);
+        let beside = self.site.files.beside(root, path, file, &SUFFIXES);
         for coding in wanted {
             let at = coding as usize;
             if !beside.has(at) {
@@ -155,7 +155,7 @@ impl Site<'_> {
             let because = |kind, what: &dyn std::fmt::Display| {
                 io::Error::new(kind, format!("{} is not used: {what}", precompressed.as_bytes().escape_ascii()))
             };
-            match self.options.files.open(root, &precompressed) {
+            match self.site.files.open(root, &precompressed) {
                 Ok(Node::File(found)) if !is_older(found.meta().modified, file.meta().modified) => {
                     return Some((found, coding));
                 }

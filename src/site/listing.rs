@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use super::headers::Caching;
 use super::refusal::Refusal;
 use super::response::{Body, Response};
-use super::{Request, Site, link, page};
+use super::{Request, SiteSession, link, page};
 use crate::files::OpenError;
 use crate::files::dir::{Entry, Kind, OpenDir};
 use crate::files::file::Meta;
@@ -69,10 +69,10 @@ pub enum Key {
     Date,
 }
 
-impl Site<'_> {
+impl SiteSession<'_> {
     /// Answers with the listing of a directory, as JSON where the client would rather have that.
     pub fn list(&self, request: &Request<'_>, target: &Target<'_>, dir: OpenDir) -> Result<Response, Refusal> {
-        let pass = self.options.listings.try_acquire().ok_or(Why::OutOfResources)?;
+        let pass = self.site.listings.try_acquire().ok_or(Why::OutOfResources)?;
         let listing = self.read(target, &dir)?;
         let weight = |media_type| media_weight(&request.head.fields, media_type);
         let (media_type, page) = if weight("application/json") > weight("text/html") {
@@ -80,14 +80,14 @@ impl Site<'_> {
         } else {
             ("text/html; charset=utf-8", page::listing_html(&listing).into_bytes())
         };
-        let head = self.options.headers.cached_head(Status::Ok, Caching::Revalidate);
+        let head = self.site.headers.cached_head(Status::Ok, Caching::Revalidate);
         let head = head.field("Content-Type", media_type).field("Vary", "Accept");
         Ok(Response { pass: Some(pass), ..Response::new(head, Body::Bytes(page)) })
     }
 
     fn read(&self, target: &Target<'_>, dir: &OpenDir) -> Result<Listing, Refusal> {
         let is_shown = |name: &[u8]| {
-            self.options.hidden || RelPath::new(name).is_some_and(|name| !target.path.join(&name).is_hidden())
+            self.site.hidden || RelPath::new(name).is_some_and(|name| !target.path.join(&name).is_hidden())
         };
         let entries = dir.entries(is_shown)?;
         let left_out = entries.kept.len();

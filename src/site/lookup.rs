@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Site;
+use super::SiteSession;
 use super::refusal::Refusal;
 use crate::files::OpenError;
 use crate::files::dir::OpenDir;
@@ -21,33 +21,33 @@ pub enum Found<'t> {
     Redirect,
 }
 
-impl Site<'_> {
+impl SiteSession<'_> {
     /// Finds what the target leads to.
     pub fn lookup<'t>(&self, target: &'t Target<'_>) -> Result<Found<'t>, Refusal> {
-        if target.path.is_hidden() && !self.options.hidden {
+        if target.path.is_hidden() && !self.site.hidden {
             return Err(Why::NotFound.into());
         }
         let root = self.root()?;
         if target.ends_in_slash {
             return self.lookup_directory(root, target);
         }
-        match self.options.files.open(root, &target.path)? {
+        match self.site.files.open(root, &target.path)? {
             Node::File(file) => Ok(Found::File(Cow::Borrowed(&target.path), file)),
             Node::Dir(_) => Ok(Found::Redirect),
         }
     }
 
     fn lookup_directory<'t>(&self, root: &Root, target: &Target<'_>) -> Result<Found<'t>, Refusal> {
-        for name in &self.options.index {
+        for name in &self.site.index {
             let path = target.path.join(name);
-            match self.options.files.open(root, &path) {
+            match self.site.files.open(root, &path) {
                 Ok(Node::File(file)) => return Ok(Found::File(Cow::Owned(path), file)),
                 Ok(Node::Dir(_)) | Err(OpenError::NotFound) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         match root.open(&target.path)? {
-            Node::Dir(dir) if self.options.list => Ok(Found::Listing(dir)),
+            Node::Dir(dir) if self.site.list => Ok(Found::Listing(dir)),
             Node::Dir(_) => Err(Why::ListingOff.into()),
             // A file is no directory, whatever slash is put behind its name.
             Node::File(_) => Err(Why::NotFound.into()),

@@ -1,4 +1,4 @@
-//! HeaderPolicy: what is answered to a request. The page to read first is [`Site::plan`].
+//! HeaderPolicy: what is answered to a request. The page to read first is [`SiteSession::plan`].
 //!
 //! The answer is a value: nothing is sent here, nothing is logged, and nothing can fail, because an error is an answer
 //! too. Files are opened only through the `files` layer.
@@ -36,7 +36,7 @@ use semaphore::Semaphore;
 
 /// What the operator asked for.
 #[derive(Debug)]
-pub struct Options {
+pub struct Site {
     /// The document root.
     pub root: RootPath,
     /// The names of index files, the first one found is sent.
@@ -87,12 +87,12 @@ pub struct Request<'r> {
 
 /// The site as one connection sees it: the root is resolved once, so that a page and what belongs to it come from one
 /// release where a deploy swaps the root's link.
-pub struct Site<'o> {
+pub struct SiteSession<'s> {
     root: OnceCell<Arc<Root>>,
-    options: &'o Options,
+    site: &'s Site,
 }
 
-impl Respond for Site<'_> {
+impl Respond for SiteSession<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
         self.plan(request).unwrap_or_else(|refusal| self.explain(request, refusal))
     }
@@ -102,10 +102,10 @@ impl Respond for Site<'_> {
     }
 }
 
-impl<'o> Site<'o> {
+impl<'s> SiteSession<'s> {
     /// Begins a connection's view.
-    pub fn new(options: &'o Options) -> Site<'o> {
-        Site { root: OnceCell::new(), options }
+    pub fn new(site: &'s Site) -> SiteSession<'s> {
+        SiteSession { root: OnceCell::new(), site }
     }
 
     /// The root as it was at the connection's first request. Where it could not be opened, the next request tries
@@ -114,7 +114,7 @@ impl<'o> Site<'o> {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
-        let root = self.options.root.open().map_err(Refusal::from_root)?;
+        let root = self.site.root.open().map_err(Refusal::from_root)?;
         Ok(self.root.get_or_init(|| root))
     }
 
@@ -139,7 +139,7 @@ impl<'o> Site<'o> {
         if head.target != b"*" {
             Target::parse(head.target)?;
         }
-        let head = self.options.headers.head(Status::NoContent).field("Allow", refusal::ALLOW);
+        let head = self.site.headers.head(Status::NoContent).field("Allow", refusal::ALLOW);
         Ok(Response::new(head, Body::Empty))
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 
 use super::headers::Caching;
 use super::response::{Body, Response};
-use super::{Request, Site, link, media_type, page};
+use super::{Request, SiteSession, link, media_type, page};
 use crate::files::OpenError;
 use crate::files::root::Node;
 use crate::proto::accept::media_weight;
@@ -109,7 +109,7 @@ impl From<io::Error> for Refusal {
     }
 }
 
-impl Site<'_> {
+impl SiteSession<'_> {
     /// Refuses a method that is known but not served (RFC 9110 §15.5.6).
     pub fn not_allowed(&self, head: &Head<'_>) -> Refusal {
         Refusal::from(Why::MethodNotAllowed.because(head.line)).with("Allow", ALLOW.to_owned())
@@ -146,7 +146,7 @@ impl Site<'_> {
         let status = refusal.why.status();
         let is_redirect = matches!(status, Status::MovedPermanently | Status::PermanentRedirect);
         let caching = if is_redirect { Caching::Revalidate } else { Caching::Never };
-        let head = self.options.headers.cached_head(status, caching).field("Content-Type", media_type);
+        let head = self.site.headers.cached_head(status, caching).field("Content-Type", media_type);
         let head = head.field("Vary", "Accept");
         let head = head.maybe("Retry-After", (status == Status::ServiceUnavailable).then_some(RETRY_AFTER_SECS));
         let head = match refusal.field {
@@ -159,18 +159,18 @@ impl Site<'_> {
 
     /// The operator's own page for what is not there, if there is one, for a client that takes HTML.
     fn own_not_found(&self, request: &Request<'_>, why: Why) -> Result<Option<Response>, Refusal> {
-        let path = &self.options.not_found;
+        let path = &self.site.not_found;
         if media_weight(&request.head.fields, "text/html") == 0 {
             return Ok(None);
         }
-        let file = match self.options.files.open(self.root()?, path) {
+        let file = match self.site.files.open(self.root()?, path) {
             Ok(Node::File(file)) => file,
             Ok(Node::Dir(_)) | Err(OpenError::NotFound) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let whole = 0..file.meta().len;
-        let head = self.options.headers.cached_head(Status::NotFound, Caching::Never);
-        let head = head.field("Content-Type", media_type::of(path, self.options.charset.as_deref()));
+        let head = self.site.headers.cached_head(Status::NotFound, Caching::Never);
+        let head = head.field("Content-Type", media_type::of(path, self.site.charset.as_deref()));
         let head = head.field("Vary", "Accept");
         Ok(Some(Response { why: Some(why), ..Response::new(head, Body::Span(file, whole)) }))
     }

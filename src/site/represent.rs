@@ -10,7 +10,7 @@ use super::headers::Caching;
 use super::media_type::{self, MediaType};
 use super::refusal::Refusal;
 use super::response::{Body, Response};
-use super::{Request, Site};
+use super::{Request, SiteSession};
 use crate::files::digests::{Hashed, Need};
 use crate::files::file::{FileTime, OpenFile};
 use crate::proto::accept::Coding;
@@ -50,7 +50,7 @@ enum Encoding {
     Streamed(Coding),
 }
 
-impl Site<'_> {
+impl SiteSession<'_> {
     /// Answers with a representation of the file at this path, or with what the conditions and ranges of the request make
     /// of it.
     pub fn represent(&self, request: &Request<'_>, path: &RelPath, variant: Variant) -> Result<Response, Refusal> {
@@ -62,7 +62,7 @@ impl Site<'_> {
         };
         let len = file.meta().len;
         let (need, wants_digest) = need(request.head);
-        let hashed = self.options.files.digest(&file, need)?;
+        let hashed = self.site.files.digest(&file, need)?;
         let mut validators = validators(len, file.meta().modified, form, hashed, request.now);
         let is_settled = validators.modified_is_strong && hashed != Hashed::NotYet;
         // The file, its neighbours and what is made of it may have one date, so it tells them not apart (RFC 9110 §8.8.1).
@@ -157,7 +157,7 @@ impl Site<'_> {
     }
 
     fn head(&self, status: Status, media_type: &dyn Display, representation: &Representation<'_>) -> ResponseHead {
-        let head = self.options.headers.cached_head(status, Caching::File);
+        let head = self.site.headers.cached_head(status, Caching::File);
         head.field("Content-Type", media_type)
             .maybe("Content-Encoding", representation.form.coding().map(Coding::name))
             .maybe("ETag", representation.validators.etag)
@@ -169,7 +169,7 @@ impl Site<'_> {
     /// The fields of RFC 9110 §15.4.5. Last-Modified is left out where there is an ETag to guide the cache, and a digest
     /// always.
     fn not_modified(&self, representation: &Representation<'_>) -> ResponseHead {
-        let head = self.options.headers.cached_head(Status::NotModified, Caching::File);
+        let head = self.site.headers.cached_head(Status::NotModified, Caching::File);
         let head = head.maybe("Vary", self.vary(representation.path));
         match representation.validators.etag {
             Some(etag) => head.field("ETag", etag),
@@ -183,7 +183,7 @@ impl Site<'_> {
     }
 
     fn media_type(&self, path: &RelPath) -> MediaType<'_> {
-        media_type::of(path, self.options.charset.as_deref())
+        media_type::of(path, self.site.charset.as_deref())
     }
 }
 

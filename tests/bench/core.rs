@@ -36,7 +36,7 @@ const BROWSER: &str = "GET /docs/guide/index.html?from=start HTTP/1.1\r\n\
     Upgrade-Insecure-Requests: 1\r\n\
     Sec-Fetch-Dest: document\r\n\
     Sec-Fetch-Mode: navigate\r\n\
-    Sec-Fetch-Site: same-origin\r\n\
+    Sec-Fetch-SiteSession: same-origin\r\n\
     Sec-Fetch-User: ?1\r\n\
     Priority: u=0, i\r\n\r\n";
 

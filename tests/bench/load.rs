@@ -7,7 +7,7 @@ use std::process::Command;
 use rustls::HandshakeKind;
 
 use super::handshakes;
-use super::servers::{Server, Site};
+use super::servers::{Server, SiteSession};
 
 /// A kind of load.
 pub struct Workload {
@@ -52,7 +52,7 @@ const BROWSER: [&str; 10] = [
     "Upgrade-Insecure-Requests: 1",
     "Sec-Fetch-Dest: document",
     "Sec-Fetch-Mode: navigate",
-    "Sec-Fetch-Site: same-origin",
+    "Sec-Fetch-SiteSession: same-origin",
     "Sec-Fetch-User: ?1",
     "Priority: u=0, i",
 ];
@@ -97,7 +97,7 @@ pub struct Figures {
 
 impl Workload {
     /// Puts the load on a server.
-    pub fn run(&self, server: &Server, site: &Site, seconds: usize) -> io::Result<Figures> {
+    pub fn run(&self, server: &Server, site: &SiteSession, seconds: usize) -> io::Result<Figures> {
         let mut wrk = Command::new("wrk");
         wrk.args(["-t1", &format!("-c{}", self.connections), &format!("-d{seconds}"), "--timeout", "10"]);
         match &self.kind {

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 use load::{Figures, WORKLOADS, Workload, median};
-use servers::{PEERS, Peer, Server, Site, TLS_PEERS};
+use servers::{PEERS, Peer, Server, SiteSession, TLS_PEERS};
 
 /// What was asked for on the command line.
 struct Options {
@@ -56,7 +56,7 @@ fn workload(name: &str) -> Result<&'static Workload, String> {
 }
 
 fn run(options: &Options) -> io::Result<()> {
-    let site = Site::make()?;
+    let site = SiteSession::make()?;
     let (here, missing): (Vec<_>, Vec<_>) = PEERS.iter().partition(|peer| peer.is_installed());
     let start = |peers: Vec<&'static Peer>| -> io::Result<Vec<Server>> {
         peers.into_iter().map(|peer| Server::start(peer, &site)).collect()

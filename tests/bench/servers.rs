@@ -141,15 +141,15 @@ fn with_args(program: &str, args: &[&str]) -> Command {
 }
 
 /// The files that are served; they are removed at the end.
-pub struct Site {
+pub struct SiteSession {
     dir: PathBuf,
     /// Where they are.
     pub path: PathBuf,
 }
 
-impl Site {
+impl SiteSession {
     /// Makes the files.
-    pub fn make() -> io::Result<Site> {
+    pub fn make() -> io::Result<SiteSession> {
         let dir = std::env::temp_dir().join(format!("serve-bench-{}", std::process::id()));
         let path = dir.join("www");
         fs::create_dir_all(path.join("many"))?;
@@ -166,11 +166,11 @@ impl Site {
         for number in 0..10_000 {
             fs::write(path.join(format!("many/{number}.html")), text(1 << 10))?;
         }
-        Ok(Site { dir, path })
+        Ok(SiteSession { dir, path })
     }
 }
 
-impl Drop for Site {
+impl Drop for SiteSession {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -186,7 +186,7 @@ pub struct Server {
 
 impl Server {
     /// Starts a server and waits until it answers.
-    pub fn start(peer: &'static Peer, site: &Site) -> io::Result<Server> {
+    pub fn start(peer: &'static Peer, site: &SiteSession) -> io::Result<Server> {
         let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let dir = site.dir.join(format!("{}-{}", peer.name, addr.port()));
         fs::create_dir_all(&dir)?;
@@ -212,7 +212,7 @@ impl Server {
     }
 
     /// The seconds from starting another one like this to its first answer.
-    pub fn time_to_start(&self, site: &Site) -> io::Result<f64> {
+    pub fn time_to_start(&self, site: &SiteSession) -> io::Result<f64> {
         let began = Instant::now();
         let _other = Server::start(self.peer, site)?;
         Ok(began.elapsed().as_secs_f64())

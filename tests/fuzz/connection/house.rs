@@ -82,7 +82,7 @@ pub struct House {
     pub peer: SocketAddr,
     stream: TcpStream,
     /// As the script's options say: listings in every second one, hidden names in the last two.
-    sites: [site::Options; 4],
+    sites: [site::Site; 4],
     root: PathBuf,
 }
 
@@ -131,7 +131,7 @@ impl House {
     }
 
     /// The site with the options that the script asks for.
-    pub fn site(&self, script: &Script) -> &site::Options {
+    pub fn site(&self, script: &Script) -> &site::Site {
         &self.sites[usize::from(script.list) + 2 * usize::from(script.hidden)]
     }
 
@@ -164,9 +164,9 @@ fn server(root: &Path, diagnostics: LogWriter) -> Server {
     Server::new(options, site, Connections::new(1000, None, TrustedProxies::default()), access_log, diagnostics)
 }
 
-fn site_options(root: &Path, list: bool, hidden: bool) -> site::Options {
+fn site_options(root: &Path, list: bool, hidden: bool) -> site::Site {
     let plain = |path: &[u8]| RelPath::new(path).expect("plain");
-    site::Options {
+    site::Site {
         root: RootPath::new(root.join("root"), Symlinks::Inside),
         index: vec![plain(b"index.html")],
         list,

@@ -19,7 +19,7 @@ use std::sync::Once;
 
 use crate::net::Transport as _;
 use crate::server::connection::Connection;
-use crate::site::Site;
+use crate::site::SiteSession;
 use house::House;
 use script::{Client, Script};
 
@@ -42,7 +42,7 @@ pub fn check(house: &House, bytes: &[u8]) {
     let conn = server.connections.register(house.stream(), house.peer).expect("the house is open");
     let mut client = Client::new(&script, &server.connections);
     client.set_send_pace(server.options.times.write);
-    let site = Site::new(house.site(&script));
+    let site = SiteSession::new(house.site(&script));
     Connection::new(&mut client, server, &site, &conn).run();
     judge::judge(&script, &client.heard);
 }
