@@ -80,7 +80,7 @@ fn off_writes_no_line() {
     let mut command = binary();
     command.args(["--port", "0", "--bind", "127.0.0.1", "--log", "off", "--root"]).arg(folder.path());
     let mut server = Process::start(&mut command, file);
-    Client::connect(server.listening()).send("GET /a.txt HTTP/1.0\r\n\r\n").answer().status(200);
+    Client::connect(server.listening()).send("GET /a.txt HTTP/1.0\r\n\r\n").response().status(200);
     server.signal("TERM");
     server.ended();
     assert_eq!(fs::read_to_string(out).expect("the file can be read"), "");
@@ -135,10 +135,10 @@ fn a_refused_request_is_logged_with_its_line() {
         ("nonsense\r\n", "nonsense", 400),
     ] {
         let before = server.log().len();
-        let answer = server.connect().send(request).finish().answer().status(status);
+        let response = server.connect().send(request).finish().response().status(status);
         let logged = nth(&server, before);
-        let outcome = format!("{status} {}", answer.body.len());
-        assert_eq!(parts(&logged), ("127.0.0.1", line, outcome.as_str()), "{logged}\n{}", answer.exchange);
+        let outcome = format!("{status} {}", response.body.len());
+        assert_eq!(parts(&logged), ("127.0.0.1", line, outcome.as_str()), "{logged}\n{}", response.exchange);
     }
 }
 
@@ -260,7 +260,7 @@ fn every_request_is_in_the_log_when_the_server_has_ended() {
         client.send(format!("GET /a.txt?n={n} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     }
     for _ in 0..1000 {
-        client.answer().status(200);
+        client.response().status(200);
     }
     server.signal("TERM");
     let (status, _) = server.ended();
@@ -277,7 +277,7 @@ fn the_log_of_a_piped_server_comes_while_it_runs() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).start();
     let mut client = server.connect();
-    client.send("GET /a.txt?piped HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200);
+    client.send("GET /a.txt?piped HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200);
     server.logged(|line| line.contains("?piped"));
 }
 
@@ -291,7 +291,7 @@ fn a_line_is_on_a_terminal_at_once() {
     let address = terminal.shows("\n");
     let addr = address.trim().parse().unwrap_or_else(|_| panic!("no address: {address}"));
     let mut client = Client::connect(addr);
-    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200);
+    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200);
     terminal.shows("\"GET /a.txt HTTP/1.1\" 200 1");
 }
 

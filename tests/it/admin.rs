@@ -15,7 +15,7 @@ const LARGE: usize = 64 << 20;
 /// Waits until the server says of itself that it drains.
 #[track_caller]
 fn until_draining(admin: SocketAddr) {
-    until("health says that it drains", || Client::connect(admin).send(HEALTH).answer().status != 200);
+    until("health says that it drains", || Client::connect(admin).send(HEALTH).response().status != 200);
 }
 
 /// Where this server answers for itself.
@@ -31,19 +31,19 @@ fn health_is_told_on_an_address_of_its_own() {
     let mut client = Client::connect(admin_of(&server));
     for method in ["GET", "HEAD"] {
         client.send(format!("{method} /health?from=balancer HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-        let answer = if method == "GET" { client.answer().body("ok\n") } else { client.answer_to_head() };
-        answer.status(200).has("Cache-Control", "no-store").has("Content-Type", "text/plain; charset=utf-8");
+        let response = if method == "GET" { client.response().body("ok\n") } else { client.response_to_head() };
+        response.status(200).has("Cache-Control", "no-store").has("Content-Type", "text/plain; charset=utf-8");
     }
     // Nothing of it is told to those who are served, and nothing of the site to who asks there.
     server.get("/health").status(404);
-    client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(404);
+    client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(404);
 }
 
 #[test]
 fn what_is_no_question_to_the_server_itself_is_refused_there_as_on_the_site() {
     let folder = Folder::new();
     let server = serve(&folder).args(&["--admin", "[::1]:0"]).start();
-    let ask = |head: &str| Client::connect(admin_of(&server)).send(format!("{head}\r\n\r\n")).answer();
+    let ask = |head: &str| Client::connect(admin_of(&server)).send(format!("{head}\r\n\r\n")).response();
     ask("POST /health HTTP/1.1\r\nHost: localhost").status(405).has("Allow", "GET, HEAD");
     ask("BREW /health HTTP/1.1\r\nHost: localhost").status(501);
     ask("GET /health HTTP/1.1").status(400).says("Host");
@@ -74,10 +74,10 @@ fn no_proxy_header_is_asked_for_there() {
     let args = ["--trusted-proxy", "127.0.0.1", "--proxy-protocol", "--admin", "127.0.0.1:0"];
     let server = serve(&folder).args(&args).start();
     let health = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    Client::connect(admin_of(&server)).send(health).answer().status(200).body("ok\n");
+    Client::connect(admin_of(&server)).send(health).response().status(200).body("ok\n");
     let header = "PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n";
     let mut client = Client::connect(admin_of(&server));
-    client.send([header, health].concat()).answer().status(400).says("A PROXY header is not taken here.");
+    client.send([header, health].concat()).response().status(400).says("A PROXY header is not taken here.");
     server.ask(health).status(400).says("There is no PROXY header");
 }
 
@@ -89,17 +89,17 @@ fn while_it_drains_health_says_so_and_everybody_is_served() {
     let mut server = serve(&folder).args(&["--admin", "127.0.0.1:0", "--drain-delay", &seconds]).start();
     let (admin, get) = (admin_of(&server), "GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut kept = server.connect();
-    kept.send(get).answer().status(200);
+    kept.send(get).response().status(200);
     let told = Instant::now();
     server.signal("TERM");
     until_draining(admin);
-    Client::connect(admin).send(HEALTH).answer().status(503).body("draining\n").has("Cache-Control", "no-store");
+    Client::connect(admin).send(HEALTH).response().status(503).body("draining\n").has("Cache-Control", "no-store");
     // At first nobody is sent away, so that balancers can notice; then everybody is, with an answer.
-    let answer = kept.send(get).answer().status(200).body("a");
-    assert!(answer.all("Connection").is_empty() || told.elapsed() >= delay / 2, "{}", answer.exchange);
+    let response = kept.send(get).response().status(200).body("a");
+    assert!(response.all("Connection").is_empty() || told.elapsed() >= delay / 2, "{}", response.exchange);
     until("who is answered is sent away", || {
         thread::sleep(Duration::from_millis(50));
-        kept.send(get).answer().status(200).body("a").all("Connection") == ["close"]
+        kept.send(get).response().status(200).body("a").all("Connection") == ["close"]
     });
     assert!(told.elapsed() >= delay / 2, "it sent somebody away after {:?} already", told.elapsed());
     kept.closed();
@@ -115,13 +115,13 @@ fn health_is_told_until_the_end_while_an_answer_is_finished() {
     let mut server = serve(&folder).args(&["--admin", "127.0.0.1:0", "--grace", "25"]).start();
     let (admin, mut busy) = (admin_of(&server), server.connect());
     busy.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    busy.stream().peek(&mut [0]).expect("the answer begins");
+    busy.stream().peek(&mut [0]).expect("the response begins");
     server.signal("TERM");
     until("nobody is let in", || TcpStream::connect(server.addr).is_err());
     for _ in 0..3 {
-        Client::connect(admin).send(HEALTH).answer().status(503).body("draining\n");
+        Client::connect(admin).send(HEALTH).response().status(503).body("draining\n");
     }
-    assert_eq!(busy.answer().status(200).body.len(), LARGE);
+    assert_eq!(busy.response().status(200).body.len(), LARGE);
     assert_eq!(server.ended().code(), Some(0));
 }
 
@@ -143,17 +143,17 @@ fn health_is_told_however_full_the_house_is_and_however_few_may_come_from_an_add
     let mut busy: Vec<_> = (0..2).map(|_| server.connect()).collect();
     for client in &mut busy {
         client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        client.stream().peek(&mut [0]).expect("the answer begins");
+        client.stream().peek(&mut [0]).expect("the response begins");
     }
     // More than there is room for at once, each of whom idles afterwards.
     let mut checks: Vec<Client> = Vec::new();
     for _ in 0..40 {
         let mut check = Client::connect(admin_of(&server));
-        check.send(HEALTH).answer().status(200);
+        check.send(HEALTH).response().status(200);
         checks.push(check);
     }
     for client in &mut busy {
-        assert_eq!(client.answer().status(200).body.len(), LARGE, "nobody makes room for those checks");
+        assert_eq!(client.response().status(200).body.len(), LARGE, "nobody makes room for those checks");
     }
 }
 

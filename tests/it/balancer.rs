@@ -120,12 +120,16 @@ fn ask(client: usize, addr: SocketAddr, pages: &[(Page, String)], seen: &Seen) {
         }
         let mut asked = connection.take().unwrap_or_else(|| Client::connect_from(CLIENTS[client], addr));
         let close = if keeps { "" } else { "Connection: close\r\n" };
-        let answer = asked.send(format!("GET /{name} HTTP/1.1\r\nHost: a\r\n{close}\r\n")).answer().status(200);
-        assert!(answer.body.len() == *length && answer.body.iter().all(|byte| *byte == b'x'), "{}", answer.exchange);
-        assert_eq!(answer.field("ETag"), tag, "{}", answer.exchange);
+        let response = asked.send(format!("GET /{name} HTTP/1.1\r\nHost: a\r\n{close}\r\n")).response().status(200);
+        assert!(
+            response.body.len() == *length && response.body.iter().all(|byte| *byte == b'x'),
+            "{}",
+            response.exchange
+        );
+        assert_eq!(response.field("ETag"), tag, "{}", response.exchange);
         seen.answered.fetch_add(1, Ordering::Relaxed);
         // HAProxy may end a client's connection too, and says so.
-        connection = (keeps && answer.all("Connection") != ["close"]).then_some(asked);
+        connection = (keeps && response.all("Connection") != ["close"]).then_some(asked);
     }
 }
 
@@ -147,8 +151,8 @@ fn while_clients_ask(pages: &[Page], retries: &str, act: impl FnOnce(&mut [Membe
     let with_tag = |page: &Page| {
         let name = page.0;
         let request = format!("GET /{name} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        let answer = Client::connect_from(CLIENTS[0], addr).send(request).answer().status(200);
-        (*page, answer.field("ETag").to_owned())
+        let response = Client::connect_from(CLIENTS[0], addr).send(request).response().status(200);
+        (*page, response.field("ETag").to_owned())
     };
     let pages: Vec<_> = pages.iter().map(with_tag).collect();
     let seen = Seen::default();

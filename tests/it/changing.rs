@@ -160,23 +160,23 @@ fn renames(cells: impl Fn(u64) -> usize + Sync) {
         let before = published.load(Ordering::SeqCst);
         let condition = if turn % 2 == 0 { String::new() } else { format!("If-None-Match: {tag}\r\n") };
         client.send(format!("GET /file.txt HTTP/1.1\r\nHost: localhost\r\n{condition}\r\n"));
-        let answer = client.answer();
-        if answer.status == 304 {
+        let response = client.response();
+        if response.status == 304 {
             assert!(*newest >= before, "stale: 304 for {newest} after {before} was published");
             return;
         }
-        let answer = answer.status(200);
-        let number = version_of(&answer.body).expect("no version is empty");
+        let response = response.status(200);
+        let number = version_of(&response.body).expect("no version is empty");
         assert!(number >= before, "stale: {number} after {before} was published");
-        assert_eq!(answer.body.len(), cells(number) * CELL, "not the whole of {number}");
+        assert_eq!(response.body.len(), cells(number) * CELL, "not the whole of {number}");
         // Without a condition the server does not wait for the tag of a large file, and one that is replaced meanwhile has none.
-        if answer.all("ETag").is_empty() {
+        if response.all("ETag").is_empty() {
             let is_replaced = published.load(Ordering::SeqCst) > number;
             assert!(condition.is_empty() || is_replaced, "no tag of {number}, which is there still");
             return;
         }
-        seen.note(answer.field("ETag"), Some(number), answer.body.len());
-        *tag = answer.field("ETag").to_owned();
+        seen.note(response.field("ETag"), Some(number), response.body.len());
+        *tag = response.field("ETag").to_owned();
         *newest = number;
     });
     seen.assert_race();
@@ -219,18 +219,18 @@ fn rewrites(rest: Duration, cells: usize, write: impl Fn(&Folder, u64) + Sync) {
         || (),
         |(), _| {
             let before = published.load(Ordering::SeqCst);
-            let Some(answer) = read(&server) else { return };
+            let Some(response) = read(&server) else { return };
             let after = published.load(Ordering::SeqCst) + 1;
-            while published.load(Ordering::SeqCst) < after.min(newest(&answer.body)) {
+            while published.load(Ordering::SeqCst) < after.min(newest(&response.body)) {
                 thread::yield_now();
             }
             let held_up =
                 held_up.lock().expect("no writer panics here").iter().any(|number| (before..=after).contains(number));
             if !held_up {
-                let number = version_of(&answer.body);
+                let number = version_of(&response.body);
                 let stale = number.is_some_and(|number| number < before);
                 assert!(!stale, "stale: {number:?} after {before} was published");
-                seen.note(&answer.tag, number, answer.body.len());
+                seen.note(&response.tag, number, response.body.len());
             }
         },
     );
@@ -307,8 +307,8 @@ fn a_log_that_grows_is_always_a_true_beginning() {
         || (),
         |(), _| {
             let before = written.load(Ordering::SeqCst) as usize * CELL;
-            let raw = Raw::parse(&server.connect().send(GET).rest()).expect("an append harms no answer");
-            assert!(raw.status == 200 && raw.is_complete(), "an append harms no answer");
+            let raw = Raw::parse(&server.connect().send(GET).rest()).expect("an append harms no response");
+            assert!(raw.status == 200 && raw.is_complete(), "an append harms no response");
             assert!(raw.body.len() >= before, "stale: {} bytes after {before} were written", raw.body.len());
             let lines = versions_in(&raw.body);
             assert!(lines.iter().copied().eq(0..lines.len() as u64), "not a beginning of the log");
@@ -324,7 +324,7 @@ fn a_file_that_comes_and_goes_is_there_or_not() {
     let folder = Folder::new();
     let server = serve(&folder).arg("-q").start();
     let mut client = server.connect();
-    let mut ask = || client.send("GET /file.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer();
+    let mut ask = || client.send("GET /file.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response();
     for number in 0..50 {
         ask().status(404);
         folder.write("file.txt", version(number, 10));

@@ -32,48 +32,48 @@ const GET: &str = "GET /file.txt HTTP/1.1\r\nHost: localhost\r\nConnection: clos
 fn beginning(client: &Client) -> Vec<u8> {
     let mut bytes = vec![0; 2000];
     let mut stream = client.stream();
-    stream.read_exact(&mut bytes).expect("the answer begins");
+    stream.read_exact(&mut bytes).expect("the response begins");
     bytes
 }
 
 /// Asserts that the answer is cut off.
 #[track_caller]
-fn cut(answer: &Raw) {
-    assert!(!answer.is_complete(), "a complete answer of {} bytes from a file that was changed", answer.length);
+fn cut(response: &Raw) {
+    assert!(!response.is_complete(), "a complete response of {} bytes from a file that was changed", response.length);
 }
 
 #[test]
 fn a_file_replaced_by_rename_is_sent_to_its_end() {
-    let answer = slow(GET, |folder| folder.replace("file.txt", version(2, CELLS)));
-    assert!(answer.is_complete(), "a rename harms no answer: {} of {}", answer.body.len(), answer.length);
-    assert_eq!(version_of(&answer.body), Some(1));
+    let response = slow(GET, |folder| folder.replace("file.txt", version(2, CELLS)));
+    assert!(response.is_complete(), "a rename harms no response: {} of {}", response.body.len(), response.length);
+    assert_eq!(version_of(&response.body), Some(1));
 }
 
 #[test]
 fn a_file_removed_is_sent_to_its_end() {
-    let answer = slow(GET, |folder| fs::remove_file(folder.at("file.txt")).expect("the file can be removed"));
-    assert!(answer.is_complete(), "a removal harms no answer: {} of {}", answer.body.len(), answer.length);
-    assert_eq!(version_of(&answer.body), Some(1));
+    let response = slow(GET, |folder| fs::remove_file(folder.at("file.txt")).expect("the file can be removed"));
+    assert!(response.is_complete(), "a removal harms no response: {} of {}", response.body.len(), response.length);
+    assert_eq!(version_of(&response.body), Some(1));
 }
 
 #[test]
 fn a_file_appended_to_gives_what_was_announced() {
-    let answer = slow(GET, |folder| {
+    let response = slow(GET, |folder| {
         let file = File::options().append(true).open(folder.at("file.txt"));
         file.and_then(|mut file| file.write_all(&version(2, 1000))).expect("the file can be written");
     });
-    assert!(answer.is_complete(), "an append harms no answer: {} of {}", answer.body.len(), answer.length);
-    assert_eq!(answer.length, CELLS * CELL);
-    assert_eq!(version_of(&answer.body), Some(1));
+    assert!(response.is_complete(), "an append harms no response: {} of {}", response.body.len(), response.length);
+    assert_eq!(response.length, CELLS * CELL);
+    assert_eq!(version_of(&response.body), Some(1));
 }
 
 #[test]
 fn a_file_cut_short_ends_in_a_cut_and_never_in_padding() {
     let full = (CELLS * CELL) as u64;
     for length in [0, 1, full / 2, full - 1] {
-        let answer = slow(GET, |folder| resize(folder, &[length]));
-        cut(&answer);
-        assert_eq!(version_of(&answer.body[..answer.body.len() / CELL * CELL]), Some(1), "cut to {length}");
+        let response = slow(GET, |folder| resize(folder, &[length]));
+        cut(&response);
+        assert_eq!(version_of(&response.body[..response.body.len() / CELL * CELL]), Some(1), "cut to {length}");
     }
 }
 
@@ -92,13 +92,13 @@ fn a_file_rewritten_at_its_size_is_cut_off() {
 
 #[test]
 fn a_file_rewritten_at_its_size_with_its_old_time_put_back_is_cut_off() {
-    let answer = slow(GET, |folder| {
+    let response = slow(GET, |folder| {
         let old = fs::metadata(folder.at("file.txt")).and_then(|data| data.modified()).unwrap_or(UNIX_EPOCH);
         overwrite(folder, &version(2, CELLS), 65_536);
         let file = File::open(folder.at("file.txt"));
         file.and_then(|file| file.set_modified(old)).expect("the time can be set");
     });
-    cut(&answer);
+    cut(&response);
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn a_file_rewritten_longer_is_not_taken_for_an_append() {
             folder.write("file.txt", version(2, CELLS + 1000));
         },
     ] {
-        let answer = slow(GET, rewrite);
-        if answer.is_complete() {
-            assert_eq!(version_of(&answer.body), Some(1));
+        let response = slow(GET, rewrite);
+        if response.is_complete() {
+            assert_eq!(version_of(&response.body), Some(1));
         }
     }
 }
@@ -121,9 +121,9 @@ fn parts_of_a_rewritten_file_are_cut_off() {
     let last = CELLS * CELL - 1;
     for ranges in [format!("0-{last}"), "9-".to_owned(), format!("-{last}"), "0-8,90-".to_owned()] {
         let request = GET.replace("\r\n\r\n", &format!("\r\nRange: bytes={ranges}\r\n\r\n"));
-        let answer = slow(&request, |folder| overwrite(folder, &version(2, CELLS), 65_536));
-        assert_eq!(answer.status, 206, "{ranges}");
-        cut(&answer);
+        let response = slow(&request, |folder| overwrite(folder, &version(2, CELLS), 65_536));
+        assert_eq!(response.status, 206, "{ranges}");
+        cut(&response);
     }
 }
 
@@ -131,9 +131,9 @@ fn parts_of_a_rewritten_file_are_cut_off() {
 fn a_cut_answer_is_never_followed_by_another() {
     let pipelined =
         "GET /file.txt HTTP/1.1\r\nHost: localhost\r\n\r\nGET /small.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let answer = slow(pipelined, |folder| resize(folder, &[1000]));
-    cut(&answer);
-    assert!(!answer.body.windows(8).any(|window| window == b"HTTP/1.1"), "the client would take this for content");
+    let response = slow(pipelined, |folder| resize(folder, &[1000]));
+    cut(&response);
+    assert!(!response.body.windows(8).any(|window| window == b"HTTP/1.1"), "the client would take this for content");
 }
 
 #[test]

@@ -11,8 +11,8 @@ use crate::support::{Folder, Server, output, program, serve};
 fn curl_gets_a_file() {
     let folder = digits();
     let server = serve(&folder).start();
-    let answer = curl(&server, &["-w", "|%{http_code}|%{http_version}|%{content_type}"], "/digits.txt");
-    assert_eq!(answer, "0123456789|200|1.1|text/plain; charset=utf-8");
+    let response = curl(&server, &["-w", "|%{http_code}|%{http_version}|%{content_type}"], "/digits.txt");
+    assert_eq!(response, "0123456789|200|1.1|text/plain; charset=utf-8");
 }
 
 #[test]
@@ -121,8 +121,8 @@ fn curl_reads_why_its_upload_is_refused_while_it_still_sends() {
     let data = format!("@{}", text(&here.at("upload")));
     for expect in ["Expect:", "Expect: 100-continue"] {
         let args = ["--data-binary", &data, "-H", expect, "-w", "|%{http_code}"];
-        let answer = curl(&server, &args, "/digits.txt");
-        assert!(answer.ends_with("|405") || answer.ends_with("|413"), "{expect}: {answer}");
+        let response = curl(&server, &args, "/digits.txt");
+        assert!(response.ends_with("|405") || response.ends_with("|413"), "{expect}: {response}");
     }
 }
 

@@ -39,7 +39,7 @@ fn a_head_that_does_not_come_in_time_is_told_so() {
     either(&folder, "--header-timeout", "1", |server| {
         let mut client = server.connect();
         client.send("GET /a.txt HTTP/1.1\r\nHost: loc");
-        client.answer().status(408).has("Connection", "close");
+        client.response().status(408).has("Connection", "close");
         client.closed();
     });
 }
@@ -65,7 +65,7 @@ fn a_byte_now_and_then_does_not_lengthen_the_time_for_a_head() {
             std::thread::sleep(Duration::from_millis(100));
         }
     });
-    client.answer().status(408);
+    client.response().status(408);
     assert!(since.elapsed() < Duration::from_secs(20), "each byte began the time anew");
     let _ = client.stream().shutdown(std::net::Shutdown::Both);
     drip.join().expect("the writer ends");
@@ -107,7 +107,7 @@ fn after_the_grace_an_answer_in_progress_is_given_up() {
         idle.still_open();
         let mut client = server.connect();
         client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        client.stream().peek(&mut [0]).expect("the answer begins");
+        client.stream().peek(&mut [0]).expect("the response begins");
         let since = Instant::now();
         server.signal("TERM");
         idle.closed();
@@ -162,7 +162,7 @@ fn the_memory_for_files_has_its_limit() {
     };
     let mut ask = |at: usize| {
         let request = format!("GET /{at}.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        client.send(request).answer().status(200);
+        client.send(request).response().status(200);
     };
     (0..10).for_each(&mut ask);
     let before = resident();

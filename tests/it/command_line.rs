@@ -358,5 +358,5 @@ fn linked() -> (Folder, Folder) {
 #[track_caller]
 fn serves_the_root(process: &mut Process) {
     let mut client = Client::connect(process.listening());
-    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("the root");
+    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200).body("the root");
 }

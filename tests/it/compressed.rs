@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
-use crate::support::{Answer, Client, Folder, Server, serve};
+use crate::support::{Client, Folder, Response, Server, serve};
 
 const CODINGS: [&str; 3] = ["br", "zstd", "gzip"];
 
@@ -48,34 +48,34 @@ fn noise(len: usize) -> Vec<u8> {
 
 /// The content of an answer without its coding.
 #[track_caller]
-fn decoded(answer: &Answer) -> Vec<u8> {
-    let (bytes, mut content) = (&answer.body[..], Vec::new());
-    let read = match answer.all("Content-Encoding")[..] {
-        [] => return answer.body.clone(),
+fn decoded(response: &Response) -> Vec<u8> {
+    let (bytes, mut content) = (&response.body[..], Vec::new());
+    let read = match response.all("Content-Encoding")[..] {
+        [] => return response.body.clone(),
         ["br"] => brotli::Decompressor::new(bytes, 4096).read_to_end(&mut content),
         ["zstd"] => zstd::Decoder::new(bytes).and_then(|mut decoder| decoder.read_to_end(&mut content)),
         ["gzip"] => flate2::read::GzDecoder::new(bytes).read_to_end(&mut content),
-        ref other => panic!("codings: {other:?}\n{}", answer.exchange),
+        ref other => panic!("codings: {other:?}\n{}", response.exchange),
     };
-    read.unwrap_or_else(|error| panic!("it cannot be decoded: {error}\n{}", answer.exchange));
+    read.unwrap_or_else(|error| panic!("it cannot be decoded: {error}\n{}", response.exchange));
     content
 }
 
 #[track_caller]
-fn ask(client: &mut Client, target: &str, fields: &str) -> Answer {
-    client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).answer()
+fn ask(client: &mut Client, target: &str, fields: &str) -> Response {
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).response()
 }
 
 /// Asks until this is answered in the coding: another one may be compressing.
 #[track_caller]
-fn coded(server: &Server, target: &str, coding: &str) -> Answer {
+fn coded(server: &Server, target: &str, coding: &str) -> Response {
     let (mut client, since) = (server.connect(), Instant::now());
     loop {
-        let answer = ask(&mut client, target, &format!("Accept-Encoding: {coding}\r\n")).status(200);
-        if !answer.all("Content-Encoding").is_empty() {
-            return answer.has("Content-Encoding", coding);
+        let response = ask(&mut client, target, &format!("Accept-Encoding: {coding}\r\n")).status(200);
+        if !response.all("Content-Encoding").is_empty() {
+            return response.has("Content-Encoding", coding);
         }
-        assert!(since.elapsed() < LIMIT, "it is never compressed\n{}", answer.exchange);
+        assert!(since.elapsed() < LIMIT, "it is never compressed\n{}", response.exchange);
     }
 }
 
@@ -106,7 +106,7 @@ fn a_text_is_compressed_once_and_is_then_a_representation_like_any_other() {
             let again = server.get_with("/a.html", &fields).status(200).has("ETag", &tag);
             assert_eq!(again.body, first.body, "{coding}");
             let head = format!("HEAD /a.html HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-            let head = server.connect().send(head).answer_to_head().status(200).has("ETag", &tag);
+            let head = server.connect().send(head).response_to_head().status(200).has("ETag", &tag);
             head.has("Content-Length", &length).has("Content-Encoding", coding);
             let unchanged = server.get_with("/a.html", &format!("{fields}If-None-Match: {tag}\r\n")).status(304);
             unchanged.has("ETag", &tag).has("Vary", "Accept-Encoding");
@@ -135,9 +135,9 @@ fn what_is_not_worth_it_is_sent_as_it_is() {
         for (target, content) in
             [("/short.html", &long[..1024]), ("/a.png", &long), ("/a.bin", &long), ("/noise.txt", &noise(30_000))]
         {
-            let answer = ask(&mut client, target, "Accept-Encoding: gzip, br\r\n").status(200).body(content);
-            assert_eq!(answer.all("Vary").len(), usize::from(target != "/a.png"), "{}", answer.exchange);
-            answer.lacks("Content-Encoding");
+            let response = ask(&mut client, target, "Accept-Encoding: gzip, br\r\n").status(200).body(content);
+            assert_eq!(response.all("Vary").len(), usize::from(target != "/a.png"), "{}", response.exchange);
+            response.lacks("Content-Encoding");
         }
         // Where there is a neighbour, that is what is sent, though another coding would be liked better.
         ask(&mut client, "/a.txt", "Accept-Encoding: gzip, br\r\n").has("Content-Encoding", "gzip").body("<gnu zip>");
@@ -207,17 +207,18 @@ fn a_long_text_is_compressed_while_it_is_sent() {
     server.get("/a.json").status(200).body(&content).has("Vary", "Accept-Encoding");
     let plain = server.head("/a.json").status(200).has("Vary", "Accept-Encoding");
     for coding in CODINGS {
-        let answer = coded(&server, "/a.json", coding);
-        assert_eq!(decoded(&answer), content, "{coding}");
-        assert!(answer.body.len() < LARGE / 2);
-        let answer = answer.has("Transfer-Encoding", "chunked").has("Vary", "Accept-Encoding").lacks("Accept-Ranges");
-        let tag = answer.lacks("Content-Length").field("ETag").to_owned();
+        let response = coded(&server, "/a.json", coding);
+        assert_eq!(decoded(&response), content, "{coding}");
+        assert!(response.body.len() < LARGE / 2);
+        let response =
+            response.has("Transfer-Encoding", "chunked").has("Vary", "Accept-Encoding").lacks("Accept-Ranges");
+        let tag = response.lacks("Content-Length").field("ETag").to_owned();
         assert!(tag.starts_with("W/\"") && !tag.ends_with(plain.field("ETag")), "{tag}");
 
         let mut client = server.connect();
         let fields = format!("Accept-Encoding: {coding}\r\n");
         let head = format!("HEAD /a.json HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-        let head = client.send(head).answer_to_head().status(200).has("ETag", &tag).has("Content-Encoding", coding);
+        let head = client.send(head).response_to_head().status(200).has("ETag", &tag).has("Content-Encoding", coding);
         head.has("Transfer-Encoding", "chunked").lacks("Content-Length");
         let unchanged = ask(&mut client, "/a.json", &format!("{fields}If-None-Match: {tag}\r\n")).status(304);
         unchanged.has("ETag", &tag).has("Vary", "Accept-Encoding").lacks("Transfer-Encoding");
@@ -225,7 +226,7 @@ fn a_long_text_is_compressed_while_it_is_sent() {
         let part = ask(&mut client, "/a.json", &format!("{fields}Range: bytes=5-9\r\n")).status(206);
         part.lacks("Content-Encoding").body(&content[5..10]);
         client.send(format!("GET /a.json HTTP/1.0\r\nConnection: keep-alive\r\n{fields}\r\n"));
-        let old = client.answer().status(200).body(&content).lacks("Content-Encoding").lacks("Transfer-Encoding");
+        let old = client.response().status(200).body(&content).lacks("Content-Encoding").lacks("Transfer-Encoding");
         old.has("Vary", "Accept-Encoding").has("ETag", plain.field("ETag"));
         client.still_open();
     }
@@ -258,8 +259,8 @@ fn where_nothing_is_kept_each_text_is_compressed_while_it_is_sent() {
     let folder = Folder::new().file("a.html", &content);
     let server = serve(&folder).args(&["--cache-memory", "0"]).start();
     for coding in CODINGS {
-        let answer = coded(&server, "/a.html", coding).has("Transfer-Encoding", "chunked");
-        assert_eq!(decoded(&answer), content);
+        let response = coded(&server, "/a.html", coding).has("Transfer-Encoding", "chunked");
+        assert_eq!(decoded(&response), content);
     }
 }
 
@@ -269,7 +270,7 @@ fn begun(server: &Server, fields: &str) -> (Client, Vec<u8>) {
     set_socket_recv_buffer_size(client.stream(), 65_536).expect("the option can be set");
     client.send(format!("GET /noise.txt HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
     let mut bytes = vec![0; 2000];
-    client.stream().read_exact(&mut bytes).expect("the answer begins");
+    client.stream().read_exact(&mut bytes).expect("the response begins");
     (client, bytes)
 }
 
@@ -337,10 +338,10 @@ fn a_crowd_that_wants_everything_compressed_gets_everything_right() {
                 for round in (0..).take_while(|_| coded.load(Ordering::Relaxed) < 300) {
                     assert!(since.elapsed() < LIMIT, "hardly anything is compressed: {coded:?}");
                     let (at, coding) = ((first + round) % TEXTS, CODINGS[(first + round) % 3]);
-                    let answer = ask(&mut client, &format!("/{at}.css"), &format!("Accept-Encoding: {coding}\r\n"));
-                    let answer = answer.status(200).has("Vary", "Accept-Encoding");
-                    assert_eq!(decoded(&answer), texts[at], "{}", answer.exchange);
-                    coded.fetch_add(answer.all("Content-Encoding").len(), Ordering::Relaxed);
+                    let response = ask(&mut client, &format!("/{at}.css"), &format!("Accept-Encoding: {coding}\r\n"));
+                    let response = response.status(200).has("Vary", "Accept-Encoding");
+                    assert_eq!(decoded(&response), texts[at], "{}", response.exchange);
+                    coded.fetch_add(response.all("Content-Encoding").len(), Ordering::Relaxed);
                 }
             });
         }
@@ -381,8 +382,8 @@ fn the_programs_of_each_coding_read_what_is_sent_and_make_what_is_found() {
         let made = Command::new(program).arg("-k").arg(folder.at("a.js")).output().expect("the program runs");
         assert!(made.status.success(), "{program}: {made:?}");
         let neighbour = fs::read(folder.at(&format!("a.js.{ending}"))).expect("it is there");
-        let answer = server.get_with("/a.js", &format!("Accept-Encoding: {coding}\r\n")).status(200);
-        assert!(answer.body == neighbour && decoded(&answer) == content, "{program}");
+        let response = server.get_with("/a.js", &format!("Accept-Encoding: {coding}\r\n")).status(200);
+        assert!(response.body == neighbour && decoded(&response) == content, "{program}");
     }
     assert!(!server.diagnostics().iter().any(|line| line.contains("is not used")), "each is as old as the file");
 }

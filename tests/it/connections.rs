@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_socket_linger;
 
 use super::strace::Strace;
-use super::support::{Answer, Client, Folder, Server, serve};
+use super::support::{Client, Folder, Response, Server, serve};
 
 /// More than the buffers between a server and a client that does not read can hold.
 const LARGE: usize = 48 << 20;
@@ -21,7 +21,7 @@ fn site() -> Folder {
 fn idle(server: &Server) -> Client {
     let mut client = server.connect();
     client.send(GET);
-    client.answer().status(200).body("a page\n");
+    client.response().status(200).body("a page\n");
     server.rests();
     client
 }
@@ -49,8 +49,8 @@ fn http_1_1_goes_on_until_close_is_said() {
     ] {
         let mut client = server.connect();
         client.send(format!("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"));
-        let answer = client.answer().status(200).body("a page\n");
-        assert!(!answer.all("Connection").contains(&"close"), "{}", answer.exchange);
+        let response = client.response().status(200).body("a page\n");
+        assert!(!response.all("Connection").contains(&"close"), "{}", response.exchange);
         client.still_open();
     }
 }
@@ -76,7 +76,7 @@ fn close_is_found_in_a_connection_list_of_any_form() {
         for version in ["1.0", "1.1"] {
             let mut client = server.connect();
             client.send(format!("GET /page.txt HTTP/{version}\r\nHost: localhost\r\n{fields}\r\n{GET}"));
-            client.answer().status(200).has("Connection", "close").body("a page\n");
+            client.response().status(200).has("Connection", "close").body("a page\n");
             client.closed();
         }
     }
@@ -91,7 +91,7 @@ fn http_1_0_ends_after_one_answer() {
     {
         let mut client = server.connect();
         client.send(format!("GET /page.txt HTTP/1.0\r\n{fields}\r\n{GET}"));
-        client.answer().status(200).has("Connection", "close").body("a page\n");
+        client.response().status(200).has("Connection", "close").body("a page\n");
         client.closed();
     }
 }
@@ -110,10 +110,10 @@ fn http_1_0_goes_on_when_keep_alive_is_asked_for_and_says_so() {
         let mut client = server.connect();
         for (target, status) in [("/page.txt", 200), ("/missing", 404), ("/page.txt", 200)] {
             client.send(format!("GET {target} HTTP/1.0\r\n{fields}\r\n"));
-            client.answer().status(status).has("Connection", "keep-alive");
+            client.response().status(status).has("Connection", "keep-alive");
         }
         client.send("GET /page.txt HTTP/1.0\r\n\r\n");
-        client.answer().status(200).has("Connection", "close");
+        client.response().status(200).has("Connection", "close");
         client.closed();
     }
 }
@@ -134,7 +134,7 @@ fn an_answer_that_is_not_good_news_keeps_the_connection() {
         ("/page.txt", "", 200),
     ] {
         client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"));
-        client.answer().status(status);
+        client.response().status(status);
     }
     client.still_open();
 }
@@ -168,29 +168,29 @@ struct Told {
 /// Reads the answers to the hundred.
 #[track_caller]
 fn hundred_answers(client: &mut Client) -> Vec<Told> {
-    let told = |mut answer: Answer| {
-        answer.fields.retain(|(name, _)| name != "Date");
-        Told { body: answer.text(), status: answer.status, fields: answer.fields }
+    let told = |mut response: Response| {
+        response.fields.retain(|(name, _)| name != "Date");
+        Told { body: response.text(), status: response.status, fields: response.fields }
     };
-    let answers = (0..100).map(|_| told(client.answer())).collect();
+    let responses = (0..100).map(|_| told(client.response())).collect();
     client.closed();
-    answers
+    responses
 }
 
 #[test]
 fn a_hundred_requests_in_one_segment_are_answered_in_order() {
     let (folder, bytes) = hundred();
     let server = serve(&folder).start();
-    let answers = hundred_answers(server.connect().send(bytes));
-    for (n, told) in (1..).zip(&answers) {
+    let responses = hundred_answers(server.connect().send(bytes));
+    for (n, told) in (1..).zip(&responses) {
         let (status, content) = match n % 10 {
             3 => (404, None),
             5 => (200, Some(String::new())),
             7 => (405, None),
             _ => (200, Some(format!("file {n}\n").repeat(n))),
         };
-        assert_eq!(told.status, status, "answer {n}: {told:?}");
-        assert!(content.is_none_or(|content| content == told.body), "answer {n}: {told:?}");
+        assert_eq!(told.status, status, "response {n}: {told:?}");
+        assert!(content.is_none_or(|content| content == told.body), "response {n}: {told:?}");
     }
 }
 
@@ -210,7 +210,7 @@ fn a_request_split_at_any_byte_is_the_same_request() {
     let mut client = server.connect();
     for at in 1..GET.len() {
         client.send(&GET[..at]).send(&GET[at..]);
-        client.answer().status(200).body("a page\n");
+        client.response().status(200).body("a page\n");
     }
 }
 
@@ -220,8 +220,8 @@ fn nothing_after_close_is_answered() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     client.send(format!("{GET}GET /page.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n{GET}{GET}"));
-    client.answer().status(200);
-    client.answer().status(200).has("Connection", "close").body("a page\n");
+    client.response().status(200);
+    client.response().status(200).has("Connection", "close").body("a page\n");
     client.closed();
 }
 
@@ -248,7 +248,7 @@ fn a_person_who_has_begun_to_type_is_not_idle() {
     typing.send("GET /page.txt HTTP/1.1\r\n");
     idle(&server).closed();
     typing.send("Host: localhost\r\n\r\n");
-    typing.answer().status(200).body("a page\n");
+    typing.response().status(200).body("a page\n");
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn a_half_closed_client_gets_its_answers() {
         let mut client = server.connect();
         client.send(GET.repeat(count)).finish();
         for _ in 0..count {
-            client.answer().status(200).body("a page\n");
+            client.response().status(200).body("a page\n");
         }
         client.closed();
     }
@@ -271,8 +271,8 @@ fn a_half_closed_client_gets_all_of_a_large_file() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n").finish();
-    let answer = client.answer().status(200);
-    assert_eq!(answer.body.len(), LARGE, "{}", answer.exchange);
+    let response = client.response().status(200);
+    assert_eq!(response.body.len(), LARGE, "{}", response.exchange);
     client.closed();
 }
 
@@ -307,9 +307,9 @@ fn who_promised_to_send_no_more_and_does_still_gets_the_whole_answer() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    client.stream().peek(&mut [0]).expect("the answer begins");
+    client.stream().peek(&mut [0]).expect("the response begins");
     client.send("more, although the last request said that there would be no more\r\n".repeat(100));
-    client.answer().status(200).body(vec![b'y'; LARGE]);
+    client.response().status(200).body(vec![b'y'; LARGE]);
     client.closed();
 }
 
@@ -324,8 +324,8 @@ fn who_is_told_to_be_too_slow_and_goes_on_gets_all_that_was_answered() {
     client.send("Content-Length: 10\r\n\r\nhello");
     server.logged(|line| line.contains(" 408 "));
     client.send("w");
-    client.answer().status(200).body(content);
-    client.answer().status(408);
+    client.response().status(200).body(content);
+    client.response().status(408);
     client.closed();
 }
 
@@ -361,7 +361,7 @@ fn a_client_that_vanishes_in_the_middle_of_an_answer_harms_nobody() {
     for _ in 0..20 {
         let mut client = server.connect();
         client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        client.stream().peek(&mut [0]).expect("the answer begins");
+        client.stream().peek(&mut [0]).expect("the response begins");
         vanish(client);
     }
     patient.still_open();
@@ -401,12 +401,12 @@ fn answers_that_are_hardly_taken_keep_nobody_out() {
     let mut slow: Vec<Client> = (0..4).map(|_| server.connect()).collect();
     for client in &mut slow {
         client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        client.stream().peek(&mut [0]).expect("the answer begins");
+        client.stream().peek(&mut [0]).expect("the response begins");
     }
     idle(&server);
     let line = server.logged(|line| line.contains("large.bin"));
     let sent: usize = line.rsplit(' ').next().and_then(|bytes| bytes.parse().ok()).expect("the line ends in a number");
-    assert!(sent < LARGE, "the answer was broken off, and the log says where: {line}");
+    assert!(sent < LARGE, "the response was broken off, and the log says where: {line}");
     let received: Vec<usize> = slow.iter_mut().map(|client| client.rest().len()).collect();
     let broken_off = received.iter().filter(|bytes| **bytes < LARGE).count();
     assert_eq!(broken_off, 1, "one makes room, the others get all they asked for: {received:?}");
@@ -419,7 +419,7 @@ fn who_asks_for_more_than_can_be_answered_keeps_nobody_out() {
     let mut greedy: Vec<Client> = (0..2).map(|_| server.connect()).collect();
     for client in &mut greedy {
         client.send("HEAD /many/ HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(3000));
-        client.stream().peek(&mut [0]).expect("the first answers come");
+        client.stream().peek(&mut [0]).expect("the first responses come");
     }
     server.get("/page.txt").status(200).body("a page\n");
 }
@@ -430,13 +430,13 @@ fn a_busy_connection_is_not_the_one_that_goes() {
     let server = serve(&folder).args(&["--max-connections", "2"]).start();
     let mut busy = server.connect();
     busy.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    busy.stream().peek(&mut [0]).expect("the answer begins");
+    busy.stream().peek(&mut [0]).expect("the response begins");
     let mut waiting = idle(&server);
     let mut newcomer = idle(&server);
     waiting.closed();
     newcomer.still_open();
-    let answer = busy.answer().status(200);
-    assert_eq!(answer.body.len(), LARGE, "{}", answer.exchange);
+    let response = busy.response().status(200);
+    assert_eq!(response.body.len(), LARGE, "{}", response.exchange);
     busy.still_open();
 }
 
@@ -450,8 +450,8 @@ fn a_last_answer_and_the_end_of_the_connection_leave_together() {
     let mut client = server.connect();
     let since = Instant::now();
     client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    client.answer().status(200).body("a page\n");
-    assert!(since.elapsed() >= Duration::from_millis(100), "the answer left before the end");
+    client.response().status(200).body("a page\n");
+    assert!(since.elapsed() >= Duration::from_millis(100), "the response left before the end");
     client.closed();
     strace.detach();
 }

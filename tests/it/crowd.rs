@@ -37,7 +37,7 @@ fn in_a_crowd_everybody_gets_every_answer() {
                     let (name, content) = &files[usize::from(round % 5 == 4)];
                     ask(some, name);
                     for client in some.iter_mut() {
-                        client.answer().status(200).body(content);
+                        client.response().status(200).body(content);
                     }
                 }
             });
@@ -56,7 +56,7 @@ fn in_a_crowd_nobody_waits_for_those_who_wait_for_a_disk() {
     let since = Instant::now();
     ask(&mut clients, "page.txt");
     for client in &mut clients {
-        client.answer().status(200).body("a page\n");
+        client.response().status(200).body("a page\n");
     }
     let took = since.elapsed();
     drop(clients);

@@ -5,8 +5,8 @@
 //! divides. No list is shorter than five, so five of the six fields still meet in every combination. Where there is no
 //! file, and for other methods, each combination of preconditions is asked once, with one If-Range and one Range.
 
-mod answers;
 mod model;
+mod responses;
 mod space;
 mod wire;
 
@@ -15,8 +15,8 @@ use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::support::{Folder, Server, serve};
-use answers::{Look, date_of, decision_of, timeless};
 use model::{Decision, Method, Range, Request, Resource, decide, last_modified};
+use responses::{Look, date_of, decision_of, timeless};
 use space::{Share, written};
 use wire::Wire;
 
@@ -68,13 +68,13 @@ impl Place {
         for line in ["", "If-None-Match: *\r\n", "If-Match: \"other\"\r\n"] {
             let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n{line}\r\n", self.target);
             wire.send(std::slice::from_ref(&request));
-            let answer = wire.answer(&request);
-            if answer.status == 200 {
-                let tag = answer.field("ETag");
+            let response = wire.response(&request);
+            if response.status == 200 {
+                let tag = response.field("ETag");
                 let opaque = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-                self.opaque = opaque.unwrap_or_else(|| panic!("no strong tag\n{}", answer.exchange)).to_owned();
+                self.opaque = opaque.unwrap_or_else(|| panic!("no strong tag\n{}", response.exchange)).to_owned();
             }
-            self.fields.push((decision_of(&answer), timeless(&answer)));
+            self.fields.push((decision_of(&response), timeless(&response)));
         }
     }
 
@@ -154,7 +154,7 @@ fn check(server: &Server, cases: &[Case<'_>], least: usize) {
     });
     let found = found.into_inner().expect("nobody panics with it");
     let shown = found.iter().take(3).cloned().collect::<Vec<_>>().join("\n");
-    assert!(found.is_empty(), "{} of {} answers are wrong; the first:\n{shown}", found.len(), cases.len());
+    assert!(found.is_empty(), "{} of {} responses are wrong; the first:\n{shown}", found.len(), cases.len());
 }
 
 /// Asks some together and returns what is wrong with the answers.
@@ -176,16 +176,16 @@ fn ask(wire: &mut Wire, batch: &[Case<'_>]) -> Vec<String> {
     wire.send(&texts);
     let mut faults = Vec::new();
     for ((case, request), text) in batch.iter().zip(&requests).zip(&texts) {
-        let answer = wire.answer(text);
-        let expected = decide(request, case.place.resource, date_of(&answer));
-        let decided = decision_of(&answer);
+        let response = wire.response(text);
+        let expected = decide(request, case.place.resource, date_of(&response));
+        let decided = decision_of(&response);
         let fault = if decided == expected {
-            Look { place: case.place, request, answer: &answer }.fault(&expected)
+            Look { place: case.place, request, response: &response }.fault(&expected)
         } else {
             Some("another decision".to_owned())
         };
         if let Some(fault) = fault {
-            let exchange = format!("{}{}", answer.exchange, answer.text()).replace('\r', "");
+            let exchange = format!("{}{}", response.exchange, response.text()).replace('\r', "");
             faults.push(format!("{fault}\nmodel: {expected:?}\nserver: {decided:?}\n{request:?}\n{exchange}\n"));
         }
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::process::{Process, until};
 use crate::strace::Strace;
-use crate::support::{Answer, Folder, Server, serve};
+use crate::support::{Folder, Response, Server, serve};
 
 /// Up to here a file is in memory.
 const SMALL: usize = 64 * 1024;
@@ -27,8 +27,8 @@ fn content(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 31 + at / 251 * 17 + at / 65_521) as u8).collect()
 }
 
-fn tag(answer: &Answer) -> String {
-    answer.field("ETag").to_owned()
+fn tag(response: &Response) -> String {
+    response.field("ETag").to_owned()
 }
 
 /// The value of Repr-Digest for this content, as openssl computes it.
@@ -78,8 +78,8 @@ fn one_changed_byte_gives_another_tag_even_if_the_time_is_put_back() {
         changed[len / 2] ^= 1;
         folder.write("a.bin", &changed);
         folder.set_modified_secs("a.bin", 1_000_000_000);
-        let answer = server.get_with("/a.bin", &format!("If-None-Match: {before}\r\n")).status(200).body(&changed);
-        assert_ne!(tag(&answer), before, "{len} bytes");
+        let response = server.get_with("/a.bin", &format!("If-None-Match: {before}\r\n")).status(200).body(&changed);
+        assert_ne!(tag(&response), before, "{len} bytes");
         folder.write("a.bin", content(len));
         server.get_with("/a.bin", &format!("If-None-Match: {before}\r\n")).status(304).has("ETag", &before);
     }
@@ -138,9 +138,9 @@ fn whoever_compares_tags_or_wants_the_head_gets_the_tag_of_a_cold_file() {
     ] {
         let folder = Folder::new().file("a.bin", &bytes);
         let server = serve(&folder).start();
-        let answer = server.get_with("/a.bin", &fields).status(status);
+        let response = server.get_with("/a.bin", &fields).status(status);
         if status != 412 {
-            assert_eq!(answer.field("ETag"), known, "{fields}");
+            assert_eq!(response.field("ETag"), known, "{fields}");
         }
     }
 }
@@ -158,7 +158,7 @@ fn a_digest_of_the_whole_representation_is_sent_to_who_wants_it() {
     let parts = get(&format!("{WANTED}Range: bytes=0-0,2-2\r\n")).status(206).has("Repr-Digest", abc);
     assert!(parts.field("Content-Type").starts_with("multipart/byteranges"));
     let head = format!("HEAD /abc.txt HTTP/1.1\r\nHost: localhost\r\n{WANTED}\r\n");
-    server.connect().send(head).answer_to_head().status(200).has("Repr-Digest", abc);
+    server.connect().send(head).response_to_head().status(200).has("Repr-Digest", abc);
     let of_nothing = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:";
     server.get_with("/empty.txt", WANTED).status(200).has("Repr-Digest", of_nothing);
 
@@ -177,8 +177,8 @@ fn a_digest_of_the_whole_representation_is_sent_to_who_wants_it() {
 fn a_digest_that_nobody_wants_to_wait_for_has_no_place_above_8_mib() {
     let folder = Folder::new().file("large.bin", content(HASHED_MAX + 1));
     let server = serve(&folder).start();
-    let answer = server.get_with("/large.bin", WANTED).status(200).lacks("Repr-Digest");
-    assert!(tag(&answer).contains('-'));
+    let response = server.get_with("/large.bin", WANTED).status(200).lacks("Repr-Digest");
+    assert!(tag(&response).contains('-'));
 }
 
 #[test]
@@ -230,9 +230,9 @@ fn a_file_that_cannot_be_read_has_no_tag_and_says_so() {
     let server = serve(&folder).start();
     // The first call reads the beginning, to know the file by; the third is in the middle of hashing.
     let strace = Strace::attach(&server, &["pread64:error=EIO:when=3"], "");
-    let answer = server.get_with("/a.bin", COMPARED);
+    let response = server.get_with("/a.bin", COMPARED);
     strace.detach();
-    answer.status(500).lacks("ETag");
+    response.status(500).lacks("ETag");
     server.get_with("/a.bin", COMPARED).status(200).body(content(HASHED_MAX));
 }
 
@@ -250,8 +250,8 @@ fn a_file_that_changes_while_it_is_hashed_has_neither_digest_nor_tag() {
     changed[0] ^= 1;
     fs::write(folder.at("a.bin"), &changed).expect("the file can be written");
     server.signal("CONT");
-    let answer = client.answer_to_head().status(200).lacks("Repr-Digest").lacks("ETag");
-    assert!(!answer.field("Last-Modified").is_empty());
+    let response = client.response_to_head().status(200).lacks("Repr-Digest").lacks("ETag");
+    assert!(!response.field("Last-Modified").is_empty());
     strace.detach();
     let after = server.get_with("/a.bin", WANTED).status(200).body(&changed);
     assert!(!tag(&after).contains('-') && after.all("Repr-Digest").len() == 1);

@@ -1,7 +1,7 @@
 //! Directories: the redirect that adds a slash and leads nowhere else, and the index files.
 
 use crate::names::{decode, encode};
-use crate::support::{Answer, Folder, serve};
+use crate::support::{Folder, Response, serve};
 
 #[test]
 fn a_directory_without_its_slash_redirects_and_keeps_the_query() {
@@ -24,7 +24,7 @@ fn a_directory_without_its_slash_redirects_and_keeps_the_query() {
     for (target, location) in table {
         server.get(target).status(301).has("Location", location);
         let head = format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        server.connect().send(head).answer_to_head().status(301).has("Location", location);
+        server.connect().send(head).response_to_head().status(301).has("Location", location);
     }
 }
 
@@ -39,20 +39,20 @@ fn a_redirect_never_names_another_host() {
     for name in names {
         let encoded = encode(name);
         for before in ["/", "//", "///", "/x/..//", "//x/../", "/./", "/.//", "//.//", "/%2e//"] {
-            let answer = server.get(&format!("{before}{encoded}?q")).status(301);
-            assert_local(&answer);
+            let response = server.get(&format!("{before}{encoded}?q")).status(301);
+            assert_local(&response);
             let wanted = [b"/", *name, b"/?q"].concat();
-            assert_eq!(decode(answer.field("Location")), wanted, "{}", answer.exchange);
+            assert_eq!(decode(response.field("Location")), wanted, "{}", response.exchange);
         }
     }
     for target in
         ["//evil.example/%2e%2e", "//evil.example/..", "//evil.example/%2e%2e/", "/\\evil/..", "//evil.example/."]
     {
-        let answer = server.get(target);
-        match answer.status {
-            301 => assert_local(&answer),
-            200 | 404 => assert!(answer.all("Location").is_empty(), "{target}\n{}", answer.exchange),
-            _ => panic!("{target}\n{}", answer.exchange),
+        let response = server.get(target);
+        match response.status {
+            301 => assert_local(&response),
+            200 | 404 => assert!(response.all("Location").is_empty(), "{target}\n{}", response.exchange),
+            _ => panic!("{target}\n{}", response.exchange),
         }
     }
 }
@@ -64,10 +64,10 @@ fn a_redirect_leads_to_the_directory_whatever_its_name() {
     let folder = names.iter().fold(Folder::new(), |folder, name| folder.file(&format!("{name}/index.html"), name));
     let server = serve(&folder).start();
     for name in names {
-        let answer = server.get(&format!("/{}?q", encode(name.as_bytes()))).status(301).lacks("Set-Cookie");
-        assert_local(&answer);
-        let location = answer.field("Location").to_owned();
-        assert!(location.ends_with("/?q"), "the query is lost\n{}", answer.exchange);
+        let response = server.get(&format!("/{}?q", encode(name.as_bytes()))).status(301).lacks("Set-Cookie");
+        assert_local(&response);
+        let location = response.field("Location").to_owned();
+        assert!(location.ends_with("/?q"), "the query is lost\n{}", response.exchange);
         server.get(&location).status(200).body(name);
     }
 }
@@ -106,7 +106,7 @@ fn an_index_that_appears_or_goes_is_seen_at_once() {
     let folder = Folder::new().file("second.html", "second");
     let server = serve(&folder).args(&["--index", "first.html,second.html"]).start();
     let mut client = server.connect();
-    let mut root = || client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer();
+    let mut root = || client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").response();
     root().status(200).body("second");
     folder.write("first.html", "first");
     root().status(200).body("first");
@@ -143,9 +143,9 @@ fn a_page_is_never_redirected_away_from_its_name() {
 
 /// Asserts that the Location is one absolute path of this host, in visible ASCII.
 #[track_caller]
-fn assert_local(answer: &Answer) {
-    let location = answer.field("Location");
-    let rest = location.strip_prefix('/').unwrap_or_else(|| panic!("no path: {location}\n{}", answer.exchange));
-    assert!(!rest.starts_with(['/', '\\']), "another host: {location}\n{}", answer.exchange);
-    assert!(location.bytes().all(|b| b.is_ascii_graphic()), "not a URI: {location:?}\n{}", answer.exchange);
+fn assert_local(response: &Response) {
+    let location = response.field("Location");
+    let rest = location.strip_prefix('/').unwrap_or_else(|| panic!("no path: {location}\n{}", response.exchange));
+    assert!(!rest.starts_with(['/', '\\']), "another host: {location}\n{}", response.exchange);
+    assert!(location.bytes().all(|b| b.is_ascii_graphic()), "not a URI: {location:?}\n{}", response.exchange);
 }

@@ -9,7 +9,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::strace::Strace;
-use crate::support::{Answer, Client, Folder, Server, Starter, serve};
+use crate::support::{Client, Folder, Response, Server, Starter, serve};
 
 /// One request while a system call fails, and what is to come of it.
 struct Case {
@@ -62,12 +62,12 @@ fn check(folder: &Folder, server: &Server, cases: &[Case]) {
         let mut client = server.connect();
         client.still_open();
         let strace = Strace::attach(server, &[case.fault], case.path);
-        let answer = ask(&mut client, &format!("{}?{number}.", case.target));
-        assert_eq!(answer.status, case.status, "{} on {:?}\n{}", case.fault, case.path, answer.exchange);
+        let response = ask(&mut client, &format!("{}?{number}.", case.target));
+        assert_eq!(response.status, case.status, "{} on {:?}\n{}", case.fault, case.path, response.exchange);
         let retry_after: &[&str] = if case.status == 503 { &["1"] } else { &[] };
-        assert_eq!(answer.all("Retry-After"), retry_after, "{}", case.fault);
+        assert_eq!(response.all("Retry-After"), retry_after, "{}", case.fault);
         let root = folder.path().to_str().expect("the path is text");
-        answer.says(case.says).never_says(root).never_says("os error");
+        response.says(case.says).never_says(root).never_says("os error");
         strace.detach();
         ask(&mut client, "/a.txt").status(200).body("hello");
         server.get("/a.txt").status(200).body("hello");
@@ -88,8 +88,8 @@ fn check(folder: &Folder, server: &Server, cases: &[Case]) {
 
 /// Asks on a connection that is kept.
 #[track_caller]
-pub fn ask(client: &mut Client, target: &str) -> Answer {
-    client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer()
+pub fn ask(client: &mut Client, target: &str) -> Response {
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")).response()
 }
 
 /// What a server with a log in JSON and with `-vv` has told its operator until now.
@@ -407,13 +407,13 @@ fn change_under_way(case: &Change) {
     strace.stopped();
     (case.change)(&folder);
     server.signal("CONT");
-    let answer = client.answer();
-    assert_eq!(answer.status, case.status, "after {}\n{}", case.after, answer.exchange);
+    let response = client.response();
+    assert_eq!(response.status, case.status, "after {}\n{}", case.after, response.exchange);
     let is_exact = case.status == 200 && case.target.ends_with(".txt");
     if is_exact {
-        answer.body(case.says)
+        response.body(case.says)
     } else {
-        answer.says(case.says)
+        response.says(case.says)
     };
     strace.detach();
     ask(&mut client, "/i/").status(200).body("index");

@@ -64,8 +64,8 @@ fn a_hand_over_that_fails_where_reading_does_not_harms_no_answer() {
     ];
     for (number, fault) in table.iter().enumerate() {
         let bytes = under(&server, &[fault], &get(&format!("/large.bin?{number}")));
-        let answer = Raw::parse(&bytes).unwrap_or_else(|| panic!("{fault}: no head came"));
-        assert!(answer.status == 200 && answer.body == content(), "{fault}: other bytes came");
+        let response = Raw::parse(&bytes).unwrap_or_else(|| panic!("{fault}: no head came"));
+        assert!(response.status == 200 && response.body == content(), "{fault}: other bytes came");
     }
     let told = Told::by(&server);
     for (number, fault) in table.iter().enumerate() {
@@ -92,9 +92,9 @@ fn a_system_that_has_no_memory_to_send_is_not_asked_again_at_once() {
 /// The content of an answer that is cut off. What had not left the machine is lost, which can be all of it.
 #[track_caller]
 fn cut(bytes: &[u8], what: &str) -> Vec<u8> {
-    let Some(answer) = Raw::parse(bytes) else { return Vec::new() };
-    assert!(answer.status < 300 && !answer.is_complete(), "{what}: a whole answer");
-    answer.body
+    let Some(response) = Raw::parse(bytes) else { return Vec::new() };
+    assert!(response.status < 300 && !response.is_complete(), "{what}: a whole response");
+    response.body
 }
 
 /// The faults, the reason in the access log, and the error that the operator is warned of.
@@ -134,9 +134,9 @@ fn an_answer_whose_file_cannot_be_read_to_its_end_is_cut_off_and_logged_with_the
     let mut came = Vec::new();
     for (number, (faults, ..)) in BREAKS.iter().enumerate() {
         let bytes = under(&server, faults, &get(&format!("/large.bin?{number}")));
-        let answer = cut(&bytes, &format!("{faults:?}"));
-        assert!(content().starts_with(&answer), "{faults:?}: other bytes came");
-        came.push(answer.len() as u64);
+        let response = cut(&bytes, &format!("{faults:?}"));
+        assert!(content().starts_with(&response), "{faults:?}: other bytes came");
+        came.push(response.len() as u64);
     }
     let told = Told::by(&server);
     for (number, ((faults, reason, error), came)) in BREAKS.iter().zip(came).enumerate() {
@@ -172,8 +172,8 @@ fn every_kind_of_answer_from_an_unreadable_file_is_cut_off_and_followed_by_nothi
         format!("GET /large.bin HTTP/1.0\r\nConnection: keep-alive\r\n\r\n{next}"),
     ] {
         let bytes = under(&server, UNREADABLE_LATER, &request);
-        let answer = cut(&bytes, &request);
-        assert!(!answer.windows(8).any(|window| window == b"HTTP/1.1"), "the client would take this for content");
+        let response = cut(&bytes, &request);
+        assert!(!response.windows(8).any(|window| window == b"HTTP/1.1"), "the client would take this for content");
     }
 }
 

@@ -6,17 +6,17 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Folder, serve};
+use crate::support::{Folder, Response, serve};
 
 #[test]
 fn a_file_comes_with_the_fields_that_describe_it() {
     let folder = Folder::new().file("a.txt", "hello");
-    let answer = serve(&folder).start().get("/a.txt").status(200).body("hello");
-    let answer = answer.has("Content-Length", "5").has("Content-Type", "text/plain; charset=utf-8");
-    let answer = answer.has("Accept-Ranges", "bytes").has("X-Content-Type-Options", "nosniff");
-    let answer = answer.has("Cache-Control", "no-cache").has("Server", "serve").lacks("Content-Range");
+    let response = serve(&folder).start().get("/a.txt").status(200).body("hello");
+    let response = response.has("Content-Length", "5").has("Content-Type", "text/plain; charset=utf-8");
+    let response = response.has("Accept-Ranges", "bytes").has("X-Content-Type-Options", "nosniff");
+    let response = response.has("Cache-Control", "no-cache").has("Server", "serve").lacks("Content-Range");
     for name in ["Date", "ETag", "Last-Modified"] {
-        assert!(!answer.field(name).is_empty(), "{name} is empty\n{}", answer.exchange);
+        assert!(!response.field(name).is_empty(), "{name} is empty\n{}", response.exchange);
     }
 }
 
@@ -27,8 +27,8 @@ fn head_has_the_fields_of_get() {
     for target in ["/a.txt", "/empty", "/dir/", "/dir", "/missing"] {
         let (get, head) = (server.get(target), server.head(target));
         assert_eq!(head.status_line, get.status_line, "{target}");
-        let all = |answer: &Answer| -> Vec<_> {
-            answer.fields.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("date")).cloned().collect()
+        let all = |response: &Response| -> Vec<_> {
+            response.fields.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("date")).cloned().collect()
         };
         assert_eq!(all(&head), all(&get), "{target}");
     }
@@ -40,9 +40,9 @@ fn an_empty_file_is_a_whole_answer() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     for _ in 0..2 {
-        let answer = client.send("GET /empty.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer();
-        let answer = answer.status(200).body("").has("Content-Length", "0");
-        assert!(!answer.field("ETag").is_empty());
+        let response = client.send("GET /empty.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response();
+        let response = response.status(200).body("").has("Content-Length", "0");
+        assert!(!response.field("ETag").is_empty());
     }
 }
 
@@ -57,13 +57,13 @@ fn a_file_of_five_gigabytes_is_described_and_read_at_its_end() {
     server.head("/big.bin").status(200).has("Content-Length", "5368709120");
     let tail = "bytes 5368709117-5368709119/5368709120";
     for range in ["5368709117-", "-3", "5368709117-5368709119", "5368709117-99999999999"] {
-        let answer = server.get_with("/big.bin", &format!("Range: bytes={range}\r\n"));
-        answer.status(206).body("end").has("Content-Range", tail);
+        let response = server.get_with("/big.bin", &format!("Range: bytes={range}\r\n"));
+        response.status(206).body("end").has("Content-Range", tail);
     }
-    let answer = server.get_with("/big.bin", "Range: bytes=4294967295-4294967297\r\n");
-    answer.status(206).body([0; 3]).has("Content-Range", "bytes 4294967295-4294967297/5368709120");
-    let answer = server.get_with("/big.bin", "Range: bytes=5368709120-\r\n");
-    answer.status(416).has("Content-Range", "bytes */5368709120");
+    let response = server.get_with("/big.bin", "Range: bytes=4294967295-4294967297\r\n");
+    response.status(206).body([0; 3]).has("Content-Range", "bytes 4294967295-4294967297/5368709120");
+    let response = server.get_with("/big.bin", "Range: bytes=5368709120-\r\n");
+    response.status(416).has("Content-Range", "bytes */5368709120");
 }
 
 #[test]
@@ -73,9 +73,9 @@ fn a_large_file_arrives_byte_for_byte() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     for _ in 0..2 {
-        let answer = client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200);
-        assert_eq!(answer.field("Content-Length"), content.len().to_string());
-        assert!(answer.body == content, "the content differs");
+        let response = client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200);
+        assert_eq!(response.field("Content-Length"), content.len().to_string());
+        assert!(response.body == content, "the content differs");
     }
 }
 
@@ -86,7 +86,7 @@ fn the_end_of_a_file_does_not_wait_for_the_client_to_acknowledge_its_beginning()
     let mut client = server.connect();
     let mut took = || {
         let since = Instant::now();
-        client.send("GET /a.bin HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200);
+        client.send("GET /a.bin HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200);
         since.elapsed()
     };
     // A client acknowledges at once in the beginning, and later only after some forty milliseconds.
@@ -108,8 +108,8 @@ fn files_of_sizes_around_powers_of_two_arrive_whole() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     for size in sizes {
-        let answer = client.send(format!("GET /{size} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer().status(200);
-        assert!(answer.body == content[..size], "the content of {size} bytes differs");
+        let response = client.send(format!("GET /{size} HTTP/1.1\r\nHost: localhost\r\n\r\n")).response().status(200);
+        assert!(response.body == content[..size], "the content of {size} bytes differs");
     }
 }
 
@@ -135,8 +135,8 @@ fn a_time_before_1970_gives_no_date_but_a_tag() {
     let server = serve(&folder).start();
     for secs in [-1, -86_400, -2_000_000_000] {
         folder.set_modified_secs("a.txt", secs);
-        let answer = server.get("/a.txt").status(200).body("a").lacks("Last-Modified");
-        server.get_with("/a.txt", &format!("If-None-Match: {}\r\n", answer.field("ETag"))).status(304);
+        let response = server.get("/a.txt").status(200).body("a").lacks("Last-Modified");
+        server.get_with("/a.txt", &format!("If-None-Match: {}\r\n", response.field("ETag"))).status(304);
         server.get_with("/a.txt", "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n").status(200).body("a");
     }
 }
@@ -147,8 +147,8 @@ fn a_time_in_the_future_is_told_as_now() {
     let server = serve(&folder).start();
     for secs in [4_102_444_800, 9_000_000_000] {
         folder.set_modified_secs("a.txt", secs);
-        let answer = server.get("/a.txt").status(200).body("a");
-        assert_eq!(answer.field("Last-Modified"), answer.field("Date"), "{}", answer.exchange);
+        let response = server.get("/a.txt").status(200).body("a");
+        assert_eq!(response.field("Last-Modified"), response.field("Date"), "{}", response.exchange);
     }
 }
 
@@ -157,9 +157,9 @@ fn a_time_after_the_year_9999_is_told_as_now() {
     let far = FarFile::new(253_402_300_800);
     let folder = Folder::new().link("far.txt", &far.0);
     let server = serve(&folder).args(&["--symlinks", "all"]).start();
-    let answer = server.get("/far.txt").status(200).body("far");
-    assert_eq!(answer.field("Last-Modified"), answer.field("Date"), "{}", answer.exchange);
-    server.get_with("/far.txt", &format!("If-None-Match: {}\r\n", answer.field("ETag"))).status(304);
+    let response = server.get("/far.txt").status(200).body("far");
+    assert_eq!(response.field("Last-Modified"), response.field("Date"), "{}", response.exchange);
+    server.get_with("/far.txt", &format!("If-None-Match: {}\r\n", response.field("ETag"))).status(304);
 }
 
 /// A file in memory, where a time after 9999 can be kept; ext4 ends in 2446.
@@ -219,8 +219,8 @@ fn a_name_s_ending_decides_the_media_type() {
     let folder = table.iter().fold(Folder::new(), |folder, (name, _)| folder.file(name, "<html>"));
     let server = serve(&folder).start();
     for (name, media_type) in table {
-        let answer = server.get(&format!("/{name}")).status(200);
-        answer.has("Content-Type", media_type).has("X-Content-Type-Options", "nosniff");
+        let response = server.get(&format!("/{name}")).status(200);
+        response.has("Content-Type", media_type).has("X-Content-Type-Options", "nosniff");
     }
 }
 
@@ -288,8 +288,8 @@ fn the_operator_may_replace_cache_control_and_server() {
     let args = ["--header", "cache-control: public, max-age=5", "--header", "Server: mine", "--cache", "60"];
     let server = serve(&folder).args(&args).start();
     for (status, target, fields, _) in KINDS {
-        let answer = server.get_with(target, fields).status(*status).has("Server", "mine");
+        let response = server.get_with(target, fields).status(*status).has("Server", "mine");
         // An error is never kept, whatever holds for files.
-        answer.has("Cache-Control", if *status < 400 { "public, max-age=5" } else { "no-store" });
+        response.has("Cache-Control", if *status < 400 { "public, max-age=5" } else { "no-store" });
     }
 }

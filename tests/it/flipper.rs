@@ -11,7 +11,7 @@ use std::thread;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::changing::Raise;
-use crate::support::{Answer, Client, Folder, Server, serve};
+use crate::support::{Client, Folder, Response, Server, serve};
 
 /// How many requests are answered while everything is exchanged.
 const REQUESTS: u64 = 100_000;
@@ -156,19 +156,19 @@ impl Target {
     /// Reads an answer. It is whole and of what is inside, or a refusal; all that is served is of one release.
     #[track_caller]
     fn check(&self, client: &mut Client, release: &mut Option<&'static str>) {
-        let answer = client.answer().never_says(SECRET);
-        let count = match answer.status {
+        let response = client.response().never_says(SECRET);
+        let count = match response.status {
             // Nothing is there, or what leads out.
             404 if self.stays != Always => &self.missing,
             // Renames disturbed every attempt to look it up, or the file itself was touched again and again.
             503 => &self.later,
             _ => {
-                let from = RELEASES.into_iter().find(|release| self.inside.is_told_by(&answer, self.path, release));
+                let from = RELEASES.into_iter().find(|release| self.inside.is_told_by(&response, self.path, release));
                 let from =
-                    from.unwrap_or_else(|| panic!("{}: neither inside nor refused\n{}", self.path, answer.exchange));
+                    from.unwrap_or_else(|| panic!("{}: neither inside nor refused\n{}", self.path, response.exchange));
                 if matches!(self.inside, Small(_) | Large(_)) {
                     let first = *release.get_or_insert(from);
-                    assert_eq!(from, first, "{} is of another release\n{}", self.path, answer.exchange);
+                    assert_eq!(from, first, "{} is of another release\n{}", self.path, response.exchange);
                 }
                 &self.served
             }
@@ -188,24 +188,24 @@ impl Target {
 
     #[track_caller]
     fn assert_at_rest(&self, server: &Server) {
-        let answer = server.get(self.path).never_says(SECRET);
+        let response = server.get(self.path).never_says(SECRET);
         if self.stays == NotInTheEnd {
-            answer.status(404);
+            response.status(404);
         } else {
-            let is_right = self.inside.is_told_by(&answer, self.path, RELEASES[0]);
-            assert!(is_right, "{}: not what is there\n{}", self.path, answer.exchange);
+            let is_right = self.inside.is_told_by(&response, self.path, RELEASES[0]);
+            assert!(is_right, "{}: not what is there\n{}", self.path, response.exchange);
         }
     }
 }
 
 impl Inside {
     /// Reports whether this is a whole answer of what is inside a release.
-    fn is_told_by(self, answer: &Answer, path: &str, release: &str) -> bool {
+    fn is_told_by(self, response: &Response, path: &str, release: &str) -> bool {
         match self {
-            Small(place) => answer.status == 200 && answer.body == small(place, release).as_bytes(),
-            Large(place) => answer.status == 200 && answer.body == large(place, release).as_bytes(),
-            List(names) => answer.status == 200 && names.iter().all(|name| answer.text().contains(name)),
-            Slash => answer.status == 301 && answer.all("Location") == [format!("{path}/")],
+            Small(place) => response.status == 200 && response.body == small(place, release).as_bytes(),
+            Large(place) => response.status == 200 && response.body == large(place, release).as_bytes(),
+            List(names) => response.status == 200 && names.iter().all(|name| response.text().contains(name)),
+            Slash => response.status == 301 && response.all("Location") == [format!("{path}/")],
         }
     }
 }

@@ -17,8 +17,8 @@ fn with_next(fields: &[u8]) -> Vec<u8> {
 /// Asserts that the client is answered with one of these codes and that nothing after it is.
 #[track_caller]
 fn ends_with(client: &mut Client, codes: &[u16]) {
-    let answer = client.answer().has("Connection", "close").never_says("a page");
-    assert!(codes.contains(&answer.status), "wanted one of {codes:?}\n{}", answer.exchange);
+    let response = client.response().has("Connection", "close").never_says("a page");
+    assert!(codes.contains(&response.status), "wanted one of {codes:?}\n{}", response.exchange);
     client.closed();
 }
 
@@ -42,8 +42,8 @@ fn next_is_found(server: &Server, fields: &[u8]) {
     let mut slowly = server.connect();
     slowly.send_slowly(&bytes);
     for mut client in [at_once, slowly] {
-        client.answer().status(200).body("a page\n");
-        client.answer().status(200).body("the next\n");
+        client.response().status(200).body("a page\n");
+        client.response().status(200).body("the next\n");
         client.still_open();
     }
 }
@@ -210,8 +210,8 @@ fn a_body_as_large_as_the_limit_is_skipped() {
     let body = vec![b'x'; 1 << 20];
     let mut client = server.connect();
     client.send(with_next(&[b"Content-Length: 1048576\r\n\r\n", body.as_slice()].concat()));
-    client.answer().status(200).body("a page\n");
-    client.answer().status(200).body("the next\n");
+    client.response().status(200).body("a page\n");
+    client.response().status(200).body("the next\n");
 }
 
 #[test]

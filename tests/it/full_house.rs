@@ -53,13 +53,13 @@ fn everybody_is_answered(server: &Server, kept: usize) {
     let mut clients: Vec<Client> = Vec::new();
     for _ in 0..700 {
         let mut client = server.connect();
-        client.send(GET).answer().status(200).body("a page\n");
+        client.send(GET).response().status(200).body("a page\n");
         clients.push(client);
     }
     server.rests();
     // The last to come are those that have waited shortest.
     for client in clients.iter_mut().rev().take(kept) {
-        client.send(GET).answer().status(200).body("a page\n");
+        client.send(GET).response().status(200).body("a page\n");
     }
     drop(clients);
     server.get("/page.txt").status(200).body("a page\n");
@@ -74,24 +74,24 @@ fn where_no_thread_can_be_started_who_comes_takes_one_over_or_is_told_to_come_ag
     server.rests();
     let threads = threads(&server);
     limit_threads(&server, threads);
-    let answer = server.get("/page.txt").status(503).has("Retry-After", "1").has("Connection", "close");
-    assert!(answer.text().contains("cannot start a thread"), "{}", answer.exchange);
+    let response = server.get("/page.txt").status(503).has("Retry-After", "1").has("Connection", "close");
+    assert!(response.text().contains("cannot start a thread"), "{}", response.exchange);
     server.said(|line| line.contains("cannot start a thread"));
 
     limit_threads(&server, threads + 2);
     let mut first = server.connect();
-    first.send(GET).answer().status(200);
+    first.send(GET).response().status(200);
     server.rests();
     let mut second = server.connect();
-    second.send(GET).answer().status(200);
+    second.send(GET).response().status(200);
     server.rests();
     let mut third = server.connect();
-    third.send(GET).answer().status(200);
+    third.send(GET).response().status(200);
     first.closed();
     second.still_open();
 
     limit_threads(&server, threads + 3);
-    server.connect().send(GET).answer().status(200);
+    server.connect().send(GET).response().status(200);
     second.still_open();
     third.still_open();
 }
@@ -107,11 +107,11 @@ fn an_address_has_no_more_connections_than_it_may() {
         let server = start.start();
         let mut idle: Vec<Client> = (0..2).map(|_| server.connect()).collect();
         for client in &mut idle {
-            client.send(GET).answer().status(200);
+            client.send(GET).response().status(200);
             server.rests();
         }
-        let answer = server.get("/page.txt").status(503).has("Retry-After", "1").has("Connection", "close");
-        assert!(answer.text().contains("from this address"), "{}", answer.exchange);
+        let response = server.get("/page.txt").status(503).has("Retry-After", "1").has("Connection", "close");
+        assert!(response.text().contains("from this address"), "{}", response.exchange);
         idle[0].closed();
         idle[1].still_open();
         server.rests();

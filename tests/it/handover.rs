@@ -43,7 +43,7 @@ impl Load {
     fn ask(&self) {
         while !self.is_over.load(Ordering::Relaxed) {
             if let Err(error) = exchange(self.addr) {
-                let failure = format!("after {} answers: {error}", self.answered.load(Ordering::Relaxed));
+                let failure = format!("after {} responses: {error}", self.answered.load(Ordering::Relaxed));
                 return self.failed.lock().expect("nobody panics").push(failure);
             }
             self.answered.fetch_add(1, Ordering::Relaxed);
@@ -71,14 +71,18 @@ fn exchange(addr: SocketAddr) -> std::io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&addr, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.write_all(GET.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    if is_whole(&answer) { Ok(()) } else { Err(std::io::Error::other(String::from_utf8_lossy(&answer).into_owned())) }
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response)?;
+    if is_whole(&response) {
+        Ok(())
+    } else {
+        Err(std::io::Error::other(String::from_utf8_lossy(&response).into_owned()))
+    }
 }
 
 /// Reports whether this is all of an answer with the file.
-fn is_whole(answer: &[u8]) -> bool {
-    answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"\r\n\r\na")
+fn is_whole(response: &[u8]) -> bool {
+    response.starts_with(b"HTTP/1.1 200 ") && response.ends_with(b"\r\n\r\na")
 }
 
 /// Ends the load.
@@ -170,8 +174,8 @@ fn who_has_connected_just_before_a_server_stops_is_answered() {
 
 /// Reports whether a client is answered, and for the last time; who has asked in time has to be.
 fn is_answered(mut client: Client, in_time: bool) -> bool {
-    let answer = client.rest();
-    let (is_whole, text) = (is_whole(&answer), String::from_utf8_lossy(&answer));
+    let response = client.rest();
+    let (is_whole, text) = (is_whole(&response), String::from_utf8_lossy(&response));
     assert!(is_whole || !in_time, "it asked in time and was told {text:?}");
     assert!(!is_whole || text.contains("\r\nConnection: close\r\n"), "{text}");
     is_whole
@@ -208,16 +212,16 @@ fn with_reuse_port_health_is_told_by_who_takes_over() {
     let (addr, admin) = (old.listening(), admin_of(&mut old));
     let mut busy = Client::connect(addr);
     busy.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    busy.stream().peek(&mut [0]).expect("the answer begins");
+    busy.stream().peek(&mut [0]).expect("the response begins");
     let mut new = reusing(&folder, addr.port(), &["--admin", &admin.to_string()]);
     assert_eq!((new.listening(), admin_of(&mut new)), (addr, admin));
     old.signal("TERM");
     until("the old one listens no more", || !listens(old.pid()));
     for _ in 0..20 {
         let health = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        Client::connect(admin).send(health).answer().status(200);
+        Client::connect(admin).send(health).response().status(200);
     }
-    busy.answer().status(200);
+    busy.response().status(200);
 }
 
 fn admin_of(server: &mut Process) -> SocketAddr {
@@ -276,15 +280,15 @@ fn sockets_that_were_passed_are_taken_by_their_names_and_the_rest_is_bound() {
     assert_eq!(server.listening(), site_addr);
     assert_eq!(server.next_line(), format!("admin on http://{admin_addr}"));
     while server.next_line() != "these sockets were passed to it (LISTEN_FDS); --bind and --port are not used" {}
-    Client::connect(site_addr).send(GET).answer().status(200);
-    Client::connect(admin_addr).send(health).answer().status(200);
+    Client::connect(site_addr).send(GET).response().status(200);
+    Client::connect(admin_addr).send(health).response().status(200);
     drop(server);
     let args = ["--bind", "127.0.0.1", "--port", "0"];
     let mut server = Process::start_on(&mut activated(&folder, &[&admin], "admin", &args));
     let bound = server.listening();
     assert_ne!(bound, site_addr);
-    Client::connect(bound).send(GET).answer().status(200);
-    Client::connect(admin_addr).send(health).answer().status(200);
+    Client::connect(bound).send(GET).response().status(200);
+    Client::connect(admin_addr).send(health).response().status(200);
 }
 
 #[test]
@@ -298,7 +302,7 @@ fn with_tls_a_socket_that_is_named_so_redirects() {
     assert_eq!(server.next_line(), format!("listening on https://{site_addr}"));
     assert_eq!(server.next_line(), format!("redirecting on http://{plain_addr}"));
     let target = format!("https://localhost:{}/a.txt", site_addr.port());
-    Client::connect(plain_addr).send(GET).answer().status(308).has("Location", &target);
+    Client::connect(plain_addr).send(GET).response().status(308).has("Location", &target);
 }
 
 #[test]
@@ -322,10 +326,10 @@ fn a_stopping_server_redirects_nobody_who_comes() {
     let addr: SocketAddr =
         line["redirecting on http://".len()..].parse().unwrap_or_else(|_| panic!("no address: {line}"));
     let mut typing = Client::connect(addr);
-    typing.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\nGET /a.txt HTTP/1.1\r\n").answer().status(308);
+    typing.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\nGET /a.txt HTTP/1.1\r\n").response().status(308);
     server.signal("TERM");
     until("it listens no more", || !listens(server.pid()));
-    typing.send("Host: localhost\r\n\r\n").answer().status(308).has("Connection", "close");
+    typing.send("Host: localhost\r\n\r\n").response().status(308).has("Connection", "close");
     drop(typing);
     assert_eq!(server.ended().0.code(), Some(0));
 }

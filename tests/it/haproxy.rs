@@ -62,8 +62,8 @@ fn haproxy_names_the_client_in_proxy_headers() {
             let server = believing(&folder).arg("--proxy-protocol").start();
             let front = Front::start(&server, mode, options);
             let mut client = front.connect();
-            client.send(GET).answer().status(200).body("a page\n");
-            client.send(GET).answer().status(200).body("a page\n");
+            client.send(GET).response().status(200).body("a page\n");
+            client.send(GET).response().status(200).body("a page\n");
             server.logged(|line| line.starts_with("127.0.0.3 - - [") && line.contains(" 200 7"));
         }
     }
@@ -78,7 +78,7 @@ fn haproxy_sees_with_a_header_whether_the_server_is_well() {
         let options = format!("{options} check inter 50ms\n option httpchk GET /page.txt?well");
         let front = Front::start(&server, "http", &options);
         server.logged(|line| line.starts_with("127.0.0.1 - - [") && line.contains("?well ") && line.contains(" 200 7"));
-        front.connect().send(GET).answer().status(200);
+        front.connect().send(GET).response().status(200);
         server.logged(|line| line.starts_with("127.0.0.3 - - ["));
     }
 }
@@ -90,10 +90,10 @@ fn clients_of_haproxy_count_for_the_limit_per_address() {
     let server = believing(&folder).args(&["--proxy-protocol", "--max-per-ip", "1"]).start();
     let front = Front::start(&server, "tcp", "send-proxy-v2");
     let mut first = front.connect();
-    first.send(GET).answer().status(200);
+    first.send(GET).response().status(200);
     server.rests();
-    front.connect().send(GET).answer().status(503).says("from this address");
-    Client::connect_from("127.0.0.4", front.addr).send(GET).answer().status(200);
+    front.connect().send(GET).response().status(503).says("from this address");
+    Client::connect_from("127.0.0.4", front.addr).send(GET).response().status(200);
     first.closed();
 }
 
@@ -105,11 +105,11 @@ fn haproxy_names_the_client_in_a_field_and_who_forges_one_is_not_believed() {
     let front = Front::start(&server, "http", "\n option forwardfor");
     for fields in ["", "X-Forwarded-For: 192.0.2.9\r\n", "X-Forwarded-For: 192.0.2.9, garbage\r\n"] {
         let target = format!("/page.txt?{}", fields.len());
-        front.connect().send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).answer().status(200);
+        front.connect().send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).response().status(200);
         let line = server.logged(|line| line.contains(&target));
         assert!(line.starts_with("127.0.0.3 - - ["), "{line}");
     }
-    front.connect().send("GET /page.txt?both HTTP/1.1\r\nHost: a\r\nForwarded: for=192.0.2.9\r\n\r\n").answer();
+    front.connect().send("GET /page.txt?both HTTP/1.1\r\nHost: a\r\nForwarded: for=192.0.2.9\r\n\r\n").response();
     let line = server.logged(|line| line.contains("?both "));
     assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
 }
@@ -120,5 +120,5 @@ fn haproxy_that_sends_no_header_is_told_so() {
     let folder = site();
     let server = believing(&folder).arg("--proxy-protocol").start();
     let front = Front::start(&server, "tcp", "");
-    front.connect().send(GET).answer().status(400).says("There is no PROXY header");
+    front.connect().send(GET).response().status(400).says("There is no PROXY header");
 }

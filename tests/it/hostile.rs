@@ -38,7 +38,7 @@ fn diagnostics_that_nobody_reads_stall_no_answer_and_no_end() {
     let batch = "GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
     for _ in 0..20 {
         client.send(&batch);
-        (0..100).for_each(|_| drop(client.answer().status(200)));
+        (0..100).for_each(|_| drop(client.response().status(200)));
     }
     let status = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().expect("kill runs");
     assert!(status.success());
@@ -159,7 +159,7 @@ fn a_server_that_is_told_to_stop_ends_although_clients_keep_coming() {
                 }
             });
         }
-        Client::connect(addr).send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200);
+        Client::connect(addr).send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200);
         server.signal("TERM");
         let status = server.ended();
         is_over.store(true, Ordering::Relaxed);
@@ -172,7 +172,7 @@ fn a_client_that_never_closes_after_its_last_answer_does_not_keep_the_server_fro
     let folder = Folder::new();
     let mut server = serve(&folder).args(&["--grace", "60"]).start();
     let mut client = server.connect();
-    client.send("OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").answer().status(204);
+    client.send("OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").response().status(204);
     client.closed();
     let since = Instant::now();
     server.signal("TERM");
@@ -187,7 +187,7 @@ fn a_client_that_goes_on_sending_after_its_last_answer_is_left_in_the_end() {
     // Little in a long time, and much in a short time.
     for (piece, pause, most) in [(1, Duration::from_millis(100), 200), (1 << 20, Duration::ZERO, 256)] {
         let mut client = server.connect();
-        client.send("OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").answer().status(204);
+        client.send("OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").response().status(204);
         let piece = vec![b'x'; piece];
         let taken = (0..most).take_while(|_| {
             thread::sleep(pause);

@@ -14,8 +14,8 @@ fn site() -> Folder {
 fn explained(server: &Server, fields: &[u8]) {
     let mut client = server.connect();
     client.send([b"GET /page.txt HTTP/1.1\r\n", fields, b"\r\n", NEXT.as_bytes()].concat());
-    client.answer().status(400).says("Host: localhost").never_says("a page");
-    client.answer().status(200).body("a page\n");
+    client.response().status(400).says("Host: localhost").never_says("a page");
+    client.response().status(200).body("a page\n");
 }
 
 #[test]
@@ -34,10 +34,10 @@ fn a_person_goes_on_in_the_session_after_forgetting_host() {
     let mut client = server.connect();
     for _ in 0..3 {
         client.send("GET /page.txt HTTP/1.1\r\n\r\n");
-        client.answer().status(400).says("Host: localhost");
+        client.response().status(400).says("Host: localhost");
     }
     client.send(NEXT);
-    client.answer().status(200).body("a page\n");
+    client.response().status(200).body("a page\n");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_valid_host_of_any_form_is_accepted() {
         for line in [format!("Host: {host}"), format!("host:{host}"), format!("HOST: \t{host} \t")] {
             let mut client = server.connect();
             client.send(format!("GET /page.txt HTTP/1.1\r\n{line}\r\n\r\n"));
-            client.answer().status(200).body("a page\n");
+            client.response().status(200).body("a page\n");
         }
     }
 }
@@ -140,7 +140,7 @@ fn http_1_0_is_refused_two_hosts_and_an_invalid_one() {
     for fields in ["Host: a\r\nHost: a\r\n", "Host: a b\r\n", "Host: user@a\r\n"] {
         let mut client = server.connect();
         client.send(format!("GET /page.txt HTTP/1.0\r\n{fields}\r\n"));
-        client.answer().status(400).has("Connection", "close").says("Host: localhost");
+        client.response().status(400).has("Connection", "close").says("Host: localhost");
         client.closed();
     }
 }
@@ -151,7 +151,7 @@ fn a_close_that_was_asked_for_comes_after_a_missing_host_too() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     client.send(format!("GET /page.txt HTTP/1.1\r\nConnection: close\r\n\r\n{NEXT}"));
-    client.answer().status(400).has("Connection", "close").says("Host: localhost");
+    client.response().status(400).has("Connection", "close").says("Host: localhost");
     client.closed();
 }
 
@@ -162,8 +162,8 @@ fn the_body_of_a_request_without_host_is_skipped() {
     for body in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"] {
         let mut client = server.connect();
         client.send(format!("GET /page.txt HTTP/1.1\r\n{body}{NEXT}"));
-        client.answer().status(400).says("Host: localhost");
-        client.answer().status(200).body("a page\n");
+        client.response().status(400).says("Host: localhost");
+        client.response().status(200).body("a page\n");
     }
 }
 
@@ -173,7 +173,7 @@ fn a_target_in_absolute_form_does_not_replace_host() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     client.send("GET http://localhost/page.txt HTTP/1.1\r\n\r\n");
-    client.answer().status(400).says("Host: localhost");
+    client.response().status(400).says("Host: localhost");
     client.still_open();
 }
 
@@ -182,6 +182,6 @@ fn a_hostile_host_is_not_reflected_unescaped() {
     let folder = site();
     let server = serve(&folder).start();
     let request = "GET / HTTP/1.1\r\nHost: <script>alert(1)</script>\r\nAccept: text/html\r\n\r\n";
-    let answer = server.ask(request).status(400).never_says("<script>alert");
-    answer.has("Content-Type", "text/html; charset=utf-8");
+    let response = server.ask(request).status(400).never_says("<script>alert");
+    response.has("Content-Type", "text/html; charset=utf-8");
 }

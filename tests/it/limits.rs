@@ -21,7 +21,7 @@ fn site() -> Folder {
 fn refused(server: &Server, bytes: &[u8], status: u16) {
     let mut client = server.connect();
     client.send(bytes);
-    client.answer().status(status).has("Connection", "close").says(&status.to_string());
+    client.response().status(status).has("Connection", "close").says(&status.to_string());
     client.closed();
 }
 
@@ -40,7 +40,7 @@ fn dribble(client: &mut Client) {
         _ => true,
     });
     client.stream().set_read_timeout(limit).expect("the option can be set");
-    assert!(answered, "no answer to {MOST} bytes that came slowly");
+    assert!(answered, "no response to {MOST} bytes that came slowly");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_long_request_line_is_accepted_up_to_the_limit() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     client.send(format!("GET /page.txt?{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(8000)));
-    client.answer().status(200).body("a page\n");
+    client.response().status(200).body("a page\n");
     client.still_open();
 }
 
@@ -78,7 +78,7 @@ fn a_large_head_is_accepted_up_to_the_limit() {
     for fields in [format!("X: {}\r\n", "x".repeat(31_000)), format!("X: {}\r\n", "x".repeat(330)).repeat(90)] {
         let mut client = server.connect();
         client.send([GET, fields.as_bytes(), b"\r\n"].concat());
-        client.answer().status(200).body("a page\n");
+        client.response().status(200).body("a page\n");
         client.still_open();
     }
 }
@@ -112,7 +112,7 @@ fn a_hundred_fields_are_accepted_and_one_more_is_not() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     client.send([GET, "X: y\r\n".repeat(99).as_bytes(), b"\r\n"].concat());
-    client.answer().status(200).body("a page\n");
+    client.response().status(200).body("a page\n");
     client.still_open();
     refused(&server, &[GET, "X: y\r\n".repeat(100).as_bytes(), b"\r\n", NEXT].concat(), 431);
 }
@@ -149,8 +149,8 @@ fn chunks_that_are_all_overhead_are_limited_too() {
     ] {
         let mut client = server.connect();
         client.send([GET, b"Transfer-Encoding: chunked\r\n\r\n", piece.as_bytes()].concat());
-        let answer = client.answer().has("Connection", "close");
-        assert!(matches!(answer.status, 400 | 413 | 431), "{}", answer.exchange);
+        let response = client.response().has("Connection", "close");
+        assert!(matches!(response.status, 400 | 413 | 431), "{}", response.exchange);
         client.closed();
     }
 }
@@ -181,8 +181,8 @@ fn what_follows_the_last_request_does_not_destroy_its_answer() {
     let head = b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let mut client = server.connect();
     client.send([head.as_slice(), &vec![b'x'; 100_000]].concat());
-    let answer = client.answer().status(200);
-    assert_eq!(answer.body.len(), 1 << 20, "{}", answer.exchange);
+    let response = client.response().status(200);
+    assert_eq!(response.body.len(), 1 << 20, "{}", response.exchange);
     client.closed();
 }
 
@@ -202,7 +202,7 @@ fn an_expectation_to_continue_gets_the_final_answer_and_a_close() {
     ] {
         let mut client = server.connect();
         client.send(request);
-        client.answer().status(status).has("Connection", "close");
+        client.response().status(status).has("Connection", "close");
         client.closed();
     }
 }
@@ -216,7 +216,7 @@ fn a_body_that_was_not_waited_for_is_not_read_as_a_request() {
     client.send(
         [GET, format!("Expect: 100-continue\r\nContent-Length: {length}\r\n\r\n").as_bytes(), NEXT, NEXT].concat(),
     );
-    client.answer().status(200).has("Connection", "close").body("a page\n");
+    client.response().status(200).has("Connection", "close").body("a page\n");
     client.closed();
 }
 
@@ -237,7 +237,7 @@ fn an_expectation_in_http_1_0_is_ignored() {
     client.send(
         "GET /page.txt HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
     );
-    client.answer().status(200).has("Connection", "keep-alive").body("a page\n");
+    client.response().status(200).has("Connection", "keep-alive").body("a page\n");
     client.still_open();
 }
 
@@ -257,7 +257,7 @@ fn a_head_that_comes_a_byte_at_a_time_runs_out_of_time_too() {
     let mut client = server.connect();
     client.send(GET).send("X: ");
     dribble(&mut client);
-    client.answer().status(408).has("Connection", "close");
+    client.response().status(408).has("Connection", "close");
     client.closed();
 }
 
@@ -283,7 +283,7 @@ fn a_body_that_comes_a_byte_at_a_time_runs_out_of_time_too() {
     let mut client = server.connect();
     client.send(GET).send("Content-Length: 1000\r\n\r\n");
     dribble(&mut client);
-    client.answer().status(408).has("Connection", "close");
+    client.response().status(408).has("Connection", "close");
     client.closed();
 }
 
@@ -292,9 +292,9 @@ fn a_body_of_a_second_request_that_does_not_come_is_told_so() {
     let folder = site();
     let server = serve(&folder).args(&["--header-timeout", "1", "--idle-timeout", "600"]).start();
     let mut client = server.connect();
-    client.send(NEXT).answer().status(200).body("a page\n");
+    client.send(NEXT).response().status(200).body("a page\n");
     client.send([GET, b"Content-Length: 10\r\n\r\n"].concat());
-    client.answer().status(408).has("Connection", "close");
+    client.response().status(408).has("Connection", "close");
     client.closed();
 }
 
@@ -304,9 +304,9 @@ fn a_second_head_that_does_not_come_is_told_so() {
     let server = serve(&folder).args(&["--header-timeout", "1"]).start();
     let mut client = server.connect();
     client.send(NEXT);
-    client.answer().status(200).body("a page\n");
+    client.response().status(200).body("a page\n");
     client.send("GET /page.txt HTTP/1.1\r\nHost:");
-    client.answer().status(408).has("Connection", "close");
+    client.response().status(408).has("Connection", "close");
     client.closed();
 }
 
@@ -317,13 +317,13 @@ fn answers_that_leave_together_take_little_memory() {
     let mut client = server.connect();
     let mut ask = |count: usize| {
         client.send("GET /a HTTP/1.1\r\nHost:\r\n\r\n".repeat(count));
-        (0..count).for_each(|_| drop(client.answer().status(200)));
+        (0..count).for_each(|_| drop(client.response().status(200)));
     };
     ask(1);
     let before = peak(&server);
     ask(300);
     let grown = peak(&server) - before;
-    assert!(grown < 3000, "{grown} KiB more for answers of 60 KB each");
+    assert!(grown < 3000, "{grown} KiB more for responses of 60 KB each");
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn an_idle_connection_keeps_no_memory_of_its_last_answer() {
         let before = peak(&server);
         let mut clients: Vec<_> = (0..250).map(|_| server.connect()).collect();
         for client in &mut clients {
-            client.send(format!("GET /{name} HTTP/1.1\r\nHost:\r\n\r\n")).answer().status(200);
+            client.send(format!("GET /{name} HTTP/1.1\r\nHost:\r\n\r\n")).response().status(200);
         }
         peak(&server) - before
     };

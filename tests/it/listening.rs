@@ -12,7 +12,7 @@ fn the_first_line_says_where_it_listens_and_it_does() {
     let mut server = started(server(&folder).args(["--bind", "127.0.0.1"]));
     let line = server.next_line();
     let address = line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("not ready: {line}"));
-    answers(address.parse().unwrap_or_else(|_| panic!("no address: {line}")));
+    responses(address.parse().unwrap_or_else(|_| panic!("no address: {line}")));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_port_can_be_listened_on_again_as_soon_as_the_server_has_ended() {
     for _ in 0..3 {
         let mut server = started(binary().args(["--bind", "127.0.0.1", "--port", &port, "--root"]).arg(folder.path()));
         // The server closes first, so the system remembers this connection for a minute.
-        answers(server.listening());
+        responses(server.listening());
         server.signal("TERM");
         server.ended();
     }
@@ -61,14 +61,14 @@ fn all_addresses_are_reached_unless_told_otherwise() {
     let mut server = started(&mut server(&folder));
     let first = server.listening();
     assert_eq!(first.ip(), IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    answers((Ipv4Addr::LOCALHOST, first.port()).into());
+    responses((Ipv4Addr::LOCALHOST, first.port()).into());
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
         eprintln!("this machine has no IPv6");
         return;
     }
     let second = server.listening();
     assert_eq!(second, (Ipv6Addr::UNSPECIFIED, first.port()).into());
-    answers((Ipv6Addr::LOCALHOST, first.port()).into());
+    responses((Ipv6Addr::LOCALHOST, first.port()).into());
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn bind_limits_the_server_to_that_address() {
     let folder = page();
     let mut server = started(server(&folder).args(["--bind", "127.0.0.1"]));
     let port = server.listening().port();
-    answers((Ipv4Addr::LOCALHOST, port).into());
+    responses((Ipv4Addr::LOCALHOST, port).into());
     std::net::TcpStream::connect(("127.0.0.2", port)).expect_err("nothing listens on the other address");
 }
 
@@ -100,7 +100,7 @@ fn a_bind_flag_beats_its_variable() {
     let mut server = started(server(&folder).args(["--bind", "127.0.0.2"]).env("SERVE_BIND", "127.0.0.3"));
     let addr = server.listening();
     assert_eq!(addr.ip().to_string(), "127.0.0.2");
-    answers(addr);
+    responses(addr);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn an_ipv6_address_is_bound_and_shown_in_brackets() {
     let mut server = started(server(&folder).args(["--bind", "::1"]));
     let line = server.next_line();
     assert!(line.starts_with("listening on http://[::1]:"), "{line}");
-    answers(line["listening on http://".len()..].parse().expect("the line ends in an address"));
+    responses(line["listening on http://".len()..].parse().expect("the line ends in an address"));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn quiet_says_only_where_it_listens() {
             command.env("SERVE_QUIET", value);
         }
         let mut server = Process::start(&mut command, Stdio::piped());
-        answers(server.listening());
+        responses(server.listening());
         server.signal("TERM");
         let (_, lines) = server.ended();
         assert_eq!(lines.len(), 1, "{args:?} {variable:?}:\n{}", lines.join("\n"));
@@ -150,15 +150,15 @@ fn started(command: &mut Command) -> Process {
 }
 
 #[track_caller]
-fn answers(addr: SocketAddr) {
+fn responses(addr: SocketAddr) {
     let request = "GET /a.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    Client::connect(addr).send(request).answer().status(200).body("the root");
+    Client::connect(addr).send(request).response().status(200).body("the root");
 }
 
 #[track_caller]
 fn both_answer(server: &mut Process) {
     let (one, two) = (server.listening(), server.listening());
     assert_eq!([one.ip().to_string(), two.ip().to_string()], ["127.0.0.2", "127.0.0.3"]);
-    answers(one);
-    answers(two);
+    responses(one);
+    responses(two);
 }

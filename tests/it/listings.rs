@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::names::{ODD, decode, encode, odd_files};
-use crate::support::{Answer, Folder, Server, serve};
+use crate::support::{Folder, Response, Server, serve};
 
 const HTML: &str = "Accept: text/html\r\n";
 const JSON: &str = "Accept: application/json\r\n";
@@ -25,14 +25,14 @@ fn links(page: &str) -> Vec<String> {
 }
 
 /// The links that lead to entries: not to a sort order, not to the parent, not within the page.
-fn entry_links(answer: &Answer) -> Vec<String> {
+fn entry_links(response: &Response) -> Vec<String> {
     let is_entry = |link: &String| !link.starts_with(['?', '#']) && link != "../" && !link.starts_with("data:");
-    links(&answer.text()).into_iter().filter(is_entry).collect()
+    links(&response.text()).into_iter().filter(is_entry).collect()
 }
 
 #[track_caller]
-fn json(answer: &Answer) -> Value {
-    serde_json::from_slice(&answer.body).unwrap_or_else(|e| panic!("no JSON: {e}\n{}", answer.exchange))
+fn json(response: &Response) -> Value {
+    serde_json::from_slice(&response.body).unwrap_or_else(|e| panic!("no JSON: {e}\n{}", response.exchange))
 }
 
 /// A text member of every entry.
@@ -71,10 +71,10 @@ fn every_link_of_a_listing_leads_to_its_file_whatever_its_name() {
 #[test]
 fn names_are_escaped_in_html() {
     let folder = odd_files(Folder::new().dir("<script>"), "<script>/");
-    let answer = start(&folder).get_with("/%3Cscript%3E/?sort=%22%3E%3Cscript%3E&x=\"><script>", HTML).status(200);
-    let answer = answer.has("Content-Type", "text/html; charset=utf-8").never_says("<script").never_says("\x1b");
-    let answer = answer.says("&lt;script&gt;alert(1).txt").says("&amp;lt;b&amp;gt;.txt").says("a&amp;amp;b.txt");
-    assert!(!answer.text().contains("<b>.txt"), "{}", answer.exchange);
+    let response = start(&folder).get_with("/%3Cscript%3E/?sort=%22%3E%3Cscript%3E&x=\"><script>", HTML).status(200);
+    let response = response.has("Content-Type", "text/html; charset=utf-8").never_says("<script").never_says("\x1b");
+    let response = response.says("&lt;script&gt;alert(1).txt").says("&amp;lt;b&amp;gt;.txt").says("a&amp;amp;b.txt");
+    assert!(!response.text().contains("<b>.txt"), "{}", response.exchange);
 }
 
 #[test]
@@ -84,16 +84,16 @@ fn a_character_that_turns_the_direction_of_writing_is_not_in_html() {
         folder.file(&format!("x{TURNS}/{turn}txt.exe"), "no text")
     });
     let target = format!("/{}/", encode(format!("x{TURNS}").as_bytes()));
-    let answer = start(&folder).get_with(&target, HTML).status(200).says("\u{fffd}txt.exe");
-    assert_eq!(answer.text().find(|char| TURNS.contains(char)), None, "{}", answer.exchange);
-    assert_eq!(entry_links(&answer).len(), TURNS.chars().count(), "{}", answer.exchange);
+    let response = start(&folder).get_with(&target, HTML).status(200).says("\u{fffd}txt.exe");
+    assert_eq!(response.text().find(|char| TURNS.contains(char)), None, "{}", response.exchange);
+    assert_eq!(entry_links(&response).len(), TURNS.chars().count(), "{}", response.exchange);
 }
 
 #[test]
 fn names_are_whole_in_json() {
     let folder = odd_files(Folder::new(), "");
-    let answer = start(&folder).get_with("/", JSON).status(200);
-    let listing = json(&answer);
+    let response = start(&folder).get_with("/", JSON).status(200);
+    let listing = json(&response);
     let names: BTreeSet<_> = members(&listing, "name").into_iter().collect();
     let wanted = ODD.iter().filter_map(|name| std::str::from_utf8(name).ok()).map(str::to_owned);
     for name in wanted {
@@ -106,20 +106,25 @@ fn json_tells_what_each_entry_is() {
     let folder = Folder::new().file("x/a b.txt", "hello").file("x/old.txt", "").file("x/dir/in.txt", "in");
     folder.set_modified_secs("x/a b.txt", 784_111_777);
     folder.set_modified_secs("x/old.txt", -5_000_000_000);
-    let answer =
+    let response =
         start(&folder).get_with("/x/", JSON).status(200).has("Vary", "Accept").has("Cache-Control", "no-cache");
-    assert!(answer.field("Content-Type").starts_with("application/json"), "{}", answer.exchange);
-    let listing = json(&answer);
+    assert!(response.field("Content-Type").starts_with("application/json"), "{}", response.exchange);
+    let listing = json(&response);
     assert_eq!((&listing["path"], &listing["count"], &listing["shown"]), (&"/x/".into(), &3.into(), &3.into()));
     let entries = listing["entries"].as_array().expect("entries are an array");
     let wanted = [("dir", "dir/", "directory"), ("a b.txt", "a%20b.txt", "file"), ("old.txt", "old.txt", "file")];
-    assert_eq!(entries.len(), wanted.len(), "{}", answer.exchange);
+    assert_eq!(entries.len(), wanted.len(), "{}", response.exchange);
     for (entry, (name, href, kind)) in entries.iter().zip(wanted) {
-        assert_eq!((&entry["name"], &entry["type"]), (&name.into(), &kind.into()), "{}", answer.exchange);
-        assert_eq!(entry["href"].as_str().map(|href| href.trim_start_matches("./")), Some(href), "{}", answer.exchange);
+        assert_eq!((&entry["name"], &entry["type"]), (&name.into(), &kind.into()), "{}", response.exchange);
+        assert_eq!(
+            entry["href"].as_str().map(|href| href.trim_start_matches("./")),
+            Some(href),
+            "{}",
+            response.exchange
+        );
     }
-    assert_eq!((&entries[1]["size"], &entries[2]["size"]), (&5.into(), &0.into()), "{}", answer.exchange);
-    assert_eq!(entries[1]["modified"], "1994-11-06T08:49:37Z", "{}", answer.exchange);
+    assert_eq!((&entries[1]["size"], &entries[2]["size"]), (&5.into(), &0.into()), "{}", response.exchange);
+    assert_eq!(entries[1]["modified"], "1994-11-06T08:49:37Z", "{}", response.exchange);
 }
 
 #[test]
@@ -143,9 +148,10 @@ fn accept_decides_between_html_and_json() {
     let folder = Folder::new().file("x/a.txt", "a");
     let server = start(&folder);
     for (accept, json) in table {
-        let answer = server.get_with("/x/", accept).status(200).has("Vary", "Accept").has("Cache-Control", "no-cache");
+        let response =
+            server.get_with("/x/", accept).status(200).has("Vary", "Accept").has("Cache-Control", "no-cache");
         let wanted = if json { "application/json" } else { "text/html" };
-        assert!(answer.field("Content-Type").starts_with(wanted), "{accept:?}\n{}", answer.exchange);
+        assert!(response.field("Content-Type").starts_with(wanted), "{accept:?}\n{}", response.exchange);
     }
 }
 
@@ -213,9 +219,9 @@ fn every_directory_but_the_root_links_to_its_parent() {
 #[test]
 fn the_page_works_without_javascript_in_light_and_dark() {
     let folder = Folder::new().file("a.txt", "a");
-    let answer = start(&folder).get_with("/", HTML).status(200).never_says("<script").says("<title>").says("lang=");
-    let answer = answer.says("prefers-color-scheme").says("a.txt");
-    assert!(answer.text().to_ascii_lowercase().starts_with("<!doctype html>"), "{}", answer.exchange);
+    let response = start(&folder).get_with("/", HTML).status(200).never_says("<script").says("<title>").says("lang=");
+    let response = response.says("prefers-color-scheme").says("a.txt");
+    assert!(response.text().to_ascii_lowercase().starts_with("<!doctype html>"), "{}", response.exchange);
 }
 
 #[test]
@@ -240,9 +246,9 @@ fn a_directory_of_many_entries_is_counted_whole_and_shown_in_part() {
     assert_eq!((&listing["count"], &listing["shown"]), (&12_000.into(), &10_000.into()));
     let wanted: Vec<_> = (0..10_000).map(|number| format!("f{number:05}")).collect();
     assert!(members(&listing, "name") == wanted, "not the first 10,000 by name");
-    let answer = server.get_with("/many/", HTML).status(200);
-    assert!(entry_links(&answer) == wanted, "not the first 10,000 by name");
-    let text = answer.text().replace([',', '\u{202f}', '\u{a0}'], "");
+    let response = server.get_with("/many/", HTML).status(200);
+    assert!(entry_links(&response) == wanted, "not the first 10,000 by name");
+    let text = response.text().replace([',', '\u{202f}', '\u{a0}'], "");
     assert!(text.contains("12000") && text.contains("10000"), "the counts are not told");
 }
 
@@ -264,20 +270,20 @@ fn links_that_are_not_followed_are_harmless_in_a_listing() {
     let folder = folder.link("x/dir-out", outside.at("dir")).link("x/dangling", "nowhere").link("x/loop", "loop");
     for (policy, followed) in [("none", &[][..]), ("inside", &["in", "dir-in/"]), ("all", &["in", "dir-in/", "out"])] {
         let server = serve(&folder).args(&["--list", "--symlinks", policy]).start();
-        let answer = server.get_with("/x/", JSON).status(200).never_says("secret");
-        let found = members(&json(&answer), "href");
+        let response = server.get_with("/x/", JSON).status(200).never_says("secret");
+        let found = members(&json(&response), "href");
         for link in ["a.txt", "dir/"].iter().chain(followed) {
             assert!(found.contains(&(*link).to_owned()), "{policy}: {link} is not in {found:?}");
         }
         for link in &found {
-            let answer = server.get_with(&format!("/x/{link}"), JSON);
-            assert!(matches!(answer.status, 200 | 404), "{policy}: {link}\n{}", answer.exchange);
-            assert!(policy == "all" || !answer.text().contains("secret"), "{policy}: {link}\n{}", answer.exchange);
+            let response = server.get_with(&format!("/x/{link}"), JSON);
+            assert!(matches!(response.status, 200 | 404), "{policy}: {link}\n{}", response.exchange);
+            assert!(policy == "all" || !response.text().contains("secret"), "{policy}: {link}\n{}", response.exchange);
         }
-        let listing = json(&answer);
+        let listing = json(&response);
         let entries = listing["entries"].as_array().expect("entries are an array");
         let told = entries.iter().any(|entry| entry["size"] == 21);
-        assert_eq!(told, policy == "all", "{policy}: the size of a file outside\n{}", answer.exchange);
+        assert_eq!(told, policy == "all", "{policy}: the size of a file outside\n{}", response.exchange);
     }
 }
 
@@ -297,7 +303,7 @@ fn a_listing_is_as_fresh_as_its_directory() {
     let mut client = server.connect();
     for number in 0..20 {
         client.send(format!("GET /x/ HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\n"));
-        assert_eq!(json(&client.answer().status(200))["count"], number);
+        assert_eq!(json(&client.response().status(200))["count"], number);
         folder.write(&format!("x/{number}"), "");
     }
 }

@@ -1,6 +1,6 @@
 //! Which methods are served, and what the others are told.
 
-use super::support::{Answer, Folder, serve};
+use super::support::{Folder, Response, serve};
 
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 
@@ -9,10 +9,10 @@ fn site() -> Folder {
 }
 
 /// The status line and every field but the clock's, in order of name.
-fn head_of(answer: &Answer) -> (String, Vec<(String, String)>) {
-    let mut fields: Vec<_> = answer.fields.iter().filter(|(name, _)| name != "Date").cloned().collect();
+fn head_of(response: &Response) -> (String, Vec<(String, String)>) {
+    let mut fields: Vec<_> = response.fields.iter().filter(|(name, _)| name != "Date").cloned().collect();
     fields.sort();
-    (answer.status_line.clone(), fields)
+    (response.status_line.clone(), fields)
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn a_head_is_answered_as_a_get_without_the_body() {
         let get = server.get(target);
         let mut client = server.connect();
         client.send(format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
-        let head = client.answer_to_head();
+        let head = client.response_to_head();
         client.closed();
         assert_eq!(head_of(&head), head_of(&get), "{}\n{}", get.exchange, head.exchange);
     }
@@ -41,7 +41,7 @@ fn a_head_is_answered_as_a_get_under_a_condition_too() {
         let get = server.get_with("/page.txt", fields);
         let mut client = server.connect();
         client.send(format!("HEAD /page.txt HTTP/1.1\r\nHost: localhost\r\n{fields}Connection: close\r\n\r\n"));
-        let head = client.answer_to_head();
+        let head = client.response_to_head();
         client.closed();
         assert_eq!(head_of(&head), head_of(&get), "{}\n{}", get.exchange, head.exchange);
     }
@@ -56,10 +56,10 @@ fn the_request_after_a_head_is_answered() {
         client.send(format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     }
     client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    client.answer_to_head().status(200).has("Content-Length", "7");
-    client.answer_to_head().status(404);
-    client.answer_to_head().status(301);
-    client.answer().status(200).body("a page\n");
+    client.response_to_head().status(200).has("Content-Length", "7");
+    client.response_to_head().status(404);
+    client.response_to_head().status(301);
+    client.response().status(200).body("a page\n");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_head_without_host_gets_a_head_alone() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     client.send("HEAD / HTTP/1.1\r\n\r\n");
-    client.answer_to_head().status(400);
+    client.response_to_head().status(400);
     client.still_open();
 }
 
@@ -79,8 +79,8 @@ fn a_head_whose_fields_are_refused_gets_a_head_alone() {
     for fields in ["no colon", "Content-Length: five", "Transfer-Encoding: gzip", "Expect: a-miracle"] {
         let mut client = server.connect();
         client.send(format!("HEAD /page.txt HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n"));
-        let answer = client.answer_to_head().has("Connection", "close");
-        assert!(answer.status >= 400 && answer.field("Content-Length") != "0", "{}", answer.exchange);
+        let response = client.response_to_head().has("Connection", "close");
+        assert!(response.status >= 400 && response.field("Content-Length") != "0", "{}", response.exchange);
         client.closed();
     }
 }
@@ -92,7 +92,7 @@ fn options_says_which_methods_there_are() {
     for target in ["*", "/", "/page.txt", "/missing", "/dir", "http://localhost", "http://localhost/page.txt"] {
         let mut client = server.connect();
         client.send(format!("OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-        client.answer().status(204).has("Allow", ALLOW).lacks("Content-Length").lacks("Transfer-Encoding");
+        client.response().status(204).has("Allow", ALLOW).lacks("Content-Length").lacks("Transfer-Encoding");
         client.still_open();
     }
 }
@@ -105,7 +105,7 @@ fn a_known_method_that_is_not_served_is_not_allowed() {
         for target in ["/page.txt", "/missing", "*", "page.txt"] {
             let mut client = server.connect();
             client.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-            client.answer().status(405).has("Allow", ALLOW).says(method);
+            client.response().status(405).has("Allow", ALLOW).says(method);
             client.still_open();
         }
     }
@@ -124,8 +124,8 @@ fn the_body_of_a_method_that_is_not_served_is_skipped() {
         let mut client = server.connect();
         client.send(format!("{method} / HTTP/1.1\r\nHost: localhost\r\n{body}"));
         client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        client.answer().status(405).has("Allow", ALLOW);
-        client.answer().status(200).body("a page\n");
+        client.response().status(405).has("Allow", ALLOW);
+        client.response().status(200).body("a page\n");
     }
 }
 
@@ -137,7 +137,7 @@ fn connect_is_not_allowed_and_ends_the_connection() {
         let mut client = server.connect();
         client.send(format!("CONNECT {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        client.answer().status(405).has("Allow", ALLOW).has("Connection", "close");
+        client.response().status(405).has("Allow", ALLOW).has("Connection", "close");
         client.closed();
     }
 }

@@ -32,9 +32,9 @@ fn metrics(server: &Server) -> BTreeMap<String, f64> {
 }
 
 fn text(server: &Server) -> String {
-    let answer = Client::connect(admin_of(server)).send(GET).answer().status(200);
-    let answer = answer.has("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    answer.has("Cache-Control", "no-store").text()
+    let response = Client::connect(admin_of(server)).send(GET).response().status(200);
+    let response = response.has("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.has("Cache-Control", "no-store").text()
 }
 
 fn counted(folder: &Folder) -> Server {
@@ -47,14 +47,14 @@ fn after_a_known_series_of_requests_the_counts_are_known() {
     let server = counted(&folder);
     let mut client = server.connect();
     for _ in 0..3 {
-        client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("hello");
+        client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200).body("hello");
     }
-    client.send("HEAD /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer_to_head().status(200);
-    client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200);
-    let page = client.send("GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(404).body.len();
-    let brewed = client.send("BREW /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(501).body.len();
+    client.send("HEAD /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response_to_head().status(200);
+    client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200);
+    let page = client.send("GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(404).body.len();
+    let brewed = client.send("BREW /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(501).body.len();
     let refused = server.ask("\"} 1\n / HTTP/1.1\r\n\r\n").status(400).body.len();
-    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").answer().status(200);
+    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").response().status(200);
     client.closed();
     drop(client);
     server.rests();
@@ -110,8 +110,11 @@ fn what_is_asked_of_the_server_itself_is_neither_counted_nor_logged() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).args(&["-v", "--admin", "127.0.0.1:0"]).start();
     for _ in 0..3 {
-        Client::connect(admin_of(&server)).send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200);
-        Client::connect(admin_of(&server)).send("no request\r\n\r\n").answer().status(400);
+        Client::connect(admin_of(&server))
+            .send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .response()
+            .status(200);
+        Client::connect(admin_of(&server)).send("no request\r\n\r\n").response().status(400);
     }
     let before = metrics(&server);
     assert_eq!(before["serve_connections_total"], 0.0);
@@ -159,7 +162,7 @@ fn what_comes_of_connections_to_a_port_of_tls_is_counted() {
     let trust = Trust::of(Version::V13);
     for _ in 0..3 {
         let mut client = trust.connect(server.addr, "localhost");
-        client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("hello");
+        client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200).body("hello");
     }
     server.get("/a.txt").status(400);
     let now = metrics(&server);

@@ -1,6 +1,6 @@
 //! Several ranges in one answer (RFC 9110 §14.6), and what is done against their abuse.
 
-use crate::support::{Answer, Folder, Server, serve};
+use crate::support::{Folder, Response, Server, serve};
 
 /// One part of a multipart/byteranges answer.
 #[derive(Debug, PartialEq)]
@@ -14,24 +14,24 @@ struct Part {
 
 /// Takes a multipart/byteranges answer apart, or panics with the exchange where it is not one by the letter.
 #[track_caller]
-fn parts(answer: &Answer) -> (String, Vec<Part>) {
-    let media_type = answer.field("Content-Type");
+fn parts(response: &Response) -> (String, Vec<Part>) {
+    let media_type = response.field("Content-Type");
     let boundary = media_type.strip_prefix("multipart/byteranges; boundary=");
-    let boundary = boundary.unwrap_or_else(|| panic!("no multipart: {media_type}\n{}", answer.exchange));
+    let boundary = boundary.unwrap_or_else(|| panic!("no multipart: {media_type}\n{}", response.exchange));
     let boundary = boundary.trim_matches('"').to_owned();
-    assert!((1..=70).contains(&boundary.len()), "a bad boundary\n{}", answer.exchange);
-    assert_eq!(answer.field("Content-Length"), answer.body.len().to_string());
-    assert!(answer.all("Content-Range").is_empty(), "a range of the whole\n{}", answer.exchange);
-    let mut rest = answer.body.strip_prefix(b"\r\n").unwrap_or(&answer.body);
+    assert!((1..=70).contains(&boundary.len()), "a bad boundary\n{}", response.exchange);
+    assert_eq!(response.field("Content-Length"), response.body.len().to_string());
+    assert!(response.all("Content-Range").is_empty(), "a range of the whole\n{}", response.exchange);
+    let mut rest = response.body.strip_prefix(b"\r\n").unwrap_or(&response.body);
     let mut found = Vec::new();
     let mut delimiter = format!("--{boundary}");
     loop {
-        rest = rest.strip_prefix(delimiter.as_bytes()).unwrap_or_else(|| panic!("no delimiter\n{}", answer.exchange));
+        rest = rest.strip_prefix(delimiter.as_bytes()).unwrap_or_else(|| panic!("no delimiter\n{}", response.exchange));
         if let Some(end) = rest.strip_prefix(b"--") {
-            assert!(end.is_empty() || end == b"\r\n", "more after the end\n{}", answer.exchange);
+            assert!(end.is_empty() || end == b"\r\n", "more after the end\n{}", response.exchange);
             return (boundary, found);
         }
-        let (part, after) = one_part(rest).unwrap_or_else(|| panic!("no part\n{}", answer.exchange));
+        let (part, after) = one_part(rest).unwrap_or_else(|| panic!("no part\n{}", response.exchange));
         found.push(part);
         rest = after;
         delimiter = format!("\r\n--{boundary}");
@@ -57,7 +57,7 @@ fn one_part(bytes: &[u8]) -> Option<(Part, &[u8])> {
 }
 
 #[track_caller]
-fn ask(server: &Server, target: &str, ranges: &str) -> Answer {
+fn ask(server: &Server, target: &str, ranges: &str) -> Response {
     server.get_with(target, &format!("Range: bytes={ranges}\r\n"))
 }
 
@@ -91,8 +91,8 @@ fn several_ranges_come_as_parts_in_the_order_asked() {
     ];
     let (_folder, server, content) = site(1000);
     for (ranges, spans) in table {
-        let answer = ask(&server, "/a.txt", ranges).status(206);
-        let (_, found) = parts(&answer);
+        let response = ask(&server, "/a.txt", ranges).status(206);
+        let (_, found) = parts(&response);
         let wanted = spans.iter().map(|(first, last)| Part {
             first: *first,
             last: *last,
@@ -100,7 +100,7 @@ fn several_ranges_come_as_parts_in_the_order_asked() {
             media_type: "text/plain; charset=utf-8".to_owned(),
             bytes: content[*first..=*last].to_vec(),
         });
-        assert_eq!(found, wanted.collect::<Vec<_>>(), "{ranges}\n{}", answer.exchange);
+        assert_eq!(found, wanted.collect::<Vec<_>>(), "{ranges}\n{}", response.exchange);
     }
 }
 
@@ -110,7 +110,7 @@ fn a_multipart_answer_ends_where_its_length_says() {
     let mut client = server.connect();
     for ranges in ["0-1,5-6", "10-300,400-700", "0-0,2-2,4-4,6-6,8-8"] {
         client.send(format!("GET /a.txt HTTP/1.1\r\nHost: localhost\r\nRange: bytes={ranges}\r\n\r\n"));
-        parts(&client.answer().status(206));
+        parts(&client.response().status(206));
         client.still_open();
     }
 }
@@ -118,8 +118,8 @@ fn a_multipart_answer_ends_where_its_length_says() {
 #[test]
 fn large_parts_are_as_right_as_small_ones() {
     let (_folder, server, content) = site(3_000_000);
-    let answer = ask(&server, "/a.txt", "2000000-2900000,1-1,5-1000000,2950000-").status(206);
-    let (_, found) = parts(&answer);
+    let response = ask(&server, "/a.txt", "2000000-2900000,1-1,5-1000000,2950000-").status(206);
+    let (_, found) = parts(&response);
     let spans: Vec<_> = found.iter().map(|part| (part.first, part.last)).collect();
     assert_eq!(spans, [(2_000_000, 2_900_000), (1, 1), (5, 1_000_000), (2_950_000, 2_999_999)]);
     for part in found {
@@ -145,8 +145,8 @@ fn ranges_that_overlap_or_touch_become_one() {
     ];
     let (_folder, server, content) = site(1000);
     for (ranges, first, last) in table {
-        let answer = ask(&server, "/a.txt", ranges).status(206).body(&content[first..=last]);
-        answer.has("Content-Range", &format!("bytes {first}-{last}/1000"));
+        let response = ask(&server, "/a.txt", ranges).status(206).body(&content[first..=last]);
+        response.has("Content-Range", &format!("bytes {first}-{last}/1000"));
     }
 }
 
@@ -159,10 +159,10 @@ fn some_ranges_are_joined_and_the_others_stay() {
         ("0-1,990-,-20", &[(0, 1), (980, 999)]),
     ];
     for (ranges, wanted) in table {
-        let answer = ask(&server, "/a.txt", ranges).status(206);
-        let mut spans: Vec<_> = parts(&answer).1.iter().map(|part| (part.first, part.last)).collect();
+        let response = ask(&server, "/a.txt", ranges).status(206);
+        let mut spans: Vec<_> = parts(&response).1.iter().map(|part| (part.first, part.last)).collect();
         spans.sort_unstable();
-        assert_eq!(spans, *wanted, "{ranges}\n{}", answer.exchange);
+        assert_eq!(spans, *wanted, "{ranges}\n{}", response.exchange);
     }
 }
 
@@ -170,8 +170,8 @@ fn some_ranges_are_joined_and_the_others_stay() {
 fn one_range_that_is_left_over_is_no_multipart() {
     let (_folder, server, content) = site(1000);
     for ranges in ["5-9,1000-", "2000-3000,5-9", "-0,5-9,99999999999999999999-"] {
-        let answer = ask(&server, "/a.txt", ranges).status(206).body(&content[5..=9]);
-        answer.has("Content-Range", "bytes 5-9/1000").has("Content-Type", "text/plain; charset=utf-8");
+        let response = ask(&server, "/a.txt", ranges).status(206).body(&content[5..=9]);
+        response.has("Content-Range", "bytes 5-9/1000").has("Content-Type", "text/plain; charset=utf-8");
     }
 }
 
@@ -179,8 +179,8 @@ fn one_range_that_is_left_over_is_no_multipart() {
 fn sixteen_ranges_are_served_and_seventeen_are_not() {
     let (_folder, server, content) = site(1000);
     let ranges = |count: usize| (0..count).map(|n| format!("{0}-{0}", n * 10)).collect::<Vec<_>>().join(",");
-    let answer = ask(&server, "/a.txt", &ranges(16)).status(206);
-    assert_eq!(parts(&answer).1.len(), 16, "{}", answer.exchange);
+    let response = ask(&server, "/a.txt", &ranges(16)).status(206);
+    assert_eq!(parts(&response).1.len(), 16, "{}", response.exchange);
     ask(&server, "/a.txt", &ranges(17)).status(200).body(&content).lacks("Content-Range");
     ask(&server, "/a.txt", &ranges(90)).status(200).body(&content).lacks("Content-Range");
 }
@@ -207,32 +207,32 @@ fn no_set_of_ranges_yields_more_than_the_file() {
         "0-18446744073709551615,0-0".to_owned(),
     ];
     for ranges in sets {
-        let answer = ask(&server, "/a.txt", &ranges);
-        match (answer.status, answer.all("Content-Range").first()) {
-            (200, None) => assert!(answer.body == content, "wrong content\n{}", answer.exchange),
+        let response = ask(&server, "/a.txt", &ranges);
+        match (response.status, response.all("Content-Range").first()) {
+            (200, None) => assert!(response.body == content, "wrong content\n{}", response.exchange),
             (206, Some(range)) => {
                 let span = range.strip_prefix("bytes ").and_then(|range| range.strip_suffix("/1000"));
                 let (first, last) = span.and_then(|span| span.split_once('-')).expect("a range of this file");
                 let first: usize = first.parse().expect("a number");
                 let last: usize = last.parse().expect("a number");
-                assert!(answer.body == content[first..=last], "wrong content\n{}", answer.exchange);
+                assert!(response.body == content[first..=last], "wrong content\n{}", response.exchange);
             }
-            (206, None) => bounded(&answer, &content),
-            _ => panic!("neither the file nor parts of it\n{}", answer.exchange),
+            (206, None) => bounded(&response, &content),
+            _ => panic!("neither the file nor parts of it\n{}", response.exchange),
         }
     }
 }
 
 /// Asserts that the parts together are no longer than the file, and their heads no longer than heads are.
 #[track_caller]
-fn bounded(answer: &Answer, content: &[u8]) {
-    let (_, found) = parts(answer);
+fn bounded(response: &Response, content: &[u8]) {
+    let (_, found) = parts(response);
     let sum: usize = found.iter().map(|part| part.bytes.len()).sum();
-    assert!(sum <= content.len(), "more than the file: {sum}\n{}", answer.exchange);
-    let heads = answer.body.len() - sum;
-    assert!(found.len() <= 16 && heads <= (found.len() + 1) * 256, "heads of {heads} bytes\n{}", answer.exchange);
+    assert!(sum <= content.len(), "more than the file: {sum}\n{}", response.exchange);
+    let heads = response.body.len() - sum;
+    assert!(found.len() <= 16 && heads <= (found.len() + 1) * 256, "heads of {heads} bytes\n{}", response.exchange);
     for part in found {
-        assert!(part.bytes == content[part.first..=part.last], "wrong content\n{}", answer.exchange);
+        assert!(part.bytes == content[part.first..=part.last], "wrong content\n{}", response.exchange);
     }
 }
 
@@ -244,10 +244,10 @@ fn the_boundary_is_never_in_the_content() {
         let trap = format!("\r\n--{boundary}\r\n\r\n--{boundary}--\r\n");
         folder.write("a.txt", trap.repeat(1000 / trap.len() + 1));
         folder.touch("a.txt", 3600);
-        let answer = ask(&server, "/a.txt", &format!("0-{},300-500", trap.len())).status(206);
-        let (boundary, found) = parts(&answer);
-        assert_eq!(found.len(), 2, "{}", answer.exchange);
-        let text = answer.text();
+        let response = ask(&server, "/a.txt", &format!("0-{},300-500", trap.len())).status(206);
+        let (boundary, found) = parts(&response);
+        assert_eq!(found.len(), 2, "{}", response.exchange);
+        let text = response.text();
         assert_eq!(text.matches(&format!("--{boundary}")).count(), 3, "the boundary is in the content\n{text}");
     }
 }
@@ -256,9 +256,9 @@ fn the_boundary_is_never_in_the_content() {
 fn parts_have_the_validators_of_their_file() {
     let (_folder, server, _) = site(1000);
     let whole = server.get("/a.txt").status(200);
-    let answer = ask(&server, "/a.txt", "0-1,5-6").status(206);
+    let response = ask(&server, "/a.txt", "0-1,5-6").status(206);
     for name in ["ETag", "Last-Modified", "Cache-Control"] {
-        assert_eq!(answer.field(name), whole.field(name), "{name}");
+        assert_eq!(response.field(name), whole.field(name), "{name}");
     }
     let fields = "Range: bytes=0-1,5-6\r\nIf-Range: \"another version\"\r\n";
     server.get_with("/a.txt", fields).status(200).body(&whole.body);

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::support::{Answer, Folder, Server, serve};
+use crate::support::{Folder, Response, Server, serve};
 
 /// Names that trouble servers. Each file holds its own name, so that an answer tells which file it came from.
 pub const ODD: &[&[u8]] = &[
@@ -126,8 +126,8 @@ fn names_are_bytes_and_are_never_folded_or_repaired() {
     server.get("/%FF").status(200).body("one invalid byte");
     for target in ["/%FE", "/%EF%BF%BD", "/%FF.txt", "/a+b", "/LOWER", "/lower%20", "/lower.", "/e%CC%81", "/low%00er"]
     {
-        let answer = server.get(target);
-        assert!(matches!(answer.status, 400 | 404), "{target} is another name\n{}", answer.exchange);
+        let response = server.get(target);
+        assert!(matches!(response.status, 400 | 404), "{target} is another name\n{}", response.exchange);
     }
 }
 
@@ -208,9 +208,9 @@ fn names_and_paths_that_are_too_long_are_not_found_at_once() {
     let mut client = server.connect();
     let long = ["n".repeat(255), "n".repeat(256), "n".repeat(7000), "d/".repeat(3000) + "f", "%6e".repeat(2000)];
     for name in long {
-        client.send(format!("GET /{name} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer().status(404);
+        client.send(format!("GET /{name} HTTP/1.1\r\nHost: localhost\r\n\r\n")).response().status(404);
     }
-    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("a");
+    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200).body("a");
 }
 
 #[test]
@@ -232,10 +232,10 @@ fn what_is_no_file_is_not_found_and_hangs_nothing() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     for name in ["fifo", "socket", "loop", "tick", "fifo/", "loop/x", "socket/x"] {
-        client.send(format!("GET /{name} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer().status(404);
-        client.send(format!("HEAD /{name} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer_to_head().status(404);
+        client.send(format!("GET /{name} HTTP/1.1\r\nHost: localhost\r\n\r\n")).response().status(404);
+        client.send(format!("HEAD /{name} HTTP/1.1\r\nHost: localhost\r\n\r\n")).response_to_head().status(404);
     }
-    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("a");
+    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200).body("a");
 }
 
 #[test]
@@ -255,10 +255,10 @@ fn many_requests_for_a_fifo_leave_nothing_behind() {
     mknodat(CWD, folder.at("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("the FIFO can be made");
     let server = serve(&folder).start();
     let mut client = server.connect();
-    client.send("GET /fifo HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(404);
+    client.send("GET /fifo HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(404);
     let before = descriptors(&server);
     for _ in 0..200 {
-        client.send("GET /fifo HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(404);
+        client.send("GET /fifo HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(404);
     }
     assert_eq!(descriptors(&server), before, "descriptors leak");
 }
@@ -308,7 +308,7 @@ fn hidden_files() -> Folder {
 }
 
 #[track_caller]
-fn ask_raw(server: &Server, target: &[u8]) -> Answer {
+fn ask_raw(server: &Server, target: &[u8]) -> Response {
     server.ask([b"GET ", target, b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"].concat())
 }
 

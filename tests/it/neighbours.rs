@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::support::{Answer, Folder, Server, serve};
+use crate::support::{Folder, Response, Server, serve};
 
 const BROWSER: &str = "Accept-Encoding: gzip, deflate, br, zstd\r\n";
 
@@ -22,10 +22,10 @@ fn site() -> (Folder, Server) {
 
 /// The coding of an answer, and that its content is what belongs to that.
 #[track_caller]
-fn coding(answer: &Answer) -> String {
-    let coding = answer.all("Content-Encoding").first().map_or("identity", |coding| coding).to_owned();
+fn coding(response: &Response) -> String {
+    let coding = response.all("Content-Encoding").first().map_or("identity", |coding| coding).to_owned();
     let content = CONTENTS.iter().find(|(name, ..)| *name == coding).map_or("plain text", |(_, _, content)| content);
-    assert_eq!(answer.text(), content, "another content\n{}", answer.exchange);
+    assert_eq!(response.text(), content, "another content\n{}", response.exchange);
     coding
 }
 
@@ -58,8 +58,8 @@ fn the_weights_of_the_client_choose_the_neighbour() {
         ("Accept-Encoding: gzip\r\nAccept-Encoding: br", "br"),
     ] {
         let lines = if fields.is_empty() { String::new() } else { format!("{fields}\r\n") };
-        let answer = server.get_with("/app.js", &lines).status(200).has("Vary", "Accept-Encoding");
-        assert_eq!(coding(&answer), expected, "{fields}\n{}", answer.exchange);
+        let response = server.get_with("/app.js", &lines).status(200).has("Vary", "Accept-Encoding");
+        assert_eq!(coding(&response), expected, "{fields}\n{}", response.exchange);
     }
 }
 
@@ -84,15 +84,15 @@ fn each_representation_has_a_length_and_a_tag_of_its_own_and_the_type_of_the_fil
     let mut tags = Vec::new();
     for coding in ["identity", "br", "zstd", "gzip"] {
         let fields = format!("Accept-Encoding: {coding}\r\n");
-        let answer = server.get_with("/app.js", &fields).status(200);
-        assert_eq!(self::coding(&answer), coding);
-        let tag = answer.field("ETag").to_owned();
-        assert!(tag.starts_with('"') && !tags.contains(&tag), "{tag} is none of its own\n{}", answer.exchange);
-        let length = answer.body.len().to_string();
-        answer.has("Content-Type", "text/javascript; charset=utf-8").has("Content-Length", &length);
+        let response = server.get_with("/app.js", &fields).status(200);
+        assert_eq!(self::coding(&response), coding);
+        let tag = response.field("ETag").to_owned();
+        assert!(tag.starts_with('"') && !tags.contains(&tag), "{tag} is none of its own\n{}", response.exchange);
+        let length = response.body.len().to_string();
+        response.has("Content-Type", "text/javascript; charset=utf-8").has("Content-Length", &length);
 
         let request = format!("HEAD /app.js HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-        let head = server.connect().send(request).answer_to_head().status(200);
+        let head = server.connect().send(request).response_to_head().status(200);
         let head = head.has("ETag", &tag).has("Content-Length", &length).has("Vary", "Accept-Encoding");
         assert_eq!(head.all("Content-Encoding").first().map_or("identity", |name| name), coding);
 
@@ -142,10 +142,10 @@ fn a_neighbour_of_its_own_name_is_a_file_like_any_other() {
     for (_, ending, content) in CONTENTS {
         // In both orders, since the fields of both kinds of answers are remembered.
         for _ in 0..2 {
-            let answer = server.get_with(&format!("/app.js{ending}"), BROWSER).status(200).body(content);
-            let media_type = answer.field("Content-Type").to_owned();
+            let response = server.get_with(&format!("/app.js{ending}"), BROWSER).status(200).body(content);
+            let media_type = response.field("Content-Type").to_owned();
             assert!(media_type.starts_with("application/"), "{media_type}");
-            answer.lacks("Content-Encoding").lacks("Vary");
+            response.lacks("Content-Encoding").lacks("Vary");
             server.get_with("/app.js", BROWSER).status(200).has("Content-Encoding", "br");
         }
     }
@@ -155,8 +155,8 @@ fn a_neighbour_of_its_own_name_is_a_file_like_any_other() {
 fn an_index_file_has_neighbours_too() {
     let folder = Folder::new().file("a/index.html", "plain text").file("a/index.html.gz", "<gnu zip>");
     let server = serve(&folder).start();
-    let answer = server.get_with("/a/", BROWSER).status(200).has("Content-Type", "text/html; charset=utf-8");
-    assert_eq!(coding(&answer), "gzip");
+    let response = server.get_with("/a/", BROWSER).status(200).has("Content-Type", "text/html; charset=utf-8");
+    assert_eq!(coding(&response), "gzip");
 }
 
 #[test]
@@ -173,8 +173,8 @@ fn neighbours_can_be_left_alone() {
     for server in
         [serve(&folder).arg("--no-precompressed").start(), serve(&folder).env("SERVE_NO_PRECOMPRESSED", "1").start()]
     {
-        let answer = server.get_with("/app.js", BROWSER).status(200).lacks("Content-Encoding");
-        assert_eq!(coding(&answer), "identity");
+        let response = server.get_with("/app.js", BROWSER).status(200).lacks("Content-Encoding");
+        assert_eq!(coding(&response), "identity");
     }
 }
 
@@ -211,7 +211,7 @@ fn what_cannot_be_used_is_passed_over() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     let mut ask =
-        |target: &str| client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n{BROWSER}\r\n")).answer().status(200);
+        |target: &str| client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n{BROWSER}\r\n")).response().status(200);
     for _ in 0..3 {
         assert_eq!(coding(&ask("/a.js")), "identity");
     }
@@ -219,8 +219,8 @@ fn what_cannot_be_used_is_passed_over() {
     folder.write("nowhere", "<gnu zip>");
     assert_eq!(coding(&ask("/a.js")), "gzip");
     fs::set_permissions(folder.at("nowhere"), fs::Permissions::from_mode(0o000)).expect("the mode can be set");
-    let answer = ask("/a.js");
-    assert!(["identity", "gzip"].contains(&coding(&answer).as_str()), "root may read it, others may not");
+    let response = ask("/a.js");
+    assert!(["identity", "gzip"].contains(&coding(&response).as_str()), "root may read it, others may not");
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn whatever_happens_to_a_neighbour_of(plain: &str) {
     let server = serve(&folder).args(&["--compress", "off"]).start();
     let mut client = server.connect();
     let mut ask =
-        |target: &str| client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n{BROWSER}\r\n")).answer().status(200);
+        |target: &str| client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n{BROWSER}\r\n")).response().status(200);
     for name in ["dir/a.js", "b.js"] {
         folder.write(name, plain);
         folder.touch(name, 3600);
@@ -275,7 +275,7 @@ fn a_neighbour_in_another_directory_that_took_the_place_is_found() {
             symlink(place, folder.at("next")).expect("the link can be made");
             fs::rename(folder.at("next"), folder.at("now")).expect("the link can be renamed");
             client.send(format!("GET /now/a.js HTTP/1.1\r\nHost: a\r\n{BROWSER}\r\n"));
-            assert_eq!(coding(&client.answer().status(200)), expected, "round {round}");
+            assert_eq!(coding(&client.response().status(200)), expected, "round {round}");
         }
     }
 }

@@ -93,16 +93,16 @@ fn race<const N: usize>(folder: &Folder, files: [Changing; N], in_all: u64) {
                     }
                     let before = file.published.load(Ordering::SeqCst);
                     client.send(format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", file.name));
-                    let answer = client.answer();
+                    let response = client.response();
                     // A file that is changed again while the server waits for it to rest.
-                    if answer.status == 503 {
+                    if response.status == 503 {
                         continue;
                     }
-                    let answer = answer.status(200);
-                    let number = version_of(&answer.body);
+                    let response = response.status(200);
+                    let number = version_of(&response.body);
                     let is_empty = number.is_none() && file.name == "emptied.txt";
                     assert!(is_empty || number >= Some(before), "{}: {number:?} after {before}", file.name);
-                    file.seen.note(answer.field("ETag"), number, answer.body.len());
+                    file.seen.note(response.field("ETag"), number, response.body.len());
                 }
             });
         }

@@ -45,7 +45,7 @@ fn a_client_that_says_nothing_is_heard_of_after_a_second() {
     is_heard_of(&server, &silent);
     let took = since.elapsed();
     assert!((Duration::from_millis(500)..Duration::from_secs(3)).contains(&took), "it had a thread after {took:?}");
-    silent.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("a");
+    silent.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200).body("a");
 }
 
 #[test]
@@ -58,9 +58,9 @@ fn an_answer_in_progress_is_finished_before_the_server_ends() {
         let mut client = busy(&server);
         server.signal(signal);
         idle.closed();
-        let answer = client.answer().status(200);
-        assert_eq!(answer.body.len(), LARGE, "SIG{signal}");
-        assert!(answer.body.iter().enumerate().all(|(at, byte)| *byte == pattern(at)), "other bytes came");
+        let response = client.response().status(200);
+        assert_eq!(response.body.len(), LARGE, "SIG{signal}");
+        assert!(response.body.iter().enumerate().all(|(at, byte)| *byte == pattern(at)), "other bytes came");
         client.closed();
         assert_eq!(server.ended().code(), Some(0), "SIG{signal}");
     }
@@ -79,7 +79,7 @@ fn a_stopping_server_takes_no_new_connection() {
     let since = Instant::now();
     let connect = || TcpStream::connect_timeout(&server.addr, Duration::from_secs(1)).map_err(|e| e.kind());
     while !matches!(connect(), Err(io::ErrorKind::ConnectionRefused)) {
-        assert!(since.elapsed() < Duration::from_secs(10), "connections are still taken, though nobody will answer");
+        assert!(since.elapsed() < Duration::from_secs(10), "connections are still taken, though nobody will response");
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -96,7 +96,7 @@ fn connections_that_are_made_but_not_accepted_yet_are_answered_before_the_server
     server.signal("TERM");
     server.signal("CONT");
     for client in &mut clients {
-        client.answer().status(200).body("a");
+        client.response().status(200).body("a");
     }
     assert_eq!(server.ended().code(), Some(0));
 }
@@ -123,7 +123,7 @@ fn a_request_that_has_begun_when_the_server_is_told_to_stop_is_answered_with_a_c
     (0..50).for_each(|_| idle.still_open());
     server.signal("TERM");
     idle.closed();
-    typing.send("localhost\r\n\r\n").answer().status(200).body("a").has("Connection", "close");
+    typing.send("localhost\r\n\r\n").response().status(200).body("a").has("Connection", "close");
     typing.closed();
     assert_eq!(server.ended().code(), Some(0));
 }
@@ -137,7 +137,7 @@ fn after_the_grace_the_server_ends_although_a_client_still_reads() {
     let mut stream = TcpStream::connect(server.addr).expect("the server accepts the connection");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("the option can be set");
     stream.write_all(GET_LARGE.as_bytes()).expect("the request is taken");
-    stream.peek(&mut [0]).expect("the answer begins");
+    stream.peek(&mut [0]).expect("the response begins");
     // The client takes at most some ten megabytes a second, so the file would last for many minutes.
     let reader = thread::spawn(move || {
         let mut piece = [0; 16 << 10];
@@ -182,7 +182,7 @@ fn a_second_signal_loses_no_line_of_the_log() {
     let mut server = serve(&folder).args(&["--grace", "60"]).start();
     let _busy = busy(&server);
     let mut idle = server.connect();
-    idle.send("GET /missing HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(404);
+    idle.send("GET /missing HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(404);
     server.signal("TERM");
     idle.closed();
     server.signal("TERM");
@@ -237,7 +237,7 @@ fn without_a_free_descriptor_who_waits_makes_room_for_a_new_connection() {
     first.still_open();
     limit_descriptors(&server, next_descriptor(&server));
     let mut last = server.connect();
-    last.send("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(204);
+    last.send("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(204);
     first.closed();
 }
 
@@ -247,7 +247,7 @@ fn without_a_free_descriptor_a_file_is_refused_and_the_connection_goes_on() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     client.still_open();
-    let mut ask = || client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer();
+    let mut ask = || client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response();
     limit_descriptors(&server, 0);
     ask().status(503).has("Retry-After", "1").says("The server has run out of descriptors or memory.");
     limit_descriptors(&server, 1000);
@@ -272,7 +272,7 @@ fn without_a_free_descriptor_the_server_does_not_spin_and_recovers() {
     // A hundred ticks are a second of one processor.
     assert!(used < 50, "{used} ticks in a second in which there was nothing to do");
     limit_descriptors(&server, 1000);
-    client.answer().status(200).body("a");
+    client.response().status(200).body("a");
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn no_line_is_lost_on_an_output_that_is_asked_not_to_make_anybody_wait() {
     // Their lines are several times what the pipe takes.
     for _ in 0..20 {
         client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(200));
-        (0..200).for_each(|_| drop(client.answer().status(200)));
+        (0..200).for_each(|_| drop(client.response().status(200)));
     }
     let lines = thread::spawn(move || {
         let mut log = String::new();
@@ -353,7 +353,7 @@ fn a_closed_standard_error_ends_nothing() {
     }
     let asked = thread::spawn(move || {
         for _ in 0..3 {
-            Client::connect(addr).send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200);
+            Client::connect(addr).send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200);
         }
     });
     let (asked, is_running) = (asked.join(), is_running());
@@ -383,7 +383,7 @@ fn large() -> Folder {
 fn busy(server: &Server) -> Client {
     let mut client = server.connect();
     client.send(GET_LARGE);
-    client.stream().peek(&mut [0]).expect("the answer begins");
+    client.stream().peek(&mut [0]).expect("the response begins");
     client
 }
 
@@ -417,7 +417,7 @@ fn fill(server: &mut Process) {
         for _ in 0..10 {
             client.send(&batch);
             for _ in 0..100 {
-                client.answer().status(200).body("a");
+                client.response().status(200).body("a");
             }
         }
     }

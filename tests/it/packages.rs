@@ -28,11 +28,11 @@ fn apt_downloads_packages_over_one_connection_with_pipelining() {
         let file = format!("{name}_1.0_all.deb");
         same_file(&here.at(&file), &site.root.at("debian").join(file), &said);
     }
-    let is_step = |line: &&str| line.starts_with("GET ") || line.starts_with("Answer for: ");
+    let is_step = |line: &&str| line.starts_with("GET ") || line.starts_with("Response for: ");
     let steps: Vec<_> = said.lines().filter(is_step).collect();
     // Ten may be under way; how many are depends on how soon apt has them.
     let ahead = steps.windows(2).any(|steps| steps.iter().all(|step| step.starts_with("GET ")));
-    assert!(ahead, "every request waited for an answer\n{said}");
+    assert!(ahead, "every request waited for an response\n{said}");
     let told = site.ended();
     assert_eq!(told.count("GET", ".deb", 200), PACKAGES, "{told:?}");
     assert_eq!(told.connections_for(".deb"), 1, "{told:?}");

@@ -1,6 +1,6 @@
 //! Pages that explain: errors and redirects in plain text or HTML, the site's own 404 page, and what none of them says.
 
-use crate::support::{Answer, Folder, serve};
+use crate::support::{Folder, Response, serve};
 
 /// One request for each reason a client meets, with the status and what the page must name.
 const REASONS: &[(u16, &str, &str)] = &[
@@ -47,15 +47,16 @@ fn a_page_is_plain_text_that_names_the_cause_and_the_rule() {
     let folder = site();
     let server = serve(&folder).start();
     for (status, template, cause) in REASONS {
-        let answer = server.ask(request(template, "")).status(*status).says(cause);
-        let answer = answer.has("Content-Type", "text/plain; charset=utf-8").has("X-Content-Type-Options", "nosniff");
-        first_line_is_the_status(&answer);
-        assert!(names_a_rule(&answer.text()), "no rule is named\n{}", answer.exchange);
+        let response = server.ask(request(template, "")).status(*status).says(cause);
+        let response =
+            response.has("Content-Type", "text/plain; charset=utf-8").has("X-Content-Type-Options", "nosniff");
+        first_line_is_the_status(&response);
+        assert!(names_a_rule(&response.text()), "no rule is named\n{}", response.exchange);
     }
     for (status, broken) in BROKEN {
-        let answer = server.ask(broken).status(*status).has("Connection", "close").has("Cache-Control", "no-store");
-        first_line_is_the_status(&answer);
-        assert!(names_a_rule(&answer.text()), "no rule is named\n{}", answer.exchange);
+        let response = server.ask(broken).status(*status).has("Connection", "close").has("Cache-Control", "no-store");
+        first_line_is_the_status(&response);
+        assert!(names_a_rule(&response.text()), "no rule is named\n{}", response.exchange);
     }
 }
 
@@ -64,22 +65,22 @@ fn a_page_is_html_for_who_prefers_it() {
     let folder = site();
     let server = serve(&folder).start();
     for (status, template, cause) in REASONS {
-        let answer = server.ask(request(template, "Accept: text/html")).status(*status);
-        let answer = answer.has("Content-Type", "text/html; charset=utf-8");
-        let text = answer.text();
-        assert!(text.to_ascii_lowercase().starts_with("<!doctype html>"), "no HTML\n{}", answer.exchange);
-        assert!(text.contains("lang=") && text.contains("<title>"), "poor HTML\n{}", answer.exchange);
-        assert!(names_a_rule(&text), "no rule is named\n{}", answer.exchange);
-        answer.says(cause).says(&status.to_string());
+        let response = server.ask(request(template, "Accept: text/html")).status(*status);
+        let response = response.has("Content-Type", "text/html; charset=utf-8");
+        let text = response.text();
+        assert!(text.to_ascii_lowercase().starts_with("<!doctype html>"), "no HTML\n{}", response.exchange);
+        assert!(text.contains("lang=") && text.contains("<title>"), "poor HTML\n{}", response.exchange);
+        assert!(names_a_rule(&text), "no rule is named\n{}", response.exchange);
+        response.says(cause).says(&status.to_string());
     }
 }
 
 #[track_caller]
-fn first_line_is_the_status(answer: &Answer) {
-    let text = answer.text();
+fn first_line_is_the_status(response: &Response) {
+    let text = response.text();
     let line = text.lines().next().unwrap_or_default();
-    assert_eq!(format!("HTTP/1.1 {line}"), answer.status_line, "{}", answer.exchange);
-    assert!(text.lines().count() > 1, "only the status is said\n{}", answer.exchange);
+    assert_eq!(format!("HTTP/1.1 {line}"), response.status_line, "{}", response.exchange);
+    assert!(text.lines().count() > 1, "only the status is said\n{}", response.exchange);
 }
 
 fn names_a_rule(text: &str) -> bool {
@@ -115,9 +116,10 @@ fn accept_decides_between_plain_text_and_html() {
     let folder = site();
     let server = serve(&folder).start();
     for (accept, html) in table {
-        let answer = server.ask(request("GET /missing HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", accept)).status(404);
+        let response =
+            server.ask(request("GET /missing HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", accept)).status(404);
         let wanted = if html { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" };
-        answer.has("Content-Type", wanted);
+        response.has("Content-Type", wanted);
     }
 }
 
@@ -160,12 +162,12 @@ fn what_a_client_sends_comes_back_escaped() {
         format!("{SCRIPT} / HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"),
     ];
     for request in requests {
-        let answer = server.ask(request);
-        assert!(answer.status >= 300, "the request is not refused\n{}", answer.exchange);
-        if answer.field("Content-Type").starts_with("text/html") {
-            answer.never_says("<script").never_says("\"onload");
+        let response = server.ask(request);
+        assert!(response.status >= 300, "the request is not refused\n{}", response.exchange);
+        if response.field("Content-Type").starts_with("text/html") {
+            response.never_says("<script").never_says("\"onload");
         } else {
-            answer.has("Content-Type", "text/plain; charset=utf-8").has("X-Content-Type-Options", "nosniff");
+            response.has("Content-Type", "text/plain; charset=utf-8").has("X-Content-Type-Options", "nosniff");
         }
     }
 }
@@ -190,13 +192,13 @@ fn no_control_character_reaches_a_terminal() {
     for request in requests {
         for accept in [&b"\r\n\r\n"[..], b"\r\nAccept: text/html\r\n\r\n"] {
             let head = request.strip_suffix(b"\r\n\r\n").expect("every request ends in an empty line");
-            let answer = server.ask([head, accept].concat());
-            assert!(answer.status >= 400, "the request is not refused\n{}", answer.exchange);
-            let text = std::str::from_utf8(&answer.body).expect("a page is UTF-8");
+            let response = server.ask([head, accept].concat());
+            assert!(response.status >= 400, "the request is not refused\n{}", response.exchange);
+            let text = std::str::from_utf8(&response.body).expect("a page is UTF-8");
             let control = text.chars().find(|char| char.is_control() && *char != '\n' && *char != '\r');
             assert_eq!(control, None, "in the page\n{:?}", text);
-            for (name, value) in &answer.fields {
-                assert!(!value.chars().any(char::is_control), "in {name}\n{}", answer.exchange);
+            for (name, value) in &response.fields {
+                assert!(!value.chars().any(char::is_control), "in {name}\n{}", response.exchange);
             }
         }
     }
@@ -217,8 +219,8 @@ fn no_answer_tells_a_path_of_the_file_system() {
         for template in templates.chain(BROKEN.iter().map(|(_, broken)| *broken)) {
             for accept in ["", "Accept: text/html", "Accept: application/json"] {
                 let mut client = server.connect();
-                let answer = client.send(request(template, accept)).finish().rest();
-                let text = String::from_utf8_lossy(&answer);
+                let response = client.send(request(template, accept)).finish().rest();
+                let text = String::from_utf8_lossy(&response);
                 let told = names.iter().find(|name| text.contains(*name));
                 assert_eq!(told, None, "is told to a client that asked\n{template}\n{text}");
                 assert!(!text.contains("os error"), "the system's words are for the log\n{template}\n{text}");
@@ -247,11 +249,11 @@ fn the_site_s_own_404_page_is_sent_to_who_accepts_html() {
     for target in ["/missing", "/missing/", "/dir/missing.js", "/.env", "/a%2Fb", "/missing?q"] {
         for (accept, own) in table {
             let template = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n");
-            let answer = server.ask(request(&template, accept)).status(404).has("Cache-Control", "no-store");
+            let response = server.ask(request(&template, accept)).status(404).has("Cache-Control", "no-store");
             if own {
-                answer.has("Content-Type", "text/html; charset=utf-8").body("<h1>lost</h1>");
+                response.has("Content-Type", "text/html; charset=utf-8").body("<h1>lost</h1>");
             } else {
-                answer.has("Content-Type", "text/plain; charset=utf-8").says("404 Not Found").never_says("lost");
+                response.has("Content-Type", "text/plain; charset=utf-8").says("404 Not Found").never_says("lost");
             }
         }
     }
@@ -265,7 +267,7 @@ fn the_site_s_own_404_page_is_as_fresh_as_any_file() {
     let folder = site();
     let server = serve(&folder).start();
     let mut client = server.connect();
-    let mut ask = || client.send("GET /missing HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(404);
+    let mut ask = || client.send("GET /missing HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(404);
     ask().says("RFC 9110 §");
     folder.write("404.html", "one");
     ask().body("one");

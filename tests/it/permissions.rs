@@ -30,8 +30,8 @@ fn a_file_that_may_not_be_read_is_forbidden_without_a_reason_of_the_system() {
     let mut process = serve_without_rights(&folder);
     let mut client = Client::connect(process.listening());
     client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    client.answer().status(403).says("This file may not be read by the server.").never_says("denied");
-    client.send("GET /b.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("open");
+    client.response().status(403).says("This file may not be read by the server.").never_says("denied");
+    client.send("GET /b.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200).body("open");
 }
 
 #[test]
@@ -42,10 +42,10 @@ fn a_directory_that_may_only_be_entered_has_its_index_and_no_listing() {
     set_mode(&folder, "b", 0o111);
     let mut process = serve_without_rights(&folder);
     let mut client = Client::connect(process.listening());
-    client.send("GET /a/ HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("index");
-    client.send("GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(301).has("Location", "/a/");
-    client.send("GET /b/ HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(403);
-    client.send("GET /b/c.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("c");
+    client.send("GET /a/ HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200).body("index");
+    client.send("GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(301).has("Location", "/a/");
+    client.send("GET /b/ HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(403);
+    client.send("GET /b/c.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200).body("c");
     set_mode(&folder, "a", 0o755);
     set_mode(&folder, "b", 0o755);
 }
@@ -57,7 +57,7 @@ fn who_asks_for_a_file_that_may_not_be_read_writes_no_warning() {
     set_mode(&folder, "a.txt", 0);
     let mut process = serve_without_rights(&folder);
     let mut client = Client::connect(process.listening());
-    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(403);
+    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(403);
     process.signal("TERM");
     let (_, lines) = process.ended();
     assert!(!lines.iter().any(|line| line.contains("WARN")), "{lines:?}");

@@ -36,7 +36,7 @@ fn behind_proxy(folder: &Folder) -> Starter {
 #[track_caller]
 fn served(server: &Server, header: &[u8]) -> Client {
     let mut client = server.connect();
-    client.send([header, GET.as_bytes()].concat()).answer().status(200).body("a page\n");
+    client.send([header, GET.as_bytes()].concat()).response().status(200).body("a page\n");
     client
 }
 
@@ -109,17 +109,17 @@ fn a_header_comes_in_any_pieces_and_what_follows_is_read_behind_it() {
     let largest: Vec<u8> = [V2, b"\x21\x11\x0f\xf0", &V2_TCP4[16..], &[7; 4080 - 12]].concat();
     for header in [V1, V2_TCP4, V2_LOCAL, b"PROXY UNKNOWN\r\n"] {
         let mut client = server.connect();
-        client.send_slowly(header).send_slowly(GET).answer().status(200);
+        client.send_slowly(header).send_slowly(GET).response().status(200);
         client.still_open();
         let mut client = server.connect();
         client.send_slowly(&header[..header.len() - 1]).send([&header[header.len() - 1..], GET.as_bytes()].concat());
-        client.answer().status(200);
+        client.response().status(200);
     }
     for header in [V1, V2_TCP4, &largest] {
         let mut client = server.connect();
         client.send([header, GET.repeat(3).as_bytes()].concat());
         for _ in 0..3 {
-            client.answer().status(200).body("a page\n");
+            client.response().status(200).body("a page\n");
         }
         client.still_open();
     }
@@ -156,7 +156,7 @@ fn a_request_without_its_header_is_refused() {
         let mut client = server.connect();
         client.send(request);
         client
-            .answer()
+            .response()
             .status(400)
             .has("Connection", "close")
             .says("There is no PROXY header")
@@ -180,7 +180,7 @@ fn a_malformed_header_is_refused_in_words_where_it_came_in_words() {
         &format!("PROXY UNKNOWN {}", "x".repeat(100)),
     ] {
         let mut client = server.connect();
-        client.send(line).answer().status(400).has("Connection", "close").says("The PROXY header is malformed.");
+        client.send(line).response().status(400).has("Connection", "close").says("The PROXY header is malformed.");
         client.finish().closed();
     }
     for block in [
@@ -202,18 +202,18 @@ fn a_header_from_who_is_not_trusted_is_refused_and_a_request_is_answered() {
     for header in [V1, V2_TCP4, V2_LOCAL, b"PROXY UNKNOWN\r\n"] {
         let mut client = Client::connect_from("127.0.0.2", server.addr);
         client.send([header, GET.as_bytes()].concat());
-        client.answer().status(400).has("Connection", "close").says("A PROXY header is not taken here.");
+        client.response().status(400).has("Connection", "close").says("A PROXY header is not taken here.");
         client.finish().closed();
     }
     let mut client = Client::connect_from("127.0.0.2", server.addr);
-    client.send(GET).answer().status(200);
+    client.send(GET).response().status(200);
     client.still_open();
     server.logged(|line| line.starts_with("127.0.0.2 - - [") && line.contains("\" 200 "));
     assert!(!server.log().iter().any(|line| line.contains("192.0.2.7 - -")), "{:?}", server.log());
 
     // A second one is from the client, whom nobody asked.
     let mut client = server.connect();
-    client.send([V1, V1, GET.as_bytes()].concat()).answer().status(400).says("A PROXY header is not taken here.");
+    client.send([V1, V1, GET.as_bytes()].concat()).response().status(400).says("A PROXY header is not taken here.");
 
     let server = believing(&folder).start();
     for header in [V1, V2_TCP4] {
@@ -232,7 +232,7 @@ fn the_clients_of_a_proxy_count_for_the_limit_per_address() {
     }
     let mut one_more = server.connect();
     one_more.send([V2_TCP4, GET.as_bytes()].concat());
-    one_more.answer().status(503).has("Retry-After", "1").says("from this address");
+    one_more.response().status(503).has("Retry-After", "1").says("from this address");
     idle[0].closed();
     idle[1].still_open();
     server.rests();
@@ -245,7 +245,7 @@ fn the_clients_of_a_proxy_count_for_the_limit_per_address() {
         others.push(served(&server, b"PROXY TCP6 2001:db8:1:2::1 ::1 1 2\r\n"));
     }
     let mut neighbour = server.connect();
-    neighbour.send("PROXY TCP6 2001:db8:1:2:ffff::1 ::1 1 2\r\n").send(GET).answer().status(503);
+    neighbour.send("PROXY TCP6 2001:db8:1:2:ffff::1 ::1 1 2\r\n").send(GET).response().status(503);
     served(&server, b"PROXY TCP6 2001:db8:1:3::1 ::1 1 2\r\n");
     others.iter_mut().take(12).for_each(Client::still_open);
 }
@@ -255,10 +255,10 @@ fn who_comes_directly_counts_with_who_comes_through_a_proxy() {
     let folder = site();
     let server = behind_proxy(&folder).args(&["--max-per-ip", "1"]).start();
     let mut direct = Client::connect_from("127.0.0.2", server.addr);
-    direct.send(GET).answer().status(200);
+    direct.send(GET).response().status(200);
     server.rests();
     let mut proxied = server.connect();
-    proxied.send("PROXY TCP4 127.0.0.2 127.0.0.1 1 2\r\n").send(GET).answer().status(503);
+    proxied.send("PROXY TCP4 127.0.0.2 127.0.0.1 1 2\r\n").send(GET).response().status(503);
     direct.closed();
 }
 
@@ -271,7 +271,7 @@ fn the_connections_of_a_proxy_that_writes_fields_are_exempt_from_the_limit_per_a
     let mut other = Client::connect_from("127.0.0.2", server.addr);
     other.still_open();
     server.rests();
-    Client::connect_from("127.0.0.2", server.addr).send(GET).answer().status(503);
+    Client::connect_from("127.0.0.2", server.addr).send(GET).response().status(503);
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn fields_name_the_client_of_each_request() {
     .into_iter()
     .enumerate()
     {
-        client.send(format!("GET /page.txt?{at} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).answer().status(200);
+        client.send(format!("GET /page.txt?{at} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).response().status(200);
         let line = server.logged(|line| line.contains(&format!("?{at} ")));
         assert!(line.starts_with(&format!("{ip} - - [")), "not from {ip}: {line}\n{fields}");
     }
@@ -312,7 +312,7 @@ fn fields_that_anyone_can_send_are_believed_from_trusted_proxies_alone() {
     let direct = |server: &Server| Client::connect_from("127.0.0.2", server.addr);
     for (start, ip) in [(serve(&folder), "127.0.0.2"), (believing(&folder), "127.0.0.2")] {
         let server = start.start();
-        direct(&server).send(FIELDS).answer();
+        direct(&server).send(FIELDS).response();
         logged_from(&server, ip);
     }
     for (header, ip) in [
@@ -325,7 +325,7 @@ fn fields_that_anyone_can_send_are_believed_from_trusted_proxies_alone() {
         logged_from(&server, ip);
     }
     let server = behind_proxy(&folder).start();
-    direct(&server).send(FIELDS).answer();
+    direct(&server).send(FIELDS).response();
     logged_from(&server, "127.0.0.2");
 }
 
@@ -334,7 +334,7 @@ fn over_ipv6_a_proxy_is_believed_too() {
     let folder = site();
     let server = serve(&folder).args(&["--bind", "::1", "--trusted-proxy", "::1", "--proxy-protocol"]).start();
     let addr = std::net::SocketAddr::new("::1".parse().expect("an address"), server.addr.port());
-    Client::connect(addr).send([V1, GET.as_bytes()].concat()).answer().status(200);
+    Client::connect(addr).send([V1, GET.as_bytes()].concat()).response().status(200);
     logged_from(&server, "192.0.2.7");
     server.get("/page.txt").status(200);
 }

@@ -32,8 +32,8 @@ fn one_range_gives_its_bytes() {
     ];
     let (_folder, server) = site();
     for (range, body, span) in table {
-        let answer = server.get_with("/a.txt", &format!("Range: {range}\r\n")).status(206).body(body);
-        answer.has("Content-Range", &format!("bytes {span}/26")).has("Content-Type", "text/plain; charset=utf-8");
+        let response = server.get_with("/a.txt", &format!("Range: {range}\r\n")).status(206).body(body);
+        response.has("Content-Range", &format!("bytes {span}/26")).has("Content-Type", "text/plain; charset=utf-8");
     }
 }
 
@@ -57,8 +57,8 @@ fn a_range_past_the_end_is_clamped() {
     ];
     let (_folder, server) = site();
     for (range, body, span) in table {
-        let answer = server.get_with("/a.txt", &format!("Range: bytes={range}\r\n")).status(206).body(body);
-        answer.has("Content-Range", &format!("bytes {span}/26"));
+        let response = server.get_with("/a.txt", &format!("Range: bytes={range}\r\n")).status(206).body(body);
+        response.has("Content-Range", &format!("bytes {span}/26"));
     }
 }
 
@@ -84,8 +84,8 @@ fn a_range_beyond_the_file_is_unsatisfiable() {
     let mut client = server.connect();
     for range in table {
         client.send(format!("GET /a.txt HTTP/1.1\r\nHost: localhost\r\nRange: bytes={range}\r\n\r\n"));
-        let answer = client.answer().status(416).has("Content-Range", "bytes */26").never_says(LETTERS);
-        answer.has("Cache-Control", "no-store").says("RFC 9110 §");
+        let response = client.response().status(416).has("Content-Range", "bytes */26").never_says(LETTERS);
+        response.has("Cache-Control", "no-store").says("RFC 9110 §");
     }
     client.still_open();
 }
@@ -94,11 +94,11 @@ fn a_range_beyond_the_file_is_unsatisfiable() {
 fn an_empty_file_has_no_range_that_could_be_sent() {
     let (_folder, server) = site();
     for range in ["0-", "0-0", "0-99", "1-", "-0"] {
-        let answer = server.get_with("/empty.txt", &format!("Range: bytes={range}\r\n"));
-        answer.status(416).has("Content-Range", "bytes */0");
+        let response = server.get_with("/empty.txt", &format!("Range: bytes={range}\r\n"));
+        response.status(416).has("Content-Range", "bytes */0");
     }
-    let answer = server.get_with("/empty.txt", "Range: bytes=-1\r\n");
-    assert!(matches!(answer.status, 200 | 416), "no part has no bytes\n{}", answer.exchange);
+    let response = server.get_with("/empty.txt", "Range: bytes=-1\r\n");
+    assert!(matches!(response.status, 200 | 416), "no part has no bytes\n{}", response.exchange);
 }
 
 #[test]
@@ -142,8 +142,8 @@ fn a_range_that_is_malformed_or_of_another_unit_is_ignored() {
     ];
     let (_folder, server) = site();
     for range in table {
-        let answer = server.get_with("/a.txt", &format!("Range: {range}\r\n")).status(200).body(LETTERS);
-        answer.lacks("Content-Range").has("Accept-Ranges", "bytes");
+        let response = server.get_with("/a.txt", &format!("Range: {range}\r\n")).status(200).body(LETTERS);
+        response.lacks("Content-Range").has("Accept-Ranges", "bytes");
     }
 }
 
@@ -152,8 +152,8 @@ fn a_range_is_for_get_alone() {
     let (_folder, server) = site();
     for range in ["0-4", "-1", "99-", "0-1,5-6"] {
         let request = format!("HEAD /a.txt HTTP/1.1\r\nHost: localhost\r\nRange: bytes={range}\r\n\r\n");
-        let answer = server.connect().send(request).answer_to_head().status(200);
-        answer.has("Content-Length", "26").lacks("Content-Range").has("Accept-Ranges", "bytes");
+        let response = server.connect().send(request).response_to_head().status(200);
+        response.has("Content-Length", "26").lacks("Content-Range").has("Accept-Ranges", "bytes");
     }
 }
 
@@ -188,8 +188,8 @@ fn parts_of_any_size_come_from_the_right_place() {
     let spans = [(0, 0), (1, 4096), (65_535, 65_536), (4095, 70_000), (1_000_000, 1_999_999), (1, 1_999_998)];
     for (first, last) in spans {
         client.send(format!("GET /large.bin HTTP/1.1\r\nHost: localhost\r\nRange: bytes={first}-{last}\r\n\r\n"));
-        let answer = client.answer().status(206).has("Content-Range", &format!("bytes {first}-{last}/2000000"));
-        assert!(answer.body == content[first..=last], "wrong bytes for {first}-{last}");
+        let response = client.response().status(206).has("Content-Range", &format!("bytes {first}-{last}/2000000"));
+        assert!(response.body == content[first..=last], "wrong bytes for {first}-{last}");
     }
 }
 

@@ -16,7 +16,7 @@ fn site() -> Folder {
 fn refused(server: &Server, bytes: &[u8], status: u16) {
     let mut client = server.connect();
     client.send([bytes, NEXT].concat());
-    client.answer().status(status).has("Connection", "close");
+    client.response().status(status).has("Connection", "close");
     client.closed();
 }
 
@@ -30,9 +30,9 @@ fn raw(server: &Server, bytes: &[u8]) -> String {
 fn a_get_is_answered_with_the_file() {
     let folder = site();
     let server = serve(&folder).start();
-    let answer = server.ask("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert_eq!(answer.status_line, "HTTP/1.1 200 OK", "{}", answer.exchange);
-    answer.has("Content-Length", "7").body("a page\n");
+    let response = server.ask("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(response.status_line, "HTTP/1.1 200 OK", "{}", response.exchange);
+    response.has("Content-Length", "7").body("a page\n");
 }
 
 #[test]
@@ -40,9 +40,9 @@ fn every_version_one_is_answered_as_1_1() {
     let folder = site();
     let server = serve(&folder).start();
     for version in ["1.0", "1.1", "1.2", "1.9"] {
-        let answer = server.ask(format!("GET /page.txt HTTP/{version}\r\nHost: localhost\r\n\r\n"));
-        assert_eq!(answer.status_line, "HTTP/1.1 200 OK", "{}", answer.exchange);
-        answer.body("a page\n");
+        let response = server.ask(format!("GET /page.txt HTTP/{version}\r\nHost: localhost\r\n\r\n"));
+        assert_eq!(response.status_line, "HTTP/1.1 200 OK", "{}", response.exchange);
+        response.body("a page\n");
     }
 }
 
@@ -151,7 +151,7 @@ fn lf_alone_ends_a_line_of_the_head() {
     ] {
         let mut client = server.connect();
         client.send(head);
-        client.answer().status(200).body("a page\n");
+        client.response().status(200).body("a page\n");
         client.still_open();
     }
 }
@@ -163,9 +163,9 @@ fn empty_lines_before_a_request_line_are_skipped() {
     for lines in ["\r\n", "\n", "\r\n\r\n\r\n", "\n\n", "\r\n\n\r\n"] {
         let mut client = server.connect();
         client.send(lines).send(NEXT);
-        client.answer().status(200).body("a page\n");
+        client.response().status(200).body("a page\n");
         client.send(lines).send(NEXT);
-        client.answer().status(200).body("a page\n");
+        client.response().status(200).body("a page\n");
         client.send(format!("{lines}GET /page.txt\r\n"));
         assert_eq!(client.rest(), b"a page\n", "{lines:?}");
     }
@@ -317,7 +317,7 @@ fn every_well_formed_field_is_accepted() {
     for field in fields {
         let mut client = server.connect();
         client.send([b"GET /page.txt HTTP/1.1\r\nHost: localhost\r\n", field, b"\r\n\r\n"].concat());
-        client.answer().status(200).body("a page\n");
+        client.response().status(200).body("a page\n");
         client.still_open();
     }
 }
@@ -343,10 +343,11 @@ fn every_answer_has_a_date_and_names_the_server() {
         ("GET / HTTP/1.1\r\nHost: localhost\r\nExpect: wonders\r\n\r\n", 417),
         ("hello HTTP/\r\n\r\n", 400),
     ] {
-        let answer = server.ask(request).status(status).has("Server", "serve").has("X-Content-Type-Options", "nosniff");
-        let date = answer.field("Date");
-        assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}\n{}", answer.exchange);
-        assert_eq!(answer.all("Content-Length").is_empty(), matches!(status, 204 | 304), "{}", answer.exchange);
+        let response =
+            server.ask(request).status(status).has("Server", "serve").has("X-Content-Type-Options", "nosniff");
+        let date = response.field("Date");
+        assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}\n{}", response.exchange);
+        assert_eq!(response.all("Content-Length").is_empty(), matches!(status, 204 | 304), "{}", response.exchange);
     }
 }
 
@@ -360,7 +361,7 @@ fn a_hostile_request_is_not_reflected_unescaped() {
         "GET /x?<script>alert(1)</script> HTTP/1.1",
         "GET <script>alert(1)</script> HTTP/1.1",
     ] {
-        let answer = server.ask(format!("{line}\r\nHost: localhost\r\nAccept: text/html\r\n\r\n"));
-        answer.has("Content-Type", "text/html; charset=utf-8").never_says("<script>alert");
+        let response = server.ask(format!("{line}\r\nHost: localhost\r\nAccept: text/html\r\n\r\n"));
+        response.has("Content-Type", "text/html; charset=utf-8").never_says("<script>alert");
     }
 }

@@ -77,8 +77,8 @@ fn another_directory_in_the_place_of_the_root_is_refused_and_the_log_says_what_t
     let aside = folder.path().with_extension("aside");
     fs::rename(folder.path(), &aside).expect("the root can be moved");
     fs::rename(other.path(), folder.path()).expect("the other can be moved");
-    let answer = server.get("/a.txt").status(500);
-    assert!(!answer.text().contains("sandbox"), "{}", answer.exchange);
+    let response = server.get("/a.txt").status(500);
+    assert!(!response.text().contains("sandbox"), "{}", response.exchange);
     server.said(|line| line.contains("WARN") && line.contains("start serve again"));
     fs::rename(folder.path(), other.path()).expect("the other can be moved back");
     fs::rename(&aside, folder.path()).expect("the root can be moved back");
@@ -157,7 +157,7 @@ fn no_descriptor_would_be_inherited_by_a_program() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    client.stream().peek(&mut [0]).expect("the answer begins");
+    client.stream().peek(&mut [0]).expect("the response begins");
     let theirs = inheritable(server.pid());
     // Standard streams, and what whoever runs the tests left open.
     let ours = inheritable(std::process::id());

@@ -21,7 +21,7 @@ use crate::changing::Raise;
 use crate::connections::vanish;
 use crate::forging::Common;
 use crate::process::{Process, binary};
-use crate::support::{Answer, Client, Folder};
+use crate::support::{Client, Folder, Response};
 
 /// How many clients there are at once. They are often slow on purpose, so that there are more than processors.
 const CLIENTS: usize = 8;
@@ -264,17 +264,17 @@ impl Soak {
 
     /// Reads the answer to a GET.
     #[track_caller]
-    fn answer(&self, client: &mut Client, id: u64, status: u16) -> Answer {
-        let answer = client.answer().status(status);
-        self.got(id, status, answer.body.len());
-        answer
+    fn response(&self, client: &mut Client, id: u64, status: u16) -> Response {
+        let response = client.response().status(status);
+        self.got(id, status, response.body.len());
+        response
     }
 
     /// Asks, and reads the answer.
     #[track_caller]
-    fn ask(&self, client: &mut Client, request: &str, status: u16) -> Answer {
+    fn ask(&self, client: &mut Client, request: &str, status: u16) -> Response {
         let id = self.send(client, request);
-        self.answer(client, id, status)
+        self.response(client, id, status)
     }
 
     /// Ends the connection before its time, by a reset or in order.
@@ -301,8 +301,8 @@ fn keeps_its_connection(soak: &Soak, turn: usize) {
         soak.ask(&mut client, &get(file), 200).body(content);
         if file % 8 == 0 {
             let id = soak.send(&mut client, &get(file).replace("GET", "HEAD"));
-            let answer = client.answer_to_head().status(200);
-            answer.has("Content-Length", &content.len().to_string());
+            let response = client.response_to_head().status(200);
+            response.has("Content-Length", &content.len().to_string());
             soak.got(id, 200, 0);
         }
     }
@@ -316,7 +316,7 @@ fn connects_each_time(soak: &Soak, turn: usize) {
         match at % 4 {
             0 => {
                 let id = soak.send(&mut client, &format!("GET /f/{file}.txt?#\r\n"));
-                assert!(client.rest() == *content, "the simple answer with file {file} is wrong");
+                assert!(client.rest() == *content, "the simple response with file {file} is wrong");
                 soak.got(id, 200, content.len());
             }
             1 => drop(soak.ask(&mut client, &format!("GET /f/{file}.txt?# HTTP/1.0\r\n\r\n"), 200).body(content)),
@@ -354,8 +354,8 @@ fn stops_within_its_request(soak: &Soak, turn: usize) {
 fn stops_behind(soak: &Soak, request: &str, count: usize) {
     let mut client = soak.connect();
     soak.send(&mut client, request);
-    let read = client.stream().take(count as u64).read_to_end(&mut Vec::new()).expect("the answer comes");
-    assert_eq!(read, count, "the answer ends before its time");
+    let read = client.stream().take(count as u64).read_to_end(&mut Vec::new()).expect("the response comes");
+    assert_eq!(read, count, "the response ends before its time");
     soak.abort(client, true);
 }
 
@@ -377,9 +377,9 @@ fn half_closes(soak: &Soak, turn: usize) {
     let large = soak.send(&mut client, &get_with("/large.txt", ""));
     client.finish();
     for (file, id) in files.into_iter().zip(ids) {
-        soak.answer(&mut client, id, 200).body(&soak.files[file]);
+        soak.response(&mut client, id, 200).body(&soak.files[file]);
     }
-    soak.answer(&mut client, large, 200).body(&soak.large);
+    soak.response(&mut client, large, 200).body(&soak.large);
     client.closed();
 }
 
@@ -393,20 +393,20 @@ fn sends_slowly(soak: &Soak, turn: usize) {
             thread::sleep(Duration::from_millis(1));
         }
     }
-    soak.answer(&mut client, id, 200).body(&soak.files[file]);
+    soak.response(&mut client, id, 200).body(&soak.files[file]);
 }
 
 fn reads_slowly(soak: &Soak, _: usize) {
     let mut client = soak.connect();
     set_socket_recv_buffer_size(client.stream(), 32 * 1024).expect("the option can be set");
     let id = soak.send(&mut client, &get_with("/large.txt", "Connection: close\r\n"));
-    let mut answer = Vec::new();
-    while client.stream().take(65536).read_to_end(&mut answer).expect("the answer comes") > 0 {
+    let mut response = Vec::new();
+    while client.stream().take(65536).read_to_end(&mut response).expect("the response comes") > 0 {
         thread::sleep(Duration::from_millis(2));
     }
-    assert!(answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(&soak.large), "the large file is wrong");
-    let head = answer.len() - LARGE;
-    assert!(answer[..head].ends_with(b"\r\n\r\n") && head < 1000, "there is more than the large file");
+    assert!(response.starts_with(b"HTTP/1.1 200 ") && response.ends_with(&soak.large), "the large file is wrong");
+    let head = response.len() - LARGE;
+    assert!(response[..head].ends_with(b"\r\n\r\n") && head < 1000, "there is more than the large file");
     soak.got(id, 200, LARGE);
 }
 
@@ -417,7 +417,7 @@ fn asks_in_batches(soak: &Soak, turn: usize) {
         let (ids, requests): (Vec<_>, Vec<_>) = files.iter().map(|&file| soak.number(&get(file))).unzip();
         client.send(requests.concat());
         for (file, id) in files.into_iter().zip(ids) {
-            soak.answer(&mut client, id, 200).body(&soak.files[file]);
+            soak.response(&mut client, id, 200).body(&soak.files[file]);
         }
     }
 }
@@ -443,9 +443,9 @@ fn asks_for_ranges(soak: &Soak, turn: usize) {
         let middle = length / 4 + first / 4;
         let spans = [0..length / 8, middle..length / 2 + 1, length - 5..length];
         let asked = format!("Range: bytes=0-{},{middle}-{},-5\r\n", length / 8 - 1, length / 2);
-        let answer = soak.ask(&mut client, &get_with(&target, &asked), 206);
-        let expected = in_parts(answer.field("Content-Type"), content, &spans);
-        answer.body(expected);
+        let response = soak.ask(&mut client, &get_with(&target, &asked), 206);
+        let expected = in_parts(response.field("Content-Type"), content, &spans);
+        response.body(expected);
         let beyond = format!("Range: bytes={length}-\r\n");
         soak.ask(&mut client, &get_with(&target, &beyond), 416).has("Content-Range", &format!("bytes */{length}"));
     }
@@ -469,8 +469,8 @@ fn asks_on_conditions(soak: &Soak, turn: usize) {
     let mut client = soak.connect();
     for file in [turn % FILES, (turn * 31 + 5) % FILES, 1] {
         let (target, content) = (format!("/f/{file}.txt"), &soak.files[file]);
-        let answer = soak.ask(&mut client, &get(file), 200).body(content);
-        let [tag, date] = ["ETag", "Last-Modified"].map(|name| answer.field(name).to_owned());
+        let response = soak.ask(&mut client, &get(file), 200).body(content);
+        let [tag, date] = ["ETag", "Last-Modified"].map(|name| response.field(name).to_owned());
         for (fields, status) in [
             (format!("If-None-Match: {tag}\r\n"), 304),
             (format!("If-Modified-Since: {date}\r\n"), 304),
@@ -479,10 +479,10 @@ fn asks_on_conditions(soak: &Soak, turn: usize) {
             (format!("If-Match: {tag}\r\n"), 200),
             ("If-Range: \"other\"\r\nRange: bytes=0-0\r\n".to_owned(), 200),
         ] {
-            let answer = soak.ask(&mut client, &get_with(&target, &fields), status);
+            let response = soak.ask(&mut client, &get_with(&target, &fields), status);
             match status {
-                200 => drop(answer.body(content)),
-                304 => drop(answer.body("")),
+                200 => drop(response.body(content)),
+                304 => drop(response.body("")),
                 _ => {}
             }
         }
@@ -520,8 +520,8 @@ fn is_refused(soak: &Soak, _: usize) {
 fn lists(soak: &Soak, _: usize) {
     let mut client = soak.connect();
     for (form, first) in ["text/html", "application/json"].into_iter().zip(&soak.listings) {
-        let answer = soak.ask(&mut client, &get_with("/d/", &format!("Accept: {form}\r\n")), 200);
-        let whole = (0..40).fold(answer, |answer, n| answer.says(&format!("entry-{n}.txt")));
+        let response = soak.ask(&mut client, &get_with("/d/", &format!("Accept: {form}\r\n")), 200);
+        let whole = (0..40).fold(response, |response, n| response.says(&format!("entry-{n}.txt")));
         let expected = first.get_or_init(|| whole.body.clone());
         whole.body(expected);
     }

@@ -38,9 +38,9 @@ fn a_link_is_judged_again_when_it_changes() {
     let ask = "GET /in HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for _ in 0..3 {
         point(&folder, "in", Path::new("sub/target.txt"));
-        client.send(ask).answer().status(200).body("inside");
+        client.send(ask).response().status(200).body("inside");
         point(&folder, "in", &outside.at("secret.txt"));
-        client.send(ask).answer().status(404).never_says("secret");
+        client.send(ask).response().status(404).never_says("secret");
     }
 }
 
@@ -92,7 +92,7 @@ fn a_link_with_a_step_up_is_followed_while_others_rename() {
                 fs::rename(folder.at("b"), folder.at("a")).expect("the folder can be renamed back");
             }
         });
-        let statuses: Vec<_> = (0..3000).map(|_| client.send(GET).answer().status).collect();
+        let statuses: Vec<_> = (0..3000).map(|_| client.send(GET).response().status).collect();
         is_over.store(true, Ordering::Relaxed);
         assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     });
@@ -141,7 +141,7 @@ fn a_connection_stays_in_the_release_it_began_in() {
     swap(&root, &releases, "two");
     expect(&mut server.connect(), "release two");
     expect(&mut old, "release one");
-    old.send("GET /asset.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("asset one");
+    old.send("GET /asset.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200).body("asset one");
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn every_swap_of_the_root_is_seen_by_the_next_connection() {
         swap(&root, &releases, release);
         let mut client = server.connect();
         expect(&mut client, &format!("release {release}"));
-        client.send("GET /asset.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().body(format!("asset {release}"));
+        client.send("GET /asset.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().body(format!("asset {release}"));
     }
 }
 
@@ -165,8 +165,8 @@ fn a_root_that_vanishes_and_comes_back_is_served_again() {
     let server = serve(&root).start();
     expect(&mut server.connect(), "release one");
     fs::remove_file(root.path()).expect("the link can be removed");
-    let answer = server.connect().send(GET).answer();
-    assert!(matches!(answer.status, 404 | 500 | 503), "there is no root\n{}", answer.exchange);
+    let response = server.connect().send(GET).response();
+    assert!(matches!(response.status, 404 | 500 | 503), "there is no root\n{}", response.exchange);
     symlink(releases.at("two"), root.path()).expect("the link can be made");
     expect(&mut server.connect(), "release two");
 }
@@ -259,5 +259,5 @@ fn point(folder: &Folder, name: &str, target: &Path) {
 
 #[track_caller]
 fn expect(client: &mut Client, body: &str) {
-    client.send(GET).answer().status(200).body(body);
+    client.send(GET).response().status(200).body(body);
 }

@@ -41,7 +41,7 @@ fn found(cases: &[(&[u8], &str)]) {
     let folder = site();
     let server = serve(&folder).start();
     for (target, content) in cases {
-        ask(&server, target).answer().status(200).body(content);
+        ask(&server, target).response().status(200).body(content);
     }
 }
 
@@ -52,7 +52,7 @@ fn refused(cases: &[(&[u8], u16)]) {
     let server = serve(&folder).start();
     for (target, status) in cases {
         let mut client = ask(&server, target);
-        client.answer().status(*status);
+        client.response().status(*status);
         client.still_open();
     }
 }
@@ -184,7 +184,7 @@ fn a_fragment_or_a_control_byte_is_refused() {
         b"/page.txt?\x1b[31m",
     ];
     for target in targets {
-        ask(&server, target).answer().status(400);
+        ask(&server, target).response().status(400);
     }
 }
 
@@ -333,7 +333,7 @@ fn an_options_for_an_authority_is_refused() {
     for target in ["localhost:80", "page.txt", "**"] {
         let mut client = server.connect();
         client.send(format!("OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-        client.answer().status(400);
+        client.response().status(400);
         client.still_open();
     }
 }
@@ -373,8 +373,8 @@ fn no_target_leads_to_a_file_beside_the_root() {
         "/secret.txt".to_owned(),
     ]);
     for target in targets {
-        let answer = ask(&server, target.as_bytes()).answer().never_says("the secret");
-        assert!(matches!(answer.status, 400 | 404), "{}", answer.exchange);
+        let response = ask(&server, target.as_bytes()).response().never_says("the secret");
+        assert!(matches!(response.status, 400 | 404), "{}", response.exchange);
     }
 }
 
@@ -387,7 +387,7 @@ fn a_folder_whose_name_begins_like_the_root_is_outside() {
     fs::write(Path::new(&beside).join("page.txt"), "the secret\n").expect("the file can be written");
     let folder = folder.link("out", &beside);
     let server = serve(&folder).start();
-    let answer = server.get("/out/page.txt");
+    let response = server.get("/out/page.txt");
     fs::remove_dir_all(&beside).expect("the directory can be removed");
-    answer.status(404).never_says("the secret");
+    response.status(404).never_says("the secret");
 }

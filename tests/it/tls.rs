@@ -46,13 +46,13 @@ fn requests_are_answered_over_both_versions() {
     let server = serve_tls(&folder, &keys).start();
     for version in VERSIONS {
         let mut client = connect(&server, version);
-        client.send(GET).answer().status(200).body("0123456789");
+        client.send(GET).response().status(200).body("0123456789");
         client.send(format!("{GET}{GET}"));
-        client.answer().status(200).body("0123456789");
-        client.answer().status(200).body("0123456789");
-        client.send("GET /a.txt HTTP/1.1\r\nHost: a\r\nRange: bytes=2-3\r\n\r\n").answer().status(206).body("23");
-        client.send("HEAD /a.txt HTTP/1.1\r\nHost: a\r\n\r\n").answer_to_head().status(200);
-        client.send("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n").answer().status(404);
+        client.response().status(200).body("0123456789");
+        client.response().status(200).body("0123456789");
+        client.send("GET /a.txt HTTP/1.1\r\nHost: a\r\nRange: bytes=2-3\r\n\r\n").response().status(206).body("23");
+        client.send("HEAD /a.txt HTTP/1.1\r\nHost: a\r\n\r\n").response_to_head().status(200);
+        client.send("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n").response().status(404);
         client.still_open();
     }
     server.logged(|line| line.contains("\"GET /a.txt HTTP/1.1\" 206 2"));
@@ -74,10 +74,10 @@ fn large_answers_arrive_whole() {
     let server = serve_tls(&folder, &keys).start();
     for version in VERSIONS {
         let mut client = connect(&server, version);
-        client.send("GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n").answer().status(200).body(&bytes);
-        client.send("GET /middle.bin HTTP/1.1\r\nHost: a\r\n\r\n").answer().status(200).body(&bytes[..150_000]);
+        client.send("GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n").response().status(200).body(&bytes);
+        client.send("GET /middle.bin HTTP/1.1\r\nHost: a\r\n\r\n").response().status(200).body(&bytes[..150_000]);
         let ranges = "GET /large.bin HTTP/1.1\r\nHost: a\r\nRange: bytes=5-9999999\r\n\r\n";
-        client.send(ranges).answer().status(206).body(&bytes[5..10_000_000]);
+        client.send(ranges).response().status(206).body(&bytes[5..10_000_000]);
     }
 }
 
@@ -87,7 +87,7 @@ fn what_is_being_worked_on_is_read_and_sent_too() {
     let (folder, keys) = (Folder::new(), keys());
     folder.write("young.bin", &bytes);
     let server = serve_tls(&folder, &keys).start();
-    connect(&server, Version::V13).send("GET /young.bin HTTP/1.1\r\nHost: a\r\n\r\n").answer().body(&bytes);
+    connect(&server, Version::V13).send("GET /young.bin HTTP/1.1\r\nHost: a\r\n\r\n").response().body(&bytes);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn http_1_1_is_agreed_upon_and_nothing_else() {
     let server = serve_tls(&folder, &keys).start();
     for version in VERSIONS {
         let mut client = Trust::of(version).offering(&["h2", "http/1.1"]).connect(server.addr, "localhost");
-        client.send(GET).answer().status(200);
+        client.send(GET).response().status(200);
         assert_eq!(client.session().alpn_protocol(), Some(&b"http/1.1"[..]));
         let mut client = Trust::of(version).offering(&["h2"]).connect(server.addr, "localhost");
         let error = client.send(GET).read(&mut [0; 10]).expect_err("there is nothing to agree upon");
@@ -133,9 +133,9 @@ fn a_request_counts_although_the_client_ends_its_side_behind_it() {
     let mut politely = connect(&server, Version::V13);
     politely.send(GET);
     politely.session().send_close_notify();
-    politely.send("").answer().status(200).body("0123456789");
+    politely.send("").response().status(200).body("0123456789");
     let mut client = connect(&server, Version::V13);
-    client.send("GET /a.txt HTTP/1.1\r\nHo").finish().answer().status(400).says("ended before the request was whole");
+    client.send("GET /a.txt HTTP/1.1\r\nHo").finish().response().status(400).says("ended before the request was whole");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn who_comes_again_need_not_be_known_anew() {
         let kinds: Vec<_> = (0..4)
             .map(|_| {
                 let mut client = trust.connect(server.addr, "localhost");
-                client.send(GET).answer().status(200);
+                client.send(GET).response().status(200);
                 client.session().handshake_kind()
             })
             .collect();
@@ -175,14 +175,14 @@ fn only_who_comes_over_tls_is_told_to_come_so_again() {
     {
         let server = start.args(&["--https-redirect", "0"]).start();
         let mut client = connect(&server, Version::V13);
-        client.send(GET).answer().status(200).has(name, "max-age=3600");
-        client.send("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n").answer().status(404).has(name, "max-age=3600");
-        client.send("GET / HTTP/9.9\r\nHost: a\r\n\r\n").answer().status(505).has(name, "max-age=3600");
-        let plain = Client::connect(other_door(&server, "redirecting on http://")).send(GET).answer();
+        client.send(GET).response().status(200).has(name, "max-age=3600");
+        client.send("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n").response().status(404).has(name, "max-age=3600");
+        client.send("GET / HTTP/9.9\r\nHost: a\r\n\r\n").response().status(505).has(name, "max-age=3600");
+        let plain = Client::connect(other_door(&server, "redirecting on http://")).send(GET).response();
         plain.status(308).lacks(name);
     }
     let server = serve_tls(&folder, &keys).start();
-    connect(&server, Version::V13).send(GET).answer().lacks(name);
+    connect(&server, Version::V13).send(GET).response().lacks(name);
 }
 
 #[test]
@@ -201,15 +201,15 @@ fn plain_requests_are_sent_to_the_same_address_over_tls() {
             format!("https://a:{port}/.well-known/acme-challenge/../../a.txt")
         }),
     ] {
-        let answer = Client::connect(plain).send(format!("{line}\r\nHost: {host}\r\n\r\n")).answer();
-        answer.status(308).has("Location", &location);
+        let response = Client::connect(plain).send(format!("{line}\r\nHost: {host}\r\n\r\n")).response();
+        response.status(308).has("Location", &location);
     }
-    let answer = |request: &str| Client::connect(plain).send(request).answer();
-    answer("GET / HTTP/1.1\r\nHost:\r\n\r\n").status(400).says("does not say on which host");
-    answer("GET / HTTP/1.0\r\n\r\n").status(400).says("does not say on which host");
-    answer("GET / HTTP/1.0\r\nHost: a\r\n\r\n").status(308);
-    answer("GET / HTTP/1.1\r\nHost: a b\r\n\r\n").status(400).lacks("Location");
-    answer("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n").status(400).lacks("Location");
+    let response = |request: &str| Client::connect(plain).send(request).response();
+    response("GET / HTTP/1.1\r\nHost:\r\n\r\n").status(400).says("does not say on which host");
+    response("GET / HTTP/1.0\r\n\r\n").status(400).says("does not say on which host");
+    response("GET / HTTP/1.0\r\nHost: a\r\n\r\n").status(308);
+    response("GET / HTTP/1.1\r\nHost: a b\r\n\r\n").status(400).lacks("Location");
+    response("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n").status(400).lacks("Location");
 }
 
 #[test]
@@ -218,11 +218,11 @@ fn the_proof_for_a_certificate_authority_stays_plain() {
     let keys = keys();
     let server = serve_tls(&folder, &keys).args(&["--https-redirect", "0"]).start();
     let plain = other_door(&server, "redirecting on http://");
-    let answer =
-        |target: &str| Client::connect(plain).send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).answer();
-    answer("/.well-known/acme-challenge/token").status(200).body("proof");
-    answer("/.well-known/acme-challenge/other").status(404);
-    answer("/.well-known/other").status(308);
+    let response =
+        |target: &str| Client::connect(plain).send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).response();
+    response("/.well-known/acme-challenge/token").status(200).body("proof");
+    response("/.well-known/acme-challenge/other").status(404);
+    response("/.well-known/other").status(308);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_proxy_says_for_whom_it_speaks_before_the_handshake() {
     let mut client = server.connect();
     client.send("PROXY TCP4 192.0.2.7 192.0.2.1 1000 443\r\n");
     let mut client = client.over_tls(Trust::of(Version::V13).session("localhost"));
-    client.send(GET).answer().status(200).body("0123456789");
+    client.send(GET).response().status(200).body("0123456789");
     server.logged(|line| line.starts_with("192.0.2.7 - - ") && line.contains("\"GET /a.txt HTTP/1.1\" 200 10"));
 }
 
@@ -243,7 +243,7 @@ fn a_certificate_is_made_where_that_is_asked_for() {
         let server = start.start();
         let line = server.said(|line| line.contains("fingerprint"));
         let mut client = Trust::of(Version::V13).connect(server.addr, "127.0.0.1");
-        client.send(GET).answer().status(200).body("0123456789");
+        client.send(GET).response().status(200).body("0123456789");
         let cert = client.session().peer_certificates().expect("there is one")[0].clone();
         assert!(line.ends_with(&fingerprint(&cert)), "{line}");
         for name in ["localhost", "127.0.0.1", "::1"] {
@@ -262,7 +262,7 @@ fn a_key_that_is_replaced_by_something_else_than_a_file_holds_up_nothing() {
     mknodat(CWD, keys.at("a.key"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO can be made");
     server.signal("HUP");
     server.said(|line| line.contains("the old keys stay in use") && line.contains("no regular file"));
-    connect(&server, Version::V13).send(GET).answer().status(200);
+    connect(&server, Version::V13).send(GET).response().status(200);
     server.signal("TERM");
     assert_eq!(server.ended().code(), Some(0));
 }

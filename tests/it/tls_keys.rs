@@ -21,7 +21,7 @@ fn shown_to(server: &Server, name: &str) -> Vec<u8> {
 }
 
 fn shown_by(client: &mut Client) -> Vec<u8> {
-    client.send(GET).answer().status(200).body("0123456789");
+    client.send(GET).response().status(200).body("0123456789");
     client.session().peer_certificates().expect("there is one")[0].to_vec()
 }
 
@@ -87,7 +87,7 @@ fn keys_are_read_again_when_they_are_replaced_and_no_connection_ends() {
     assert!(shown_by(&mut kept) == first);
     // Who was known before is known still.
     let mut again = trust.connect(server.addr, "localhost");
-    again.send(GET).answer().status(200);
+    again.send(GET).response().status(200);
     assert_eq!(again.session().handshake_kind(), Some(HandshakeKind::Resumed));
 
     // Written in place.

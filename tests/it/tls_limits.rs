@@ -93,7 +93,7 @@ fn what_is_no_handshake_is_told_so_and_hurts_nobody() {
     }
     server.said(|line| line.contains("no TLS with"));
     assert!(!server.diagnostics().iter().any(|line| line.contains("panicked")), "{:?}", server.diagnostics());
-    connect(&server, Version::V13).send(GET).answer().status(200);
+    connect(&server, Version::V13).send(GET).response().status(200);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn handshakes_that_never_end_keep_nobody_out() {
         })
         .collect();
     for version in [Version::V12, Version::V13] {
-        connect(&server, version).send(GET).answer().status(200).body("0123456789");
+        connect(&server, version).send(GET).response().status(200).body("0123456789");
     }
 }
 
@@ -118,7 +118,7 @@ fn one_address_too_many_connections_are_told_by_an_alert() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).args(&["--max-per-ip", "1"]).start();
     let mut first = connect(&server, Version::V13);
-    first.send(GET).answer().status(200);
+    first.send(GET).response().status(200);
     let mut second = raw(server.addr);
     let _ = second.write_all(&hello());
     assert_eq!(rest(&second), [21, 3, 3, 0, 2, 2, 80]);
@@ -147,12 +147,12 @@ fn who_says_early_that_nothing_more_comes_gets_the_whole_answer() {
         socket.connect(&server.addr.into()).expect("the server accepts the connection");
         let mut client = Client::new(socket.into()).over_tls(Trust::of(Version::V13).session("localhost"));
         client.send("GET /page.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        client.stream().peek(&mut [0]).expect("the answer begins");
+        client.stream().peek(&mut [0]).expect("the response begins");
         let mut record = Vec::new();
         client.session().send_close_notify();
         client.session().write_tls(&mut record).expect("there is memory");
         client.stream().write_all(&record).expect("it is open");
-        client.answer().status(200).body(&page);
+        client.response().status(200).body(&page);
         client.closed();
     }
 }
@@ -167,7 +167,7 @@ fn answers_that_are_hardly_taken_make_room() {
         client.send("GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(client.read(&mut [0; 100]).expect("it begins") > 0);
     }
-    connect(&server, Version::V13).send(GET).answer().status(200);
+    connect(&server, Version::V13).send(GET).response().status(200);
 }
 
 #[test]
@@ -175,12 +175,12 @@ fn new_keys_without_end_end_the_connection() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).args(&["--idle-timeout", "3600"]).start();
     let mut client = connect(&server, Version::V13);
-    client.send(GET).answer().status(200);
+    client.send(GET).response().status(200);
     for _ in 0..10 {
         client.session().refresh_traffic_keys().expect("it is of TLS 1.3");
         client.send("");
     }
-    client.send(GET).answer().status(200);
+    client.send(GET).response().status(200);
     for _ in 0..2000 {
         client.session().refresh_traffic_keys().expect("it is of TLS 1.3");
         client.send("");
@@ -189,7 +189,7 @@ fn new_keys_without_end_end_the_connection() {
     let mut piece = [0; 100];
     while client.read(&mut piece).is_ok_and(|count| count > 0) {}
     rest(client.stream());
-    connect(&server, Version::V13).send(GET).answer().status(200);
+    connect(&server, Version::V13).send(GET).response().status(200);
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn nothing_is_told_unless_asked() {
     command.args(["--port", "0", "--bind", "127.0.0.1", "--root"]).arg(folder.path());
     let mut server = Process::start(&mut command, Stdio::null());
     let addr = server.listening();
-    Client::connect(addr).send("GET /a.txt HTTP/1.0\r\n\r\n").answer().status(200);
+    Client::connect(addr).send("GET /a.txt HTTP/1.0\r\n\r\n").response().status(200);
     server.signal("TERM");
     let (_, lines) = server.ended();
     assert!(lines.iter().all(|line| step_of(line).is_none()), "{}", lines.join("\n"));
@@ -66,7 +66,7 @@ fn a_connection_kept_alive_is_told_with_the_reason() {
     ] {
         let before = ends(&server).len();
         let mut client = server.connect();
-        client.send(request).answer().status(200);
+        client.send(request).response().status(200);
         told(&server, before + 1);
         let line = ends(&server)[before].clone();
         assert!(line.contains("kept") && line.contains(reason), "{reason} is not the reason: {line}");
@@ -85,7 +85,7 @@ fn a_connection_closed_is_told_with_the_reason() {
         ("GET / HTTP/2.0\r\n\r\n", "refused"),
     ] {
         let before = ends(&server).len();
-        server.connect().send(request).answer();
+        server.connect().send(request).response();
         told(&server, before + 1);
         let line = ends(&server)[before].clone();
         assert!(line.contains("closed") && line.contains(reason), "{reason} is not the reason: {line}");
@@ -118,8 +118,8 @@ fn the_next_exchange_on_a_connection_begins_at_the_request_line() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).arg("-vv").start();
     let mut client = server.connect();
-    client.send("GET /a.txt?first HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200);
-    client.send("GET /a.txt?second HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").answer().status(200);
+    client.send("GET /a.txt?first HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200);
+    client.send("GET /a.txt?second HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").response().status(200);
     let lines = told(&server, 2);
     let steps: Vec<_> = lines.iter().filter_map(|line| step_of(line)).collect();
     assert_eq!(steps.iter().filter(|step| **step == 1).count(), 1, "{}", lines.join("\n"));
@@ -142,7 +142,7 @@ fn no_control_byte_of_a_client_reaches_the_terminal() {
             b"GET /a.txt HTTP/1.1\r\nHost: a\rb\r\n\r\n",
         ];
         for request in requests {
-            server.connect().send(request).finish().answer();
+            server.connect().send(request).finish().response();
         }
         server.get("/a.txt?the-last");
         server.logged(|line| line.contains("?the-last"));

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::support::{Answer, Folder, Server, serve};
+use crate::support::{Folder, Response, Server, serve};
 
 /// The example date of RFC 9110 §5.6.7, which every file here bears.
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -26,12 +26,12 @@ fn check(table: &[(u16, &[&str])]) {
     let (_folder, server, tag) = site();
     for (status, lines) in table {
         let fields: String = lines.iter().map(|line| format!("{}\r\n", fill(line, &tag))).collect();
-        let answer = server.get_with("/a.txt", &fields).status(*status);
+        let response = server.get_with("/a.txt", &fields).status(*status);
         if *status == 200 {
-            answer.body("hello");
+            response.body("hello");
         }
         let head = format!("HEAD /a.txt HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
-        server.connect().send(head).answer_to_head().status(*status);
+        server.connect().send(head).response_to_head().status(*status);
     }
 }
 
@@ -190,12 +190,12 @@ fn not_modified_has_the_fields_a_cache_needs_and_no_others() {
     let mut client = server.connect();
     for fields in ["If-None-Match: TAG", "If-Modified-Since: DATE"] {
         let request = format!("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n{}\r\n\r\n", fill(fields, &tag));
-        let answer = client.send(request).answer().status(304).has("ETag", &tag).has("Cache-Control", "no-cache");
-        assert_eq!(answer.all("Date").len(), 1, "{}", answer.exchange);
+        let response = client.send(request).response().status(304).has("ETag", &tag).has("Cache-Control", "no-cache");
+        assert_eq!(response.all("Date").len(), 1, "{}", response.exchange);
         let unwanted = ["Content-Length", "Content-Type", "Content-Range", "Last-Modified", "Transfer-Encoding"];
-        unwanted.iter().fold(answer, |answer, name| answer.lacks(name));
+        unwanted.iter().fold(response, |response, name| response.lacks(name));
     }
-    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status(200).body("hello");
+    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200).body("hello");
 }
 
 #[test]
@@ -203,8 +203,8 @@ fn a_failed_precondition_explains_itself_and_keeps_the_connection() {
     let (_folder, server, _) = site();
     let mut client = server.connect();
     client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\nIf-Match: \"mine\"\r\n\r\n");
-    let answer = client.answer().status(412).says("412 Precondition Failed").says("If-Match").says("RFC 9110 §13");
-    assert!(answer.never_says("hello").field("Content-Type").starts_with("text/plain"));
+    let response = client.response().status(412).says("412 Precondition Failed").says("If-Match").says("RFC 9110 §13");
+    assert!(response.never_says("hello").field("Content-Type").starts_with("text/plain"));
     client.still_open();
 }
 
@@ -214,10 +214,10 @@ fn a_tag_is_strong_and_quoted() {
     folder.set_modified_secs("empty", -5);
     let server = serve(&folder).start();
     for target in ["/a", "/empty", "/large"] {
-        let answer = server.head(target).status(200);
-        let tag = answer.field("ETag");
+        let response = server.head(target).status(200);
+        let tag = response.field("ETag");
         let opaque = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        let opaque = opaque.unwrap_or_else(|| panic!("no strong tag: {tag}\n{}", answer.exchange));
+        let opaque = opaque.unwrap_or_else(|| panic!("no strong tag: {tag}\n{}", response.exchange));
         assert!(opaque.bytes().all(|b| b.is_ascii_graphic() && b != b'"'), "no tag: {tag}");
         assert!(!opaque.is_empty(), "an empty tag says nothing");
     }
@@ -226,15 +226,15 @@ fn a_tag_is_strong_and_quoted() {
 #[test]
 fn one_version_has_one_tag_in_every_answer() {
     let (folder, server, tag) = site();
-    let answers: [Answer; 5] = [
+    let responses: [Response; 5] = [
         server.get("/a.txt").status(200),
         server.head("/a.txt").status(200),
         server.get_with("/a.txt", "Range: bytes=1-2\r\n").status(206),
         server.get_with("/a.txt", "If-None-Match: *\r\n").status(304),
         serve(&folder).start().get("/a.txt").status(200),
     ];
-    for answer in answers {
-        answer.has("ETag", &tag);
+    for response in responses {
+        response.has("ETag", &tag);
     }
 }
 
@@ -263,9 +263,9 @@ fn every_size_and_time_of_a_large_file_has_a_tag_of_its_own() {
     let mut client = server.connect();
     let mut tags = Vec::new();
     let mut ask = |what: &str| {
-        let answer = client.send("HEAD /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").answer_to_head().status(200);
-        let tag = answer.field("ETag").to_owned();
-        assert!(!tags.contains(&tag), "{what} does not change the tag\n{}", answer.exchange);
+        let response = client.send("HEAD /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response_to_head().status(200);
+        let tag = response.field("ETag").to_owned();
+        assert!(!tags.contains(&tag), "{what} does not change the tag\n{}", response.exchange);
         tags.push(tag);
     };
     ask("nothing");
@@ -302,7 +302,7 @@ fn a_client_that_revalidates_sees_each_change_once() {
         folder.replace("a.txt", format!("version {version}"));
         folder.set_modified_secs("a.txt", DATE_SECS + version);
         let mut ask = |tag: &str| {
-            client.send(format!("GET /a.txt HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {tag}\r\n\r\n")).answer()
+            client.send(format!("GET /a.txt HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {tag}\r\n\r\n")).response()
         };
         tag = ask(&tag).status(200).body(format!("version {version}")).field("ETag").to_owned();
         ask(&tag).status(304).has("ETag", &tag);

@@ -41,8 +41,8 @@ fn a_root_that_is_replaced_is_an_error_until_there_is_a_directory_again() {
         replace(folder.path());
         let mut new = server.connect();
         for target in ["/a.txt?1", "/", "/nothing"] {
-            let answer = ask(&mut new, target).status(500).says(FAILED);
-            answer.never_says(folder.path().to_str().expect("the path is text")).never_says("os error");
+            let response = ask(&mut new, target).status(500).says(FAILED);
+            response.never_says(folder.path().to_str().expect("the path is text")).never_says("os error");
         }
         // A connection stays in the directory that it began in, wherever that is now.
         ask(&mut old, "/b.txt").status(200).body("other");
@@ -145,7 +145,7 @@ fn a_root_that_is_unmounted_and_mounted_again_is_served_as_it_is() {
     let mut reader = Client::connect(addr);
     set_socket_recv_buffer_size(reader.stream(), 65_536).expect("the option can be set");
     reader.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    reader.stream().peek(&mut [0]).expect("the answer begins");
+    reader.stream().peek(&mut [0]).expect("the response begins");
 
     assert!(mounted.run("umount --lazy \"$ROOT\""), "it cannot be unmounted");
     let mut new = Client::connect(addr);
@@ -153,7 +153,7 @@ fn a_root_that_is_unmounted_and_mounted_again_is_served_as_it_is() {
     ask(&mut new, "/a.txt").status(200).body("below");
     ask(&mut new, "/large.bin").status(404);
     // An answer that has begun is finished, and a connection stays in the file system it began in.
-    assert_eq!(reader.answer().status(200).body.len(), LARGE);
+    assert_eq!(reader.response().status(200).body.len(), LARGE);
     ask(&mut old, "/only-below.txt").status(404);
 
     assert!(mounted.run(MOUNT), "it cannot be mounted again");

@@ -82,7 +82,7 @@ fn a_few_hundred_clients_that_send_content_slowly_keep_nobody_out_of_a_small_hou
 
 #[test]
 fn a_few_hundred_clients_that_read_slowly_keep_nobody_out_of_a_small_house() {
-    attack_small_house(Kind::Answer);
+    attack_small_house(Kind::Response);
 }
 
 /// Lets slowhttptest loose with so many connections, up to a thousand of which come in a second.
@@ -171,7 +171,7 @@ fn most_connections(told: &str) -> usize {
 
 /// How many connections were ended because others came.
 fn made_room(server: &Server) -> usize {
-    let reasons = ["this one had waited longest", "the client takes the answer too slowly"];
+    let reasons = ["this one had waited longest", "the client takes the response too slowly"];
     let is_told = |line: &&String| reasons.iter().any(|reason| line.ends_with(reason));
     server.diagnostics().iter().filter(is_told).count()
 }

@@ -68,12 +68,12 @@ fn probe(addr: SocketAddr) -> Result<Duration, String> {
         let mut stream = TcpStream::connect_timeout(&addr, LIMIT)?;
         stream.set_read_timeout(Some(LIMIT))?;
         stream.write_all(b"GET /small.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).map(|_| answer)
+        let mut response = String::new();
+        stream.read_to_string(&mut response).map(|_| response)
     };
-    let answer = ask().map_err(|error| error.to_string())?;
-    let is_right = answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(&format!("\r\n\r\n{CONTENT}"));
-    if is_right { Ok(began.elapsed()) } else { Err(format!("answered by {answer:?}")) }
+    let response = ask().map_err(|error| error.to_string())?;
+    let is_right = response.starts_with("HTTP/1.1 200 ") && response.ends_with(&format!("\r\n\r\n{CONTENT}"));
+    if is_right { Ok(began.elapsed()) } else { Err(format!("answered by {response:?}")) }
 }
 
 /// The memory that the TCP sockets of the system have; it is told in pages.

@@ -24,7 +24,7 @@ pub enum Kind {
     /// Sending content.
     Content,
     /// Taking an answer.
-    Answer,
+    Response,
 }
 
 /// Clients that come one after another and stay.
@@ -65,7 +65,7 @@ fn run(addr: SocketAddr, kind: Kind, count: usize) {
 
 fn come(addr: SocketAddr, kind: Kind) -> TcpStream {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket can be made");
-    if kind == Kind::Answer {
+    if kind == Kind::Response {
         socket.set_recv_buffer_size(1024).expect("the option can be set");
     }
     socket.connect(&addr.into()).expect("the system takes the connection");
@@ -74,7 +74,7 @@ fn come(addr: SocketAddr, kind: Kind) -> TcpStream {
     let begin: &[u8] = match kind {
         Kind::Head => b"GET /small.txt HTTP/1.1\r\nHost: localhost\r\n",
         Kind::Content => b"POST /small.txt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8192\r\n\r\n",
-        Kind::Answer => b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        Kind::Response => b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n",
     };
     stream.write_all(begin).expect("a new connection takes a few bytes");
     stream
@@ -84,7 +84,7 @@ fn take_turn(stream: &mut TcpStream, kind: Kind) -> std::io::Result<usize> {
     match kind {
         Kind::Head => stream.write(b"X: y\r\n"),
         Kind::Content => stream.write(b"&x=y"),
-        Kind::Answer => match stream.read(&mut [0; 32]) {
+        Kind::Response => match stream.read(&mut [0; 32]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             read => read,
         },

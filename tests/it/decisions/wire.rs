@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::support::Answer;
+use crate::support::Response;
 
 pub struct Wire {
     stream: BufReader<TcpStream>,
@@ -27,28 +27,29 @@ impl Wire {
     }
 
     /// Reads the next answer, which is the one to this request.
-    pub fn answer(&mut self, request: &str) -> Answer {
+    pub fn response(&mut self, request: &str) -> Response {
         let mut exchange = request.to_owned();
         let status_line = self.line(&mut exchange);
-        assert!(status_line.starts_with("HTTP/1.1 "), "no answer begins here\n{exchange}");
+        assert!(status_line.starts_with("HTTP/1.1 "), "no response begins here\n{exchange}");
         let status = status_line[9..12].parse().unwrap_or_else(|_| panic!("no status\n{exchange}"));
-        let mut answer = Answer { status, status_line, fields: Vec::new(), body: Vec::new(), exchange: String::new() };
+        let mut response =
+            Response { status, status_line, fields: Vec::new(), body: Vec::new(), exchange: String::new() };
         loop {
             let line = self.line(&mut exchange);
             if line.is_empty() {
                 break;
             }
             let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("no field: {line:?}\n{exchange}"));
-            answer.fields.push((name.to_owned(), value.to_owned()));
+            response.fields.push((name.to_owned(), value.to_owned()));
         }
-        answer.exchange = exchange;
+        response.exchange = exchange;
         let has_content = !request.starts_with("HEAD ") && !matches!(status, 204 | 304);
         if has_content {
-            let length = answer.field("Content-Length").parse().expect("a length");
-            answer.body.resize(length, 0);
-            self.stream.read_exact(&mut answer.body).expect("the content is as long as it says");
+            let length = response.field("Content-Length").parse().expect("a length");
+            response.body.resize(length, 0);
+            self.stream.read_exact(&mut response.body).expect("the content is as long as it says");
         }
-        answer
+        response
     }
 
     fn line(&mut self, exchange: &mut String) -> String {

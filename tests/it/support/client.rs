@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
 
-use super::answer::{Answer, show};
+use super::response::{Response, show};
 
 /// No test waits longer than this for an event.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -81,14 +81,14 @@ impl Client {
 
     /// Reads the next answer to a GET.
     #[track_caller]
-    pub fn answer(&mut self) -> Answer {
-        self.next_answer(true)
+    pub fn response(&mut self) -> Response {
+        self.next_response(true)
     }
 
     /// Reads the next answer to a HEAD, which has no content.
     #[track_caller]
-    pub fn answer_to_head(&mut self) -> Answer {
-        self.next_answer(false)
+    pub fn response_to_head(&mut self) -> Response {
+        self.next_response(false)
     }
 
     /// Reads everything until the server closes.
@@ -111,7 +111,7 @@ impl Client {
     #[track_caller]
     pub fn still_open(&mut self) {
         self.send("OPTIONS * HTTP/1.1\r\nHost: still-open\r\n\r\n");
-        self.answer().status(204);
+        self.response().status(204);
     }
 
     /// The socket itself, for what this language has no word for.
@@ -144,7 +144,7 @@ impl Client {
         let mut piece = vec![0; 1 << 20];
         let error = loop {
             match self.read(&mut piece) {
-                Ok(0) => panic!("an answer that was broken off looks like a whole one"),
+                Ok(0) => panic!("an response that was broken off looks like a whole one"),
                 Ok(_) => {}
                 Err(error) => break error,
             }
@@ -153,7 +153,7 @@ impl Client {
     }
 
     #[track_caller]
-    fn next_answer(&mut self, with_content: bool) -> Answer {
+    fn next_response(&mut self, with_content: bool) -> Response {
         let end = loop {
             let bytes = &self.received[self.taken..];
             if let Some(at) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -176,7 +176,7 @@ impl Client {
             }
             (_, None) => self.rest(),
         };
-        Answer { status, status_line, fields, body, exchange: self.exchange() }
+        Response { status, status_line, fields, body, exchange: self.exchange() }
     }
 
     #[track_caller]
@@ -244,7 +244,7 @@ impl Client {
             Err(e) if e.kind() == ErrorKind::ConnectionReset => false,
             // A read with a limit of time ends so when the process was stopped and goes on.
             Err(e) if e.kind() == ErrorKind::Interrupted => true,
-            Err(e) => panic!("no answer after {:?}: {e}\n{}", since.elapsed(), self.exchange()),
+            Err(e) => panic!("no response after {:?}: {e}\n{}", since.elapsed(), self.exchange()),
         }
     }
 

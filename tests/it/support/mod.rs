@@ -4,16 +4,16 @@
 //! answer. Nothing here knows how the server works, and nothing waits for a fixed time: every wait is for an event, with
 //! a long limit that only a failing test reaches.
 
-mod answer;
 mod client;
 mod folder;
 mod program;
+mod response;
 mod server;
 mod tls;
 
-pub use answer::Answer;
 pub use client::Client;
 pub use folder::Folder;
 pub use program::{output, program};
+pub use response::Response;
 pub use server::{Server, Starter, run, serve};
 pub use tls::{Trust, Version, certificate, fingerprint};

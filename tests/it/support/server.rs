@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Answer, Client, Folder};
+use super::{Client, Folder, Response};
 
 /// No test waits longer than this for an event.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -113,27 +113,27 @@ impl Server {
 
     /// Asks for a target on a connection of its own.
     #[track_caller]
-    pub fn get(&self, target: &str) -> Answer {
+    pub fn get(&self, target: &str) -> Response {
         self.get_with(target, "")
     }
 
     /// Asks for a target with these header lines, each ending in CRLF.
     #[track_caller]
-    pub fn get_with(&self, target: &str, fields: &str) -> Answer {
+    pub fn get_with(&self, target: &str, fields: &str) -> Response {
         self.ask(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}Connection: close\r\n\r\n"))
     }
 
     /// Asks for the head of a target's answer.
     #[track_caller]
-    pub fn head(&self, target: &str) -> Answer {
+    pub fn head(&self, target: &str) -> Response {
         let request = format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        self.connect().send(request).answer_to_head()
+        self.connect().send(request).response_to_head()
     }
 
     /// Sends bytes on a connection of its own and reads one answer.
     #[track_caller]
-    pub fn ask(&self, bytes: impl AsRef<[u8]>) -> Answer {
-        self.connect().send(bytes).answer()
+    pub fn ask(&self, bytes: impl AsRef<[u8]>) -> Response {
+        self.connect().send(bytes).response()
     }
 
     /// The process's id.

@@ -1,7 +1,7 @@
 //! One answer as it came over the wire, and what tests say about it.
 
 /// A parsed answer. Every assertion that fails prints the whole exchange.
-pub struct Answer {
+pub struct Response {
     /// The status code; 0 for an HTTP/0.9 answer, which has none.
     pub status: u16,
     /// The status line without its line end.
@@ -14,17 +14,17 @@ pub struct Answer {
     pub exchange: String,
 }
 
-impl Answer {
+impl Response {
     /// Asserts the status code.
     #[track_caller]
-    pub fn status(self, code: u16) -> Answer {
+    pub fn status(self, code: u16) -> Response {
         assert_eq!(self.status, code, "wrong status\n{}", self.exchange);
         self
     }
 
     /// Asserts the content, byte for byte.
     #[track_caller]
-    pub fn body(self, expected: impl AsRef<[u8]>) -> Answer {
+    pub fn body(self, expected: impl AsRef<[u8]>) -> Response {
         let same = self.body == expected.as_ref();
         assert!(same, "wrong body, expected {:?}\n{}", show(expected.as_ref()), self.exchange);
         self
@@ -32,28 +32,28 @@ impl Answer {
 
     /// Asserts that the content, as text, contains `part`.
     #[track_caller]
-    pub fn says(self, part: &str) -> Answer {
+    pub fn says(self, part: &str) -> Response {
         assert!(self.text().contains(part), "the body does not say {part:?}\n{}", self.exchange);
         self
     }
 
     /// Asserts that the content, as text, does not contain `part`.
     #[track_caller]
-    pub fn never_says(self, part: &str) -> Answer {
+    pub fn never_says(self, part: &str) -> Response {
         assert!(!self.text().contains(part), "the body says {part:?}\n{}", self.exchange);
         self
     }
 
     /// Asserts that the field is there exactly once with this value.
     #[track_caller]
-    pub fn has(self, name: &str, value: &str) -> Answer {
+    pub fn has(self, name: &str, value: &str) -> Response {
         assert_eq!(self.all(name), [value], "wrong {name}\n{}", self.exchange);
         self
     }
 
     /// Asserts that the field is not there.
     #[track_caller]
-    pub fn lacks(self, name: &str) -> Answer {
+    pub fn lacks(self, name: &str) -> Response {
         assert!(self.all(name).is_empty(), "{name} is not wanted\n{}", self.exchange);
         self
     }

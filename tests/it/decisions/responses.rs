@@ -5,18 +5,18 @@ use std::time::UNIX_EPOCH;
 use super::model::{Decision, IfRange, Method, Request, Resource, last_modified};
 use super::space::http_date;
 use super::{Fields, Place};
-use crate::support::Answer;
+use crate::support::Response;
 
 /// Reads from an answer what the server has decided.
-pub fn decision_of(answer: &Answer) -> Decision {
-    match answer.status {
+pub fn decision_of(response: &Response) -> Decision {
+    match response.status {
         200 => Decision::Whole,
         204 => Decision::NoContent,
-        206 if answer.all("Content-Range").is_empty() => match parts(answer) {
+        206 if response.all("Content-Range").is_empty() => match parts(response) {
             Some(parts) => Decision::Parts(parts.into_iter().map(|part| part.span).collect()),
             None => Decision::Other("206 without parts".to_owned()),
         },
-        206 => match span(answer.field("Content-Range")) {
+        206 => match span(response.field("Content-Range")) {
             Some((span, _)) => Decision::Part(span),
             None => Decision::Other("206 without a span".to_owned()),
         },
@@ -26,7 +26,7 @@ pub fn decision_of(answer: &Answer) -> Decision {
         405 => Decision::MethodNotAllowed,
         412 => Decision::PreconditionFailed,
         416 => Decision::RangeNotSatisfiable,
-        _ => Decision::Other(answer.status_line.clone()),
+        _ => Decision::Other(response.status_line.clone()),
     }
 }
 
@@ -34,7 +34,7 @@ pub fn decision_of(answer: &Answer) -> Decision {
 pub struct Look<'a> {
     pub place: &'a Place,
     pub request: &'a Request<'a>,
-    pub answer: &'a Answer,
+    pub response: &'a Response,
 }
 
 /// What is wrong, if anything is.
@@ -63,7 +63,7 @@ impl Look<'_> {
             }
             // §15.3.7.2: "a Content-Range header field MUST NOT be generated in the HTTP header section".
             Decision::Parts(_) => {
-                let parts = parts(self.answer).unwrap_or_default();
+                let parts = parts(self.response).unwrap_or_default();
                 let part = self.lacks("Content-Range").or_else(|| parts.iter().find_map(|part| part.fault(self.place)));
                 part.or_else(|| self.of_the_whole(&["Accept-Ranges"]))
             }
@@ -87,15 +87,15 @@ impl Look<'_> {
     }
 
     fn is(&self, name: &str, value: &str) -> Fault {
-        (self.answer.all(name) != [value]).then(|| format!("{name} is not {value}"))
+        (self.response.all(name) != [value]).then(|| format!("{name} is not {value}"))
     }
 
     fn lacks(&self, name: &str) -> Fault {
-        (!self.answer.all(name).is_empty()).then(|| format!("{name} is not wanted"))
+        (!self.response.all(name).is_empty()).then(|| format!("{name} is not wanted"))
     }
 
     fn content(&self, wanted: &[u8]) -> Fault {
-        (self.answer.body != wanted).then(|| format!("the content is not {}", wanted.escape_ascii()))
+        (self.response.body != wanted).then(|| format!("the content is not {}", wanted.escape_ascii()))
     }
 
     /// Asks for the value that the field has in the place's 200.
@@ -119,7 +119,7 @@ impl Look<'_> {
         let Resource::File { modified, .. } = self.place.resource else {
             return None;
         };
-        match last_modified(modified, date_of(self.answer)) {
+        match last_modified(modified, date_of(self.response)) {
             Some(date) => self.is("Last-Modified", &http_date(date)),
             None => self.lacks("Last-Modified"),
         }
@@ -128,7 +128,7 @@ impl Look<'_> {
     /// The answer to a HEAD has the fields of the answer to a GET (§9.3.2), and no condition changes them.
     fn same(&self, decision: &Decision) -> Fault {
         let (_, fields) = self.place.fields.iter().find(|(known, _)| known == decision)?;
-        (*fields != timeless(self.answer)).then(|| format!("the fields are not {fields:?}"))
+        (*fields != timeless(self.response)).then(|| format!("the fields are not {fields:?}"))
     }
 }
 
@@ -158,9 +158,9 @@ impl Part<'_> {
 }
 
 /// Takes a `multipart/byteranges` answer apart (§14.6).
-fn parts(answer: &Answer) -> Option<Vec<Part<'_>>> {
-    let boundary = answer.field("Content-Type").strip_prefix("multipart/byteranges; boundary=")?;
-    let text = str::from_utf8(&answer.body).ok()?;
+fn parts(response: &Response) -> Option<Vec<Part<'_>>> {
+    let boundary = response.field("Content-Type").strip_prefix("multipart/byteranges; boundary=")?;
+    let text = str::from_utf8(&response.body).ok()?;
     let text = text.strip_prefix(&format!("--{boundary}\r\n"))?.strip_suffix(&format!("\r\n--{boundary}--\r\n"))?;
     text.split(&format!("\r\n--{boundary}\r\n")).map(Part::read).collect()
 }
@@ -173,13 +173,13 @@ fn span(content_range: &str) -> Option<((usize, usize), usize)> {
 }
 
 /// The fields but for those that change with the clock.
-pub fn timeless(answer: &Answer) -> Fields {
+pub fn timeless(response: &Response) -> Fields {
     let stays = |(name, _): &&(String, String)| name != "Date" && name != "Last-Modified";
-    answer.fields.iter().filter(stays).cloned().collect()
+    response.fields.iter().filter(stays).cloned().collect()
 }
 
 /// The second in which the answer was made (§6.6.1).
-pub fn date_of(answer: &Answer) -> i64 {
-    let date = httpdate::parse_http_date(answer.field("Date")).expect("Date is a date");
+pub fn date_of(response: &Response) -> i64 {
+    let date = httpdate::parse_http_date(response.field("Date")).expect("Date is a date");
     date.duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs().cast_signed()
 }
