@@ -171,17 +171,17 @@ impl Transport for Script<'_> {
 }
 
 /// A server on a directory of its own, which is removed with it.
-struct House {
+struct Fixture {
     server: Server,
     root: PathBuf,
 }
 
-impl House {
-    fn new(name: &str) -> House {
-        House::with_max_connections(name, 10)
+impl Fixture {
+    fn new(name: &str) -> Fixture {
+        Fixture::with_max_connections(name, 10)
     }
 
-    fn with_max_connections(name: &str, max_connections: usize) -> House {
+    fn with_max_connections(name: &str, max_connections: usize) -> Fixture {
         let root = std::env::temp_dir().join(format!("serve-unit-{}-{name}", std::process::id()));
         fs::create_dir_all(root.join("dir")).expect("the directory can be made");
         fs::write(root.join("a.txt"), "hello").expect("the file can be written");
@@ -212,7 +212,7 @@ impl House {
         };
         let access_log = AccessLog::open(None).expect("there is none");
         let diagnostics = LogWriter::to_stderr().expect("a thread can be started");
-        House {
+        Fixture {
             server: Server::new(
                 options,
                 site,
@@ -241,7 +241,7 @@ impl House {
 
     fn converse_with(&self, responder: &dyn Respond, says: Vec<Said>, takes: Option<usize>) -> (String, End) {
         let script = self.play(responder, Script { takes, ..self.script(says) });
-        (String::from_utf8(script.hears).expect("the answers are text"), script.end)
+        (String::from_utf8(script.hears).expect("the responses are text"), script.end)
     }
 
     fn script(&self, says: Vec<Said>) -> Script<'_> {
@@ -266,7 +266,7 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let peer = listener.local_addr().expect("bound");
         let stream = TcpStream::connect(peer).expect("listening");
-        let conn = self.server.connections.register(stream, peer).expect("the house is open");
+        let conn = self.server.connections.register(stream, peer).expect("the fixture is open");
         Connection::new(&mut script, &self.server, responder, &conn).run();
         script
     }
@@ -282,12 +282,12 @@ impl House {
         client.write_all(bytes.as_bytes()).expect("connected");
         client.shutdown(Shutdown::Write).expect("connected");
         let (stream, peer) = listener.accept().expect("connected");
-        let conn = self.server.connections.register(stream, peer).expect("the house is open");
+        let conn = self.server.connections.register(stream, peer).expect("the fixture is open");
         assert!(
             proxy_protocol::receive_header(&self.server, conn, accept::Service::SiteSession).is_none(),
             "this is no header"
         );
-        io::read_to_string(client).expect("the answers are text")
+        io::read_to_string(client).expect("the responses are text")
     }
 
     fn path(&self) -> &Path {
@@ -295,7 +295,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for Fixture {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
     }
@@ -306,16 +306,16 @@ fn request(line: &str, fields: &str) -> String {
 }
 
 /// The answer for each reason. A reason that is added has to be reached here before this compiles.
-fn answer_for(why: Why, house: &House) -> String {
-    let get = |fields: &str| house.hears_after(request("GET /a.txt HTTP/1.1", fields));
-    let line = |line: &str| house.hears_after(request(line, ""));
-    let raw = |bytes: &str| house.hears_after(bytes);
-    let silence = |bytes: &str| house.hears(vec![Said::Bytes(bytes.into()), Said::Nothing]);
+fn answer_for(why: Why, fixture: &Fixture) -> String {
+    let get = |fields: &str| fixture.hears_after(request("GET /a.txt HTTP/1.1", fields));
+    let line = |line: &str| fixture.hears_after(request(line, ""));
+    let raw = |bytes: &str| fixture.hears_after(bytes);
+    let silence = |bytes: &str| fixture.hears(vec![Said::Bytes(bytes.into()), Said::Nothing]);
     match why {
-        Why::ProxyHeaderMissing => house.hears_through_proxy("GET / HTTP/1.1\r\n\r\n"),
-        Why::ProxyHeaderSyntax => house.hears_through_proxy("PROXY TCP4\r\n"),
+        Why::ProxyHeaderMissing => fixture.hears_through_proxy("GET / HTTP/1.1\r\n\r\n"),
+        Why::ProxyHeaderSyntax => fixture.hears_through_proxy("PROXY TCP4\r\n"),
         Why::ProxyHeaderUnwanted => line("PROXY UNKNOWN"),
-        Why::NotHttp => house.hears_after(b"\x16\x03\x01\x02\x00"),
+        Why::NotHttp => fixture.hears_after(b"\x16\x03\x01\x02\x00"),
         Why::RequestLine => line("GET  / HTTP/1.1"),
         Why::VersionSyntax => line("GET / HTTP/1,1"),
         Why::VersionNotSupported => line("GET / HTTP/3.0"),
@@ -345,11 +345,11 @@ fn answer_for(why: Why, house: &House) -> String {
         Why::HostRepeated => get("Host: localhost\r\n"),
         Why::HostInvalid => raw("GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
         Why::PlainToTls => {
-            let site = SiteSession::new(&house.server.site);
-            house.hears_behind(&PlainHttpOnTlsPort { site: &site }, &request("GET /a.txt HTTP/1.1", ""))
+            let site = SiteSession::new(&fixture.server.site);
+            fixture.hears_behind(&PlainHttpOnTlsPort { site: &site }, &request("GET /a.txt HTTP/1.1", ""))
         }
-        Why::ToTls => redirected(house, &request("PUT /a.txt?b HTTP/1.1", "")),
-        Why::NoHostForTls => redirected(house, "GET / HTTP/1.0\r\n\r\n"),
+        Why::ToTls => redirected(fixture, &request("PUT /a.txt?b HTTP/1.1", "")),
+        Why::NoHostForTls => redirected(fixture, "GET / HTTP/1.0\r\n\r\n"),
         Why::MethodUnknown => line("BREW / HTTP/1.1"),
         Why::MethodNotAllowed => line("DELETE / HTTP/1.1"),
         Why::TargetForm => line("GET a.txt HTTP/1.1"),
@@ -365,29 +365,29 @@ fn answer_for(why: Why, house: &House) -> String {
         Why::DirectoryWithoutSlash => line("GET /dir HTTP/1.1"),
         Why::PreconditionFailed => get("If-Match: \"x\"\r\n"),
         Why::RangeUnsatisfiable => get("Range: bytes=99-\r\n"),
-        Why::KeepsChanging => answer_while_rewritten(house),
-        Why::FileSystem => answer_without_root(house),
+        Why::KeepsChanging => answer_while_rewritten(fixture),
+        Why::FileSystem => answer_without_root(fixture),
         Why::NoThread | Why::TooManyFromAddress => {
-            String::from_utf8(overload::answer(why, &house.server.site)).expect("text")
+            String::from_utf8(overload::answer(why, &fixture.server.site)).expect("text")
         }
         // These two only the system can say. The real binary is brought there by the tests
         // `a_file_that_may_not_be_read_is_forbidden_without_a_reason_of_the_system` and
         // `without_a_free_descriptor_a_file_is_refused_and_the_connection_goes_on`.
-        Why::Unreadable => explained(house, OpenError::Unreadable(ErrorKind::PermissionDenied.into())),
-        Why::OutOfResources => explained(house, OpenError::OutOfResources(ErrorKind::OutOfMemory.into())),
+        Why::Unreadable => explained(fixture, OpenError::Unreadable(ErrorKind::PermissionDenied.into())),
+        Why::OutOfResources => explained(fixture, OpenError::OutOfResources(ErrorKind::OutOfMemory.into())),
     }
 }
 
 /// The answer where the site is served over TLS.
-fn redirected(house: &House, request: &str) -> String {
-    let site = SiteSession::new(&house.server.site);
-    house.hears_behind(&Redirect { site: &site, port: 8443 }, request)
+fn redirected(fixture: &Fixture, request: &str) -> String {
+    let site = SiteSession::new(&fixture.server.site);
+    fixture.hears_behind(&Redirect { site: &site, port: 8443 }, request)
 }
 
 /// The answer of a file that is rewritten without a pause.
-fn answer_while_rewritten(house: &House) -> String {
+fn answer_while_rewritten(fixture: &Fixture) -> String {
     let is_over = AtomicBool::new(false);
-    let path = house.path().join("b.txt");
+    let path = fixture.path().join("b.txt");
     fs::write(&path, "0").expect("the file can be written");
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -396,26 +396,26 @@ fn answer_while_rewritten(house: &House) -> String {
                 file.write_all_at(at.to_string().as_bytes(), 0).expect("the file can be written");
             }
         });
-        let ask = || house.hears_after(request("GET /b.txt HTTP/1.1", ""));
+        let ask = || fixture.hears_after(request("GET /b.txt HTTP/1.1", ""));
         let since = Instant::now();
-        let mut answers = std::iter::repeat_with(ask).take_while(|_| since.elapsed() < Duration::from_secs(20));
-        let answer = answers.find(|answer| answer.contains(" 503 "));
+        let mut responses = std::iter::repeat_with(ask).take_while(|_| since.elapsed() < Duration::from_secs(20));
+        let response = responses.find(|response| response.contains(" 503 "));
         is_over.store(true, Ordering::Relaxed);
-        answer.expect("a file that never comes to rest is refused in the end")
+        response.expect("a file that never comes to rest is refused in the end")
     })
 }
 
 /// The answer when the root is gone.
-fn answer_without_root(house: &House) -> String {
-    let elsewhere = house.path().with_extension("moved");
-    fs::rename(house.path(), &elsewhere).expect("the root can be moved");
-    let answer = house.hears_after(request("GET / HTTP/1.1", ""));
-    fs::rename(elsewhere, house.path()).expect("the root can be moved back");
-    answer
+fn answer_without_root(fixture: &Fixture) -> String {
+    let elsewhere = fixture.path().with_extension("moved");
+    fs::rename(fixture.path(), &elsewhere).expect("the root can be moved");
+    let response = fixture.hears_after(request("GET / HTTP/1.1", ""));
+    fs::rename(elsewhere, fixture.path()).expect("the root can be moved back");
+    response
 }
 
-fn explained(house: &House, error: OpenError) -> String {
-    let response = SiteSession::new(&house.server.site).page(Refusal::from(error), PageFormat::Text);
+fn explained(fixture: &Fixture, error: OpenError) -> String {
+    let response = SiteSession::new(&fixture.server.site).page(Refusal::from(error), PageFormat::Text);
     let crate::site::response::Body::Bytes(page) = response.body else { panic!("a page is in memory") };
     let mut said = Vec::new();
     response.head.write_status_line(&mut said);
@@ -425,15 +425,15 @@ fn explained(house: &House, error: OpenError) -> String {
 
 #[test]
 fn every_reason_is_reached_and_explained() {
-    let house = House::new("reasons");
+    let fixture = Fixture::new("reasons");
     for &why in Why::ALL {
-        let answer = answer_for(why, &house);
+        let response = answer_for(why, &fixture);
         let said = why.explanation();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {} ", why.status().code())), "{why:?}\n{answer}");
+        assert!(response.starts_with(&format!("HTTP/1.1 {} ", why.status().code())), "{why:?}\n{response}");
         for part in [said.what, said.rule, said.instead] {
-            assert!(answer.contains(part), "{why:?} does not say {part:?}\n{answer}");
+            assert!(response.contains(part), "{why:?} does not say {part:?}\n{response}");
         }
-        assert!(!answer.contains(house.path().to_str().expect("text")), "{why:?} tells a path\n{answer}");
+        assert!(!response.contains(fixture.path().to_str().expect("text")), "{why:?} tells a path\n{response}");
     }
 }
 
@@ -450,30 +450,30 @@ const CLOSE: &str = "Connection: close\r\n";
 
 #[test]
 fn what_a_slow_client_did_not_take_is_never_sent_again() {
-    let house = House::new("slow");
+    let fixture = Fixture::new("slow");
     for fields in ["", CLOSE, "Content-Length: five\r\n"] {
         let says = || vec![Said::Bytes(request("GET /a.txt HTTP/1.1", fields).into())];
-        let whole = house.hears(says());
-        let (part, end) = house.converse(says(), Some(20));
+        let whole = fixture.hears(says());
+        let (part, end) = fixture.converse(says(), Some(20));
         assert_eq!((part.as_str(), end), (&whole[..20], End::Abort), "{fields:?}");
     }
 }
 
 #[test]
 fn a_refusal_that_cannot_be_sent_breaks_the_connection_off() {
-    let house = House::new("slow-refusal");
+    let fixture = Fixture::new("slow-refusal");
     // With the refusal behind it, this is more than waits to leave together.
-    fs::write(house.path().join("near"), [b'a'; 65_000]).expect("the file can be written");
+    fs::write(fixture.path().join("near"), [b'a'; 65_000]).expect("the file can be written");
     let says = request("GET /near HTTP/1.1", "") + "GET / HTTP/1,1\r\n\r\n";
-    let (part, end) = house.converse(vec![Said::Bytes(says.into())], Some(20));
+    let (part, end) = fixture.converse(vec![Said::Bytes(says.into())], Some(20));
     assert_eq!((part.len(), end), (20, End::Abort));
 }
 
 #[test]
 fn a_connection_that_ends_while_something_may_still_come_is_read_on() {
-    let house = House::new("end");
+    let fixture = Fixture::new("end");
     for (name, len) in [("kept", 40_000), ("large", 70_000)] {
-        fs::write(house.path().join(name), vec![b'a'; len]).expect("the file can be written");
+        fs::write(fixture.path().join(name), vec![b'a'; len]).expect("the file can be written");
     }
     let get = |fields: &str| Said::Bytes(request("GET /a.txt HTTP/1.1", fields).into());
     let large = |fields| request("GET /large HTTP/1.1", fields);
@@ -495,7 +495,7 @@ fn a_connection_that_ends_while_something_may_still_come_is_read_on() {
         (vec![Said::Bytes(b"GET / HTTP/1.1\r\n".to_vec()), Said::Nothing], End::Linger),
         (vec![get(""), Said::Nothing], End::Linger),
     ] {
-        let (heard, end) = house.converse(says, None);
+        let (heard, end) = fixture.converse(says, None);
         assert_eq!(end, expected, "{heard}");
     }
 }
@@ -519,14 +519,14 @@ impl Respond for After<'_> {
 
 #[test]
 fn who_has_more_to_ask_makes_room_after_an_answer_where_somebody_seeks_a_seat() {
-    let house = House::with_max_connections("besieged", 1);
-    let connections = &house.server.connections;
+    let fixture = Fixture::with_max_connections("besieged", 1);
+    let connections = &fixture.server.connections;
     let stream = || TcpListener::bind("127.0.0.1:0").and_then(|endpoint| TcpStream::connect(endpoint.local_addr()?));
     let [mine, another] = [stream(), stream()].map(|stream| stream.expect("a free port"));
     let peer = mine.local_addr().expect("connected");
-    let conn = connections.register(mine, peer).expect("the house is open");
+    let conn = connections.register(mine, peer).expect("the fixture is open");
     let is_asked = AtomicBool::new(false);
-    let mut script = house.script(vec![Said::Bytes(request("GET /a.txt HTTP/1.1", "").repeat(2).into())]);
+    let mut script = fixture.script(vec![Said::Bytes(request("GET /a.txt HTTP/1.1", "").repeat(2).into())]);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !is_asked.load(Ordering::Relaxed) {
@@ -540,33 +540,33 @@ fn who_has_more_to_ask_makes_room_after_an_answer_where_somebody_seeks_a_seat() 
                 thread::yield_now();
             }
         };
-        let responder = After { site: SiteSession::new(&house.server.site), happens: &happens };
-        Connection::new(&mut script, &house.server, &responder, &conn).run();
+        let responder = After { site: SiteSession::new(&fixture.server.site), happens: &happens };
+        Connection::new(&mut script, &fixture.server, &responder, &conn).run();
         drop(conn);
     });
-    let heard = String::from_utf8(script.hears).expect("the answers are text");
+    let heard = String::from_utf8(script.hears).expect("the responses are text");
     assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), 1, "{heard}");
     assert!(heard.contains(CLOSE) && script.end == End::Linger, "{heard}");
 }
 
 #[test]
 fn a_connection_that_breaks_takes_its_desk_back() {
-    let house = House::new("desk");
+    let fixture = Fixture::new("desk");
     for _ in 0..3 {
-        house.hears(vec![Said::Bytes(request("GET /a.txt HTTP/1.1", "").into()), Said::Reset]);
+        fixture.hears(vec![Said::Bytes(request("GET /a.txt HTTP/1.1", "").into()), Said::Reset]);
     }
-    assert_eq!(house.server.desks.free_count(), 1);
+    assert_eq!(fixture.server.desks.free_count(), 1);
 }
 
 #[test]
 fn only_a_client_that_is_quick_to_ask_again_is_waited_for_awake() {
     const REQUESTS: usize = 50;
-    let house = House::new("quick");
+    let fixture = Fixture::new("quick");
     let awaited = |pause, pieces: &[&str]| {
         let says = (0..REQUESTS).flat_map(|_| pieces.iter().map(|piece| Said::Bytes((*piece).into())));
         let script =
-            house.play(&SiteSession::new(&house.server.site), Script { pause, ..house.script(says.collect()) });
-        let heard = String::from_utf8(script.hears).expect("the answers are text");
+            fixture.play(&SiteSession::new(&fixture.server.site), Script { pause, ..fixture.script(says.collect()) });
+        let heard = String::from_utf8(script.hears).expect("the responses are text");
         assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), REQUESTS);
         script.awaited
     };
@@ -579,13 +579,13 @@ fn only_a_client_that_is_quick_to_ask_again_is_waited_for_awake() {
 }
 
 /// More connections than may be there without being a crowd; none of them says anything.
-fn crowd(house: &House) -> Vec<ConnHandle> {
+fn crowd(fixture: &Fixture) -> Vec<ConnHandle> {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let peer = listener.local_addr().expect("bound");
     let stream = TcpStream::connect(peer).expect("listening");
     let stand = |_| {
         let stream = stream.try_clone().expect("there are descriptors");
-        house.server.connections.register(stream, peer).expect("the house is open")
+        fixture.server.connections.register(stream, peer).expect("the fixture is open")
     };
     (0..=CROWD).map(stand).collect()
 }
@@ -598,28 +598,28 @@ fn three_times(name: &str) -> Vec<Said> {
 
 #[test]
 fn in_a_crowd_it_takes_a_turn_to_answer_but_none_to_send_what_takes_long() {
-    let house = House::with_max_connections("crowd", CROWD + 2);
-    fs::write(house.path().join("long.txt"), vec![b'x'; 100_000]).expect("the file can be written");
+    let fixture = Fixture::with_max_connections("crowd", CROWD + 2);
+    fs::write(fixture.path().join("long.txt"), vec![b'x'; 100_000]).expect("the file can be written");
     let turns_for = |name| {
-        let script = house.play(&SiteSession::new(&house.server.site), house.script(three_times(name)));
-        let heard = String::from_utf8(script.hears).expect("the answers are text");
+        let script = fixture.play(&SiteSession::new(&fixture.server.site), fixture.script(three_times(name)));
+        let heard = String::from_utf8(script.hears).expect("the responses are text");
         assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), 3, "{heard}");
         assert_eq!(script.end, End::Linger);
         script.turns
     };
     assert_eq!((turns_for("a.txt"), turns_for("long.txt")), (0, 0));
-    let crowd = crowd(&house);
+    let crowd = crowd(&fixture);
     assert_eq!((turns_for("a.txt"), turns_for("long.txt")), (1, 0));
     drop(crowd);
 }
 
 #[test]
 fn a_client_that_is_quick_in_a_crowd_is_not_waited_for_while_it_has_a_turn() {
-    let house = House::with_max_connections("quick-in-a-crowd", CROWD + 2);
-    let crowd = crowd(&house);
+    let fixture = Fixture::with_max_connections("quick-in-a-crowd", CROWD + 2);
+    let crowd = crowd(&fixture);
     for (is_ready, waits) in [(false, 3), (true, 1)] {
-        let script = Script { is_ready, ..house.script(three_times("a.txt")) };
-        let script = house.play(&SiteSession::new(&house.server.site), script);
+        let script = Script { is_ready, ..fixture.script(three_times("a.txt")) };
+        let script = fixture.play(&SiteSession::new(&fixture.server.site), script);
         assert_eq!((script.waits, script.turns, script.end), (waits, 1, End::Linger));
     }
     drop(crowd);
@@ -627,43 +627,44 @@ fn a_client_that_is_quick_in_a_crowd_is_not_waited_for_while_it_has_a_turn() {
 
 #[test]
 fn in_a_crowd_many_requests_that_came_together_are_not_answered_in_one_turn() {
-    let house = House::with_max_connections("pipeline-in-a-crowd", CROWD + 2);
+    let fixture = Fixture::with_max_connections("pipeline-in-a-crowd", CROWD + 2);
     let many = request("GET /a.txt HTTP/1.1", "").repeat(20);
     let sends = || {
-        let script = house.script(vec![Said::Bytes(many.clone().into())]);
-        let script = house.play(&SiteSession::new(&house.server.site), script);
-        let heard = String::from_utf8(script.hears).expect("the answers are text");
+        let script = fixture.script(vec![Said::Bytes(many.clone().into())]);
+        let script = fixture.play(&SiteSession::new(&fixture.server.site), script);
+        let heard = String::from_utf8(script.hears).expect("the responses are text");
         assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), 20);
         script.sends
     };
     assert_eq!(sends(), 1);
-    let crowd = crowd(&house);
+    let crowd = crowd(&fixture);
     assert_eq!(sends(), 3, "one, sixteen, and the others");
     drop(crowd);
 }
 
 #[test]
 fn a_turn_ends_with_the_crowd() {
-    let house = House::with_max_connections("crowd-that-leaves", CROWD + 2);
-    let (crowd, answered) = (Mutex::new(crowd(&house)), AtomicUsize::new(0));
+    let fixture = Fixture::with_max_connections("crowd-that-leaves", CROWD + 2);
+    let (crowd, answered) = (Mutex::new(crowd(&fixture)), AtomicUsize::new(0));
     let leaves = || {
         if answered.fetch_add(1, Ordering::Relaxed) == 1 {
             crowd.lock().expect("no test panics here").clear();
         }
     };
-    let responder = After { site: SiteSession::new(&house.server.site), happens: &leaves };
-    let script = house.play(&responder, house.script(three_times("a.txt")));
+    let responder = After { site: SiteSession::new(&fixture.server.site), happens: &leaves };
+    let script = fixture.play(&responder, fixture.script(three_times("a.txt")));
     assert_eq!((script.turns, answered.into_inner(), script.end), (1, 3, End::Linger));
 }
 
 #[test]
 fn the_scripts_of_the_corpus_are_answered_as_a_second_reading_foretells() {
-    let house = fuzz::house::House::at(std::env::temp_dir().join(format!("serve-unit-{}-corpus", std::process::id())));
+    let fixture =
+        fuzz::fixture::Fixture::at(std::env::temp_dir().join(format!("serve-unit-{}-corpus", std::process::id())));
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/connection");
     for script in fs::read_dir(corpus).expect("the corpus is committed") {
         let path = script.expect("the corpus can be read").path();
         println!("{}", path.display());
-        fuzz::check(&house, &fs::read(path).expect("the corpus can be read"));
+        fuzz::check(&fixture, &fs::read(path).expect("the corpus can be read"));
     }
-    fs::remove_dir_all(house.root()).expect("the house can be removed");
+    fs::remove_dir_all(fixture.root()).expect("the fixture can be removed");
 }

@@ -89,7 +89,7 @@ impl<'s> Teller<'s> {
         }
         let Some(expects) = asked.expects_continue() else { return refuse(Some(asked), &[417]) };
         if expects {
-            return Some((self.answer(asked, false), 0));
+            return Some((self.response(asked, false), 0));
         }
         let content = match length {
             Length::Exactly(length) => Content::Ends(length as usize),
@@ -100,7 +100,7 @@ impl<'s> Teller<'s> {
             Content::Partial => usize::MAX,
         };
         match (self.wait(start, need, |_| true), content) {
-            (Wait::Arrived, Content::Ends(_)) => Some((self.answer(asked, true), start + need)),
+            (Wait::Arrived, Content::Ends(_)) => Some((self.response(asked, true), start + need)),
             (Wait::Arrived, _) => refuse(Some(asked), &[400, 413]),
             (Wait::Timeout(_), _) => refuse(Some(asked), &[408]),
             (Wait::End(_), _) => refuse(Some(asked), &[400]),
@@ -135,7 +135,7 @@ impl<'s> Teller<'s> {
         if self.is_dismissed { Wait::Gone } else { Wait::End(at) }
     }
 
-    fn answer(&self, asked: Asked<'s>, may_keep: bool) -> Due<'s> {
+    fn response(&self, asked: Asked<'s>, may_keep: bool) -> Due<'s> {
         let keeps = may_keep && asked.persists() && !self.is_stopping && !self.is_dismissed;
         Due { refused: None, is_to_head: asked.method == b"HEAD", keeps, asked: Some(asked) }
     }

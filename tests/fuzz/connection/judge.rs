@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use super::answer::{Answer, read_fields};
+use super::fixture::{FILES, Known, MODIFIED, OUTSIDE};
 use super::foretell::{Due, foretell};
-use super::house::{FILES, Known, MODIFIED, OUTSIDE};
 use super::oracle::Asked;
+use super::response::{Response, read_fields};
 use super::script::{End, Heard, Script};
 
 /// The fields that this server writes, each at most once.
@@ -58,12 +58,12 @@ pub fn judge(script: &Script, heard: &Heard) {
             rest = b"";
             break;
         }
-        let Some((answer, behind)) = Answer::read(rest, due.is_to_head) else {
-            assert!(heard.is_broken, "no whole answer: {}\n{due:?}", rest.escape_ascii());
+        let Some((response, behind)) = Response::read(rest, due.is_to_head) else {
+            assert!(heard.is_broken, "no whole response: {}\n{due:?}", rest.escape_ascii());
             rest = b"";
             break;
         };
-        judge_answer(script, due, &answer);
+        judge_answer(script, due, &response);
         rest = behind;
     }
     assert!(rest.is_empty(), "nobody asked for that: {}\n{foretold:?}", rest.escape_ascii());
@@ -84,29 +84,29 @@ fn judge_bare(script: &Script, due: &Due<'_>, bytes: &[u8], is_broken: bool) {
     }
 }
 
-fn judge_answer(script: &Script, due: &Due<'_>, answer: &Answer<'_>) {
-    let (status, field) = (answer.status, |name| answer.field(name));
-    for (name, _) in &answer.fields {
-        assert!(FIELDS.contains(name) && field(name).is_some(), "a field that is not ours: {answer:?}");
+fn judge_answer(script: &Script, due: &Due<'_>, response: &Response<'_>) {
+    let (status, field) = (response.status, |name| response.field(name));
+    for (name, _) in &response.fields {
+        assert!(FIELDS.contains(name) && field(name).is_some(), "a field that is not ours: {response:?}");
     }
-    assert!(field("Date").is_some_and(is_date), "{answer:?}");
-    assert_eq!((field("Server"), field("X-Content-Type-Options")), (Some("serve"), Some("nosniff")), "{answer:?}");
+    assert!(field("Date").is_some_and(is_date), "{response:?}");
+    assert_eq!((field("Server"), field("X-Content-Type-Options")), (Some("serve"), Some("nosniff")), "{response:?}");
     let version = due.asked.as_ref().map(|asked| asked.version);
     let connection = match (due.keeps, version) {
         (false, _) => Some("close"),
         (true, Some(10)) => Some("keep-alive"),
         (true, _) => None,
     };
-    assert_eq!(field("Connection"), connection, "{answer:?}\n{due:?}");
+    assert_eq!(field("Connection"), connection, "{response:?}\n{due:?}");
     match (due.refused, &due.asked) {
         (Some(statuses), _) => {
-            assert!(statuses.contains(&status), "{answer:?}\n{due:?}");
-            judge_page(due, answer);
+            assert!(statuses.contains(&status), "{response:?}\n{due:?}");
+            judge_page(due, response);
         }
         (None, Some(asked)) => {
             let allowed = statuses(script, asked);
-            assert!(allowed.contains(&status), "{status} instead of {allowed:?}\n{answer:?}\n{asked:?}");
-            judge_content(script, due, asked, answer);
+            assert!(allowed.contains(&status), "{status} instead of {allowed:?}\n{response:?}\n{asked:?}");
+            judge_content(script, due, asked, response);
         }
         (None, None) => unreachable!("what is no request is refused"),
     }
@@ -208,59 +208,59 @@ fn simple_range(asked: &Asked<'_>) -> Option<(usize, usize)> {
 }
 
 /// Judges the fields and the content of an answer to a request that was read.
-fn judge_content(script: &Script, due: &Due<'_>, asked: &Asked<'_>, answer: &Answer<'_>) {
-    let field = |name| answer.field(name);
+fn judge_content(script: &Script, due: &Due<'_>, asked: &Asked<'_>, response: &Response<'_>) {
+    let field = |name| response.field(name);
     let etag = field("ETag");
     let at = etag.map(|etag| TAGS.iter().position(|tag| tag == etag));
-    let at = at.map(|at| at.unwrap_or_else(|| panic!("no file has this tag: {answer:?}")));
+    let at = at.map(|at| at.unwrap_or_else(|| panic!("no file has this tag: {response:?}")));
     if let (Some(at), Place::File(place)) = (at, place(script, asked)) {
-        assert_eq!(at, place, "another file: {answer:?}");
+        assert_eq!(at, place, "another file: {response:?}");
     }
-    match (answer.status, at) {
+    match (response.status, at) {
         (200 | 206, Some(at)) => {
-            assert!(script.hidden || !FILES[at].is_hidden, "a hidden file: {answer:?}");
-            assert_eq!(field("Last-Modified"), Some(MODIFIED), "{answer:?}");
-            assert_eq!(field("Accept-Ranges"), Some("bytes"), "{answer:?}");
-            judge_representation(due, asked, answer, at);
+            assert!(script.hidden || !FILES[at].is_hidden, "a hidden file: {response:?}");
+            assert_eq!(field("Last-Modified"), Some(MODIFIED), "{response:?}");
+            assert_eq!(field("Accept-Ranges"), Some("bytes"), "{response:?}");
+            judge_representation(due, asked, response, at);
         }
         (200, None) => {
-            assert!(script.list, "a listing: {answer:?}");
+            assert!(script.list, "a listing: {response:?}");
             let is_html = field("Content-Type") == Some("text/html; charset=utf-8");
             let start: &[u8] = if is_html { b"<!DOCTYPE html>" } else { b"{\"path\":\"/" };
-            assert!(due.is_to_head || answer.content.starts_with(start), "{answer:?}");
+            assert!(due.is_to_head || response.content.starts_with(start), "{response:?}");
         }
-        (304, at) => assert!(at.is_some() && field("Content-Type").is_none(), "{answer:?}"),
-        (204, None) => assert_eq!(field("Allow"), Some("GET, HEAD, OPTIONS"), "{answer:?}"),
-        (404, None) if !due.is_to_head && answer.content == CONTENTS[1] => {}
+        (304, at) => assert!(at.is_some() && field("Content-Type").is_none(), "{response:?}"),
+        (204, None) => assert_eq!(field("Allow"), Some("GET, HEAD, OPTIONS"), "{response:?}"),
+        (404, None) if !due.is_to_head && response.content == CONTENTS[1] => {}
         (400.., None) | (301, None) => {
-            assert_eq!(field("Location").is_some(), answer.status == 301, "{answer:?}");
-            assert_eq!(field("Allow").is_some(), answer.status == 405, "{answer:?}");
-            judge_page(due, answer);
+            assert_eq!(field("Location").is_some(), response.status == 301, "{response:?}");
+            assert_eq!(field("Allow").is_some(), response.status == 405, "{response:?}");
+            judge_page(due, response);
         }
-        _ => panic!("a status without its fields, or with those of another: {answer:?}"),
+        _ => panic!("a status without its fields, or with those of another: {response:?}"),
     }
 }
 
 /// Judges an answer with a file, or with some of it.
-fn judge_representation(due: &Due<'_>, asked: &Asked<'_>, answer: &Answer<'_>, at: usize) {
+fn judge_representation(due: &Due<'_>, asked: &Asked<'_>, response: &Response<'_>, at: usize) {
     let (known, content) = (&FILES[at], &CONTENTS[at]);
-    let media_type = answer.field("Content-Type").expect("a file has a type");
-    let range = answer.field("Content-Range");
-    if answer.status == 200 {
-        assert_eq!(answer.field("Content-Length"), Some(known.len.to_string().as_str()), "{answer:?}");
-        assert!(due.is_to_head || answer.content == *content, "other content: {answer:?}");
-        assert!(range.is_none(), "{answer:?}");
+    let media_type = response.field("Content-Type").expect("a file has a type");
+    let range = response.field("Content-Range");
+    if response.status == 200 {
+        assert_eq!(response.field("Content-Length"), Some(known.len.to_string().as_str()), "{response:?}");
+        assert!(due.is_to_head || response.content == *content, "other content: {response:?}");
+        assert!(range.is_none(), "{response:?}");
     } else if let Some(range) = range {
         let (first, last) = span(range, known);
-        assert_eq!(answer.content, &content[first..=last], "other content: {answer:?}");
+        assert_eq!(response.content, &content[first..=last], "other content: {response:?}");
         if let Some((asked_first, asked_last)) = simple_range(asked) {
-            assert_eq!((first, last), (asked_first, asked_last.min(known.len - 1)), "{answer:?}");
+            assert_eq!((first, last), (asked_first, asked_last.min(known.len - 1)), "{response:?}");
         }
     } else {
         let boundary = media_type.strip_prefix("multipart/byteranges; boundary=").expect("there are parts");
-        return judge_parts(answer, boundary, at);
+        return judge_parts(response, boundary, at);
     }
-    assert!(is_type_of(known, media_type), "another type: {answer:?}");
+    assert!(is_type_of(known, media_type), "another type: {response:?}");
 }
 
 /// Reports whether the file can have this type: it comes of the name, and a link may have another one.
@@ -269,9 +269,9 @@ fn is_type_of(known: &Known, media_type: &str) -> bool {
 }
 
 /// Judges the parts of an answer with several ranges (RFC 9110 §14.6).
-fn judge_parts(answer: &Answer<'_>, boundary: &str, at: usize) {
+fn judge_parts(response: &Response<'_>, boundary: &str, at: usize) {
     let (known, content) = (&FILES[at], &CONTENTS[at]);
-    let mut rest = answer.content;
+    let mut rest = response.content;
     let start = format!("--{boundary}\r\n");
     let end = format!("\r\n--{boundary}--\r\n");
     let mut count = 0;
@@ -303,20 +303,20 @@ fn span(range: &str, known: &Known) -> (usize, usize) {
 }
 
 /// A page says its status first, in either form.
-fn judge_page(due: &Due<'_>, answer: &Answer<'_>) {
-    let is_html = match answer.field("Content-Type") {
+fn judge_page(due: &Due<'_>, response: &Response<'_>) {
+    let is_html = match response.field("Content-Type") {
         Some("text/html; charset=utf-8") => true,
         Some("text/plain; charset=utf-8") => false,
-        _ => panic!("no page: {answer:?}"),
+        _ => panic!("no page: {response:?}"),
     };
-    let page = str::from_utf8(answer.content).expect("a page is text");
-    let title = format!("{} {}", answer.status, answer.reason);
+    let page = str::from_utf8(response.content).expect("a page is text");
+    let title = format!("{} {}", response.status, response.reason);
     let is_titled = if is_html {
         page.starts_with("<!DOCTYPE html>") && page.contains(&format!("<h1>{title}</h1>"))
     } else {
         page.starts_with(&format!("{title}\n\n"))
     };
-    assert!(due.is_to_head || is_titled, "{answer:?}\n{page}");
+    assert!(due.is_to_head || is_titled, "{response:?}\n{page}");
 }
 
 /// Reports whether this is a date as a sender writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.

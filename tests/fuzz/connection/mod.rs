@@ -7,12 +7,12 @@
 //! The fuzz target runs this on made-up scripts, `server::tests` on the committed ones. It sees the server's modules as
 //! `crate::server` and so on, and makes a server in one place alone: [`house`].
 
-mod answer;
+pub mod fixture;
 mod foretell;
-pub mod house;
 mod judge;
 #[path = "../oracle.rs"]
 mod oracle;
+mod response;
 mod script;
 
 use std::sync::Once;
@@ -20,29 +20,29 @@ use std::sync::Once;
 use crate::net::Transport as _;
 use crate::server::connection::Connection;
 use crate::site::SiteSession;
-use house::House;
+use fixture::Fixture;
 use script::{Client, Script};
 
 /// Longer scripts are cut, so that no limit on the framing of chunks is reached, which the oracle does not know.
 const LEN_MAX: usize = 60_000;
 
 /// Runs a script and judges what the client heard.
-pub fn check(house: &House, bytes: &[u8]) {
+pub fn check(fixture: &Fixture, bytes: &[u8]) {
     let script = Script::parse(&bytes[..bytes.len().min(LEN_MAX)]);
     listen_to_log(script.is_told);
     let lent;
     let server = match (script.stops(), script.is_crowded) {
         (true, _) => {
-            lent = house.server();
+            lent = fixture.server();
             &lent
         }
-        (false, true) => &house.crowded.server,
-        (false, false) => &house.quiet,
+        (false, true) => &fixture.crowded.server,
+        (false, false) => &fixture.quiet,
     };
-    let conn = server.connections.register(house.stream(), house.peer).expect("the house is open");
+    let conn = server.connections.register(fixture.stream(), fixture.peer).expect("the fixture is open");
     let mut client = Client::new(&script, &server.connections);
     client.set_send_pace(server.options.times.write);
-    let site = SiteSession::new(house.site(&script));
+    let site = SiteSession::new(fixture.site(&script));
     Connection::new(&mut client, server, &site, &conn).run();
     judge::judge(&script, &client.heard);
 }

@@ -285,7 +285,7 @@ impl Transport for Client<'_> {
     }
 
     fn linger(&mut self) {
-        assert!(!self.heard.is_broken, "only a whole answer is left to be read in peace");
+        assert!(!self.heard.is_broken, "only a whole response is left to be read in peace");
         assert_eq!(self.heard.end, End::Close, "a connection ends once");
         self.heard.end = End::Linger;
     }

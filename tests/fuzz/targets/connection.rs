@@ -19,9 +19,9 @@ mod site;
 
 use std::sync::LazyLock;
 
-use connection::house::House;
+use connection::fixture::Fixture;
 
 /// All processes share it, so that its files are no longer young.
-static HOUSE: LazyLock<House> = LazyLock::new(|| House::at(std::env::temp_dir().join("serve-fuzz")));
+static HOUSE: LazyLock<Fixture> = LazyLock::new(|| Fixture::at(std::env::temp_dir().join("serve-fuzz")));
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| connection::check(&HOUSE, bytes));

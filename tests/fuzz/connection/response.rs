@@ -2,7 +2,7 @@
 
 /// An answer, taken apart.
 #[derive(Debug)]
-pub struct Answer<'b> {
+pub struct Response<'b> {
     pub status: u16,
     pub reason: &'b str,
     pub fields: Vec<(&'b str, &'b str)>,
@@ -12,9 +12,9 @@ pub struct Answer<'b> {
 /// The statuses that have no content (RFC 9110 §6.4.1).
 const BODILESS: [u16; 2] = [204, 304];
 
-impl<'b> Answer<'b> {
+impl<'b> Response<'b> {
     /// Reads the answer that the bytes begin with, and returns it with what follows; none where it is not whole.
-    pub fn read(bytes: &'b [u8], is_to_head: bool) -> Option<(Answer<'b>, &'b [u8])> {
+    pub fn read(bytes: &'b [u8], is_to_head: bool) -> Option<(Response<'b>, &'b [u8])> {
         let mut rest = bytes;
         let line = read_line(&mut rest)?;
         let said = line.strip_prefix("HTTP/1.1 ").unwrap_or_else(|| panic!("no status line: {line:?}"));
@@ -22,14 +22,14 @@ impl<'b> Answer<'b> {
         assert!(code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit()), "{line:?}");
         let status = code.parse().expect("three digits are a number");
         let fields = read_fields(&mut rest)?;
-        let mut answer = Answer { status, reason, fields, content: b"" };
-        let length = answer.field("Content-Length");
-        assert_eq!(length.is_none(), BODILESS.contains(&status), "{answer:?}");
+        let mut response = Response { status, reason, fields, content: b"" };
+        let length = response.field("Content-Length");
+        assert_eq!(length.is_none(), BODILESS.contains(&status), "{response:?}");
         if let Some(length) = length.filter(|_| !is_to_head) {
             let length = length.parse().unwrap_or_else(|_| panic!("no length: {length:?}"));
-            (answer.content, rest) = rest.split_at_checked(length)?;
+            (response.content, rest) = rest.split_at_checked(length)?;
         }
-        Some((answer, rest))
+        Some((response, rest))
     }
 
     /// The value of a field that stands once.

@@ -73,7 +73,7 @@ impl Known {
 }
 
 /// A directory, and servers for it.
-pub struct House {
+pub struct Fixture {
     /// A server that answers one connection at a time.
     pub quiet: Server,
     /// A server with many others.
@@ -92,9 +92,9 @@ pub struct Crowd {
     _connections: Vec<ConnHandle>,
 }
 
-impl House {
+impl Fixture {
     /// Opens the house at this place, and builds it where it is not there yet.
-    pub fn at(root: PathBuf) -> House {
+    pub fn at(root: PathBuf) -> Fixture {
         if !root.exists() {
             let new = root.with_extension(process::id().to_string());
             build(&new);
@@ -103,10 +103,10 @@ impl House {
                 fs::remove_dir_all(&new).expect("the directory can be removed");
             }
         }
-        House::open(root)
+        Fixture::open(root)
     }
 
-    fn open(root: PathBuf) -> House {
+    fn open(root: PathBuf) -> Fixture {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let peer = listener.local_addr().expect("bound");
         let stream = TcpStream::connect(peer).expect("listening");
@@ -114,7 +114,7 @@ impl House {
         let server = server(&root, lines.clone());
         let stand = |_| {
             let stream = stream.try_clone().expect("there are descriptors");
-            let conn = server.connections.register(stream, peer).expect("the house is open");
+            let conn = server.connections.register(stream, peer).expect("the fixture is open");
             conn.answer();
             conn
         };
@@ -122,7 +122,7 @@ impl House {
         let crowded = Crowd { _connections: connections, server };
         let sites = [(false, false), (true, false), (false, true), (true, true)];
         let sites = sites.map(|(list, hidden)| site_options(&root, list, hidden));
-        House { quiet: self::server(&root, lines), crowded, peer, stream, sites, root }
+        Fixture { quiet: self::server(&root, lines), crowded, peer, stream, sites, root }
     }
 
     /// A server for one connection alone, which may stop it.
@@ -184,9 +184,9 @@ fn site_options(root: &Path, list: bool, hidden: bool) -> site::Site {
 }
 
 /// Builds the directory.
-fn build(house: &Path) {
-    const CAN: &str = "the house can be built";
-    let root = house.join("root");
+fn build(fixture: &Path) {
+    const CAN: &str = "the fixture can be built";
+    let root = fixture.join("root");
     fs::create_dir_all(root.join("dir/sub")).expect(CAN);
     fs::create_dir_all(root.join("bare")).expect(CAN);
     let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(MODIFIED_SECS);
@@ -195,7 +195,7 @@ fn build(house: &Path) {
         fs::write(&path, known.content()).expect(CAN);
         File::options().write(true).open(&path).expect(CAN).set_modified(modified).expect(CAN);
     }
-    fs::write(house.join("outside"), OUTSIDE).expect(CAN);
+    fs::write(fixture.join("outside"), OUTSIDE).expect(CAN);
     symlink("a.txt", root.join("link")).expect(CAN);
     symlink("../outside", root.join("out")).expect(CAN);
     symlink("/etc", root.join("etc")).expect(CAN);
