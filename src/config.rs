@@ -21,7 +21,7 @@ use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::syntax::{is_field_byte, is_token};
 use crate::proto::target::RelPath;
 use crate::server::access_log::Format;
-use crate::server::{self, Times};
+use crate::server::{self, Timeouts};
 use crate::site;
 use crate::site::content_coding::{Compression, WarnOnce};
 use crate::site::headers::{HeaderPolicy, OWN_FIELDS};
@@ -143,7 +143,7 @@ impl Config {
                     max => Some(max as usize),
                 },
                 proxy_protocol: args.proxy_protocol,
-                times: Times {
+                timeouts: Timeouts {
                     header: seconds("--header-timeout", &args.header_timeout)?,
                     idle: seconds("--idle-timeout", &args.idle_timeout)?,
                     write: seconds("--write-timeout", &args.write_timeout)?,

@@ -24,16 +24,15 @@ use std::time::SystemTime;
 use cli::Args;
 use config::{CertificateSource, Config};
 use env_logger::Target;
-use net::listener::{BindError, Terms, bind_all, own_addrs};
+use net::listener::{BindError, ListenOptions, bind_all, own_addrs};
 use net::tls::certificates::Certificates;
 use net::tls::self_signed;
 use net::{rlimits, socket_activation};
 use proto::date::{HttpDate, Rfc3339};
 use sandbox::SandboxStatus;
 use server::Server;
-use server::accept::{Endpoint, Service};
 use server::access_log::AccessLog;
-use server::connections::Connections;
+use server::endpoint::{Endpoint, Service};
 use server::log_writer::LogWriter;
 use server::metrics::Metrics;
 use server::sd_notify::SdNotify;
@@ -78,21 +77,25 @@ fn start() -> Result<(), (u8, String)> {
     let endpoints = open(&config)?;
     let sd_notify = SdNotify::from_env().map_err(|what| (START, what))?;
     drop_privileges(&config, keys.as_ref(), &mut notes)?;
-    if endpoints.iter().any(|endpoint| endpoint.service == Service::SiteSession && endpoint.listener.is_inherited()) {
+    if endpoints.iter().any(|endpoint| endpoint.service == Service::Site && endpoint.listener.is_inherited()) {
         notes.push("these sockets were passed to it (LISTEN_FDS); --bind and --port are not used".to_owned());
     }
-    diagnostics.start().map_err(no_thread)?;
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
-    let max_connections = config.server.max_connections.min(rlimits::connections(memory));
-    let connections = Connections::new(max_connections, config.server.max_per_ip, config.trusted);
-    let site_door = endpoints.iter().find(|endpoint| endpoint.service == Service::SiteSession);
+    let (asked, max) = (config.server.max_connections, rlimits::connections(memory));
+    if max < asked {
+        log::warn!(
+            "{max} connections at once, not {asked}, because of this process's limits on descriptors and memory"
+        );
+    }
+    let options = server::Options { max_connections: asked.min(max), ..config.server };
+    let site_door = endpoints.iter().find(|endpoint| endpoint.service == Service::Site);
     let port = site_door.map_or(config.port, |endpoint| endpoint.listener.addr.port());
     let hsts_secs = config.tls.as_ref().and_then(|tls| tls.hsts_secs);
     let tls = keys.map(|keys| TlsEndpoint { certificates: keys, hsts_secs, port });
     let metrics = endpoints.iter().any(|endpoint| endpoint.service == Service::Admin).then(Metrics::new);
-    let server = Server::new(config.server, config.site, connections, access_log, diagnostics);
-    server::run(Server { tls, metrics, sd_notify, ..server }, endpoints, &notes);
-    Ok(())
+    let server = Server::new(options, config.site, config.trusted, access_log, diagnostics);
+    let server = Server { tls, metrics, sd_notify, ..server };
+    server::run(server, endpoints, &notes).map_err(|error| (START, error.to_string()))
 }
 
 /// Reads the keys, or makes one.
@@ -120,13 +123,13 @@ fn keys(tls: &config::Tls, notes: &mut Vec<String>) -> Result<Certificates, (u8,
 /// Listens where connections are wanted, first of all for the site. Sockets that were passed to the process take the
 /// place of those it would bind.
 fn open(config: &Config) -> Result<Vec<Endpoint>, (u8, String)> {
-    let terms = Terms { patience: config.server.times.write, reuse_port: config.reuse_port };
+    let terms = ListenOptions { write_timeout: config.server.timeouts.write, reuse_port: config.reuse_port };
     let behind = |service| move |listener| Endpoint { listener, service };
-    let passed = socket_activation::take(terms.patience).map_err(|what| (START, what))?;
+    let passed = socket_activation::take(terms.write_timeout).map_err(|what| (START, what))?;
     let service_of = |name: &str| match name {
         "admin" => Service::Admin,
         "redirect" if config.tls.is_some() => Service::Redirect,
-        _ => Service::SiteSession,
+        _ => Service::Site,
     };
     let endpoint = |passed: socket_activation::PassedSocket| behind(service_of(&passed.name))(passed.listener);
     let mut endpoints: Vec<Endpoint> = passed.into_iter().map(endpoint).collect();
@@ -135,8 +138,8 @@ fn open(config: &Config) -> Result<Vec<Endpoint>, (u8, String)> {
         let bound = bind_all(addrs, port, terms).map_err(|error| (START, explain(&error, service)))?;
         Ok(bound.into_iter().map(behind(service)))
     };
-    if lacks(&endpoints, Service::SiteSession) {
-        endpoints.extend(bind(&config.addrs, config.port, Service::SiteSession)?);
+    if lacks(&endpoints, Service::Site) {
+        endpoints.extend(bind(&config.addrs, config.port, Service::Site)?);
     }
     let redirect = config.tls.as_ref().and_then(|tls| tls.redirect_port);
     if let Some(port) = redirect.filter(|_| lacks(&endpoints, Service::Redirect)) {
@@ -214,12 +217,12 @@ fn no_thread(error: io::Error) -> (u8, String) {
 fn explain(bind: &BindError, service: Service) -> String {
     let (addr, port) = (bind.addr, bind.addr.port());
     let (port_flag, addr_flag) = match service {
-        Service::SiteSession => ("--port", "--bind"),
+        Service::Site => ("--port", "--bind"),
         Service::Redirect => ("--https-redirect", "--bind"),
         Service::Admin => ("--admin", "--admin"),
     };
     let at = |port: u16| match service {
-        Service::SiteSession => format!("--port {port}"),
+        Service::Site => format!("--port {port}"),
         Service::Redirect => format!("--https-redirect {port}"),
         Service::Admin => format!("--admin {}", SocketAddr::new(addr.ip(), port)),
     };

@@ -1,9 +1,10 @@
-//! Listening sockets: bound, accepted from, and ended when it is time to stop. The only user of socket2 and if_addrs; of nix
-//! it uses a macro, because socket2 does not know one of the options.
+//! Listening sockets: bind, accept, close. The only user of socket2 and if_addrs; of nix it uses a macro, for an option that
+//! socket2 does not have.
 
 use std::fmt;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,102 +13,82 @@ use nix::sys::socket::SetSockOpt;
 use nix::sys::socket::sockopt::SetUsize;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use socket2::{Domain, SockFilter, SockRef, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
-/// How many connections wait in the system until they are accepted.
+/// Length of the accept queue.
 const BACKLOG: i32 = 4096;
 
-/// How much of an answer the system takes from us before it can send it. What it has sent and nobody has confirmed comes
-/// to that; but without a limit for the rest, a thousand clients that take nothing hold gigabytes of its memory.
-pub const UNSENT_MAX: u32 = 256 * 1024;
+/// TCP_NOTSENT_LOWAT, in bytes: unsent bytes that the kernel buffers per socket, on top of bytes in flight. Without a limit, a
+/// thousand clients that read nothing hold gigabytes of kernel memory.
+const NOTSENT_LOWAT: u32 = 1024 * 1024;
 
-/// How long those who wait already are accepted once the house is stopping.
-const LAST_ONES: Duration = Duration::from_millis(500);
+/// The longest time for accepting what waits in the accept queue once the server stops.
+const BACKLOG_DRAIN: Duration = Duration::from_millis(500);
 
-/// TCP_DEFER_ACCEPT of tcp(7): for so many seconds a connection is not there to be accepted while its client says nothing.
-///
-/// No thread is woken for it before, only to fall asleep again until the request comes: a connection with one request takes
-/// 26.5 µs of processor time instead of 32.2, and there are 18 % more of them in a second (medians of 7 rounds).
-///
-/// What sets it is written by nix, and of its code that is `unsafe`; here is only said which option it is.
+/// TCP_DEFER_ACCEPT, in seconds, the least there is: a client that connects and sends nothing gets no thread for so long.
+/// // measured: 32.2 → 26.5 µs/conn
+const DEFER_ACCEPT_SECS: usize = 1;
+
+/// TCP_DEFER_ACCEPT (tcp(7)).
 #[derive(Clone, Copy, Debug)]
 struct DeferAccept;
 
 nix::setsockopt_impl!(DeferAccept, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, usize, SetUsize);
 
-/// For so many seconds a client may have connected and say nothing until it is known: the least there is. Then its time to
-/// ask begins.
-const SILENT_SECS: usize = 1;
-
-/// After so long everybody is known who had connected when that was set to nothing: by then the system has asked the silent.
-const ALL_ARE_KNOWN: Duration = Duration::from_millis(1100);
-
-/// How long those who have begun to connect when the end comes may take for that, or to say something first.
-const HANDSHAKE: Duration = Duration::from_millis(200);
-
-/// Drops what asks for a connection (SYN without ACK) and nothing else: a program for the kernel, which begins to read at
-/// the TCP header, whose flags are its byte 13 (RFC 9293 §3.1).
-const NO_REQUESTS: [SockFilter; 5] = [
-    SockFilter::new(LOAD_BYTE, 0, 0, 13),
-    SockFilter::new(AND, 0, 0, 0x12),
-    SockFilter::new(JUMP_IF_EQUAL, 0, 1, 0x02),
-    SockFilter::new(RETURN, 0, 0, 0),
-    SockFilter::new(RETURN, 0, 0, u32::MAX),
-];
-const LOAD_BYTE: u16 = 0x30;
-const AND: u16 = 0x54;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
-
-/// How often a free port is looked for that all addresses have.
+/// Tries to find a port that is free on all addresses.
 const ATTEMPTS: usize = 32;
 
-/// The shortest and the longest pause after an accept that failed for want of resources.
+/// The shortest and the longest pause after an accept that failed for lack of resources.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-
-/// Where accepted connections go.
-pub trait House: Sync {
-    /// Takes a connection over.
-    fn admit(&self, stream: TcpStream, peer: SocketAddr);
-
-    /// Ends a connection that can be spared, because the system has no descriptor left for another.
-    fn make_room(&self);
-
-    /// Reports whether no more connections are wanted.
-    fn is_stopping(&self) -> bool;
-}
 
 /// A bound and listening TCP socket.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     sharing: Sharing,
-    /// Where it listens.
+    /// The address.
     pub addr: SocketAddr,
 }
 
 /// How to listen.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    /// What is sent on a connection and not confirmed within twice this time ends it.
-    pub patience: Duration,
-    /// Whether other processes may listen at the same address, each with a socket of its own (SO_REUSEPORT).
+pub struct ListenOptions {
+    /// TCP_USER_TIMEOUT is twice this time: unacknowledged bytes end a connection.
+    pub write_timeout: Duration,
+    /// Whether other processes can listen at the same address with sockets of their own (SO_REUSEPORT).
     pub reuse_port: bool,
 }
 
-/// Who else takes connections from where a socket does.
-#[derive(Debug)]
+/// Whether other processes accept connections at the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sharing {
-    /// Nobody.
-    Alone,
-    /// Whoever has another socket at the same address.
-    Address,
-    /// Whoever has this very socket. The pipe ends the waiting for a connection.
-    Socket(PipeReader, PipeWriter),
+    /// None do.
+    Exclusive,
+    /// Others do, by sockets of their own.
+    ReusePort,
+    /// Others do, by this very socket.
+    Inherited,
 }
 
-/// An address that cannot be listened on, and why.
+/// A flag that ends accept loops, which wait for it and for connections at once.
+#[derive(Debug)]
+pub struct Stop {
+    is_set: AtomicBool,
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+/// Accepted connections, until the server stops. An error is a lack of descriptors or memory: closing a connection helps.
+#[derive(Debug)]
+pub struct Incoming<'l> {
+    listener: &'l Listener,
+    stop: &'l Stop,
+    pause: Duration,
+    drain_deadline: Option<Instant>,
+}
+
+/// An address that cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
     /// The address.
@@ -118,15 +99,14 @@ pub struct BindError {
 
 /// Listens on all these addresses at one port; port 0 picks one that is free on all of them.
 ///
-/// An address of all interfaces (`0.0.0.0`, `::`) is left out where the system does not speak its version of IP, as
-/// long as another is left.
-pub fn bind_all(addrs: &[IpAddr], port: u16, terms: Terms) -> Result<Vec<Listener>, BindError> {
-    let mut bound = bind_each(addrs, port, terms);
+/// An unspecified address (`0.0.0.0`, `::`) is left out where the kernel lacks its IP version, as long as another is left.
+pub fn bind_all(addrs: &[IpAddr], port: u16, options: ListenOptions) -> Result<Vec<Listener>, BindError> {
+    let mut bound = bind_each(addrs, port, options);
     for _ in 1..ATTEMPTS {
         match &bound {
-            // The port that was free on the first address was taken on another.
+            // The port that was free on the first address is in use on another.
             Err(taken) if port == 0 && taken.error.kind() == ErrorKind::AddrInUse => {
-                bound = bind_each(addrs, port, terms);
+                bound = bind_each(addrs, port, options);
             }
             _ => break,
         }
@@ -134,11 +114,11 @@ pub fn bind_all(addrs: &[IpAddr], port: u16, terms: Terms) -> Result<Vec<Listene
     bound
 }
 
-fn bind_each(addrs: &[IpAddr], mut port: u16, terms: Terms) -> Result<Vec<Listener>, BindError> {
+fn bind_each(addrs: &[IpAddr], mut port: u16, options: ListenOptions) -> Result<Vec<Listener>, BindError> {
     let mut listeners: Vec<Listener> = Vec::new();
     for (at, &ip) in addrs.iter().enumerate() {
         let addr = SocketAddr::new(ip, port);
-        match Listener::bind(addr, terms) {
+        match Listener::bind(addr, options) {
             Ok(listener) => {
                 port = listener.addr.port();
                 listeners.push(listener);
@@ -160,170 +140,132 @@ fn is_unsupported(error: &io::Error) -> bool {
 }
 
 impl Listener {
-    /// Binds one address.
-    fn bind(addr: SocketAddr, terms: Terms) -> io::Result<Listener> {
+    fn bind(addr: SocketAddr, options: ListenOptions) -> io::Result<Listener> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
-        let sharing = if terms.reuse_port { Sharing::Address } else { Sharing::Alone };
-        if terms.reuse_port {
+        let sharing = if options.reuse_port { Sharing::ReusePort } else { Sharing::Exclusive };
+        if options.reuse_port {
             socket.set_reuse_port(true)?;
         }
         if addr.is_ipv6() {
             // IPv4 has a socket of its own, so that every address is shown and logged as what it is.
             socket.set_only_v6(true)?;
         }
-        set_options(&socket, terms.patience)?;
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
-        let socket = TcpListener::from(socket);
-        Ok(Listener { addr: socket.local_addr()?, socket, sharing })
+        Listener::new(socket.into(), sharing, options.write_timeout)
     }
 
-    /// Takes over a socket that listens and that other processes have too.
-    pub fn inherit(socket: TcpListener, patience: Duration) -> io::Result<Listener> {
+    /// Takes over a listening socket that other processes have too.
+    pub fn inherit(socket: TcpListener, write_timeout: Duration) -> io::Result<Listener> {
         if !SockRef::from(&socket).is_listener()? {
             return Err(io::Error::new(ErrorKind::InvalidInput, "it does not listen"));
         }
-        set_options(&SockRef::from(&socket), patience)?;
-        // For all that have it. Those that are this program do not mind, and others are told by systemd anew.
-        socket.set_nonblocking(true)?;
-        let (woken, wake) = io::pipe()?;
-        Ok(Listener { addr: socket.local_addr()?, socket, sharing: Sharing::Socket(woken, wake) })
+        Listener::new(socket, Sharing::Inherited, write_timeout)
     }
 
-    /// Reports whether another process may listen here while this one ends.
+    /// Sets the options that accepted connections inherit.
+    fn new(socket: TcpListener, sharing: Sharing, write_timeout: Duration) -> io::Result<Listener> {
+        let options = SockRef::from(&socket);
+        // Without it, a response in two segments waits for the client's delayed acknowledgement, some 40 ms.
+        options.set_tcp_nodelay(true)?;
+        options.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
+        // It makes connections cheaper, no more.
+        let _ = DeferAccept.set(&socket, &DEFER_ACCEPT_SECS);
+        // It holds after the close too, so a client that reads nothing does not keep kernel memory for long.
+        options.set_tcp_user_timeout(Some(write_timeout * 2))?;
+        // An accept loop waits for the stop flag too.
+        socket.set_nonblocking(true)?;
+        Ok(Listener { addr: socket.local_addr()?, socket, sharing })
+    }
+
+    /// Reports whether another process can accept connections here while this one stops.
     pub fn is_shared(&self) -> bool {
-        !matches!(self.sharing, Sharing::Alone)
+        self.sharing != Sharing::Exclusive
     }
 
     /// Reports whether the socket was opened by another process.
     pub fn is_inherited(&self) -> bool {
-        matches!(self.sharing, Sharing::Socket(..))
+        self.sharing == Sharing::Inherited
     }
 
-    /// Hands every connection to the house, until that is stopping and those that wait already have been handed over too,
-    /// as far as that goes in a moment. Until then, whatever goes wrong with one accept, the next is tried.
-    pub fn accept_all(&self, house: &impl House) {
-        if let Sharing::Socket(woken, _) = &self.sharing {
-            return self.accept_in_turn(house, woken);
-        }
-        let mut pause = PAUSE_MIN;
-        let mut until: Option<Instant> = None;
-        while until.is_none_or(|until| Instant::now() < until) {
-            match self.socket.accept() {
-                Ok((stream, peer)) => {
-                    pause = PAUSE_MIN;
-                    house.admit(stream, peer);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock || house.is_stopping() => return,
-                Err(error) => self.recover(&error, house, &mut pause),
-            }
-            if house.is_stopping() {
-                until.get_or_insert_with(|| Instant::now() + LAST_ONES);
-                if self.socket.set_nonblocking(true).is_err() {
-                    return;
-                }
-            }
+    /// Accepts connections until the stop flag is set. Connections in the accept queue then are accepted too, or left to the
+    /// other processes that have this socket.
+    pub fn incoming<'l>(&'l self, stop: &'l Stop) -> Incoming<'l> {
+        Incoming { listener: self, stop, pause: PAUSE_MIN, drain_deadline: None }
+    }
+
+    /// Closes the socket for this process; clients that connect from now on are refused, or reach another process.
+    pub fn close(&self) {
+        if !self.is_inherited() {
+            let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
         }
     }
 
-    /// The same on a socket that other processes have too. Nobody is waited for in accept, because only the end of the
-    /// socket, for all of them, would end that; and who waits when the house is stopping is left to the others.
-    fn accept_in_turn(&self, house: &impl House, woken: &PipeReader) {
-        let mut pause = PAUSE_MIN;
-        loop {
-            let mut events = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(woken, PollFlags::IN)];
-            if poll(&mut events, None).is_err() {
-                thread::sleep(PAUSE_MIN);
-            }
-            if house.is_stopping() {
-                return;
-            }
-            match self.socket.accept() {
-                Ok((stream, peer)) => {
-                    pause = PAUSE_MIN;
-                    house.admit(stream, peer);
+    fn wait(&self, stop: &Stop) {
+        let mut events = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&stop.reader, PollFlags::IN)];
+        if poll(&mut events, None).is_err() {
+            thread::sleep(PAUSE_MIN);
+        }
+    }
+}
+
+impl Stop {
+    /// Creates a flag that is not set.
+    pub fn new() -> io::Result<Stop> {
+        let (reader, writer) = io::pipe()?;
+        Ok(Stop { is_set: AtomicBool::new(false), reader, writer })
+    }
+
+    /// Sets the flag and wakes the accept loops.
+    pub fn set(&self) {
+        self.is_set.store(true, Ordering::Release);
+        // The byte stays in the pipe, so every loop sees it.
+        let _ = (&self.writer).write(&[1]);
+    }
+}
+
+impl Incoming<'_> {
+    /// Reports whether the loop is over: at once on a shared socket, otherwise when [`BACKLOG_DRAIN`] is over.
+    fn is_over(&mut self) -> bool {
+        if !self.stop.is_set.load(Ordering::Acquire) {
+            return false;
+        }
+        let now = Instant::now();
+        self.listener.is_inherited() || *self.drain_deadline.get_or_insert(now + BACKLOG_DRAIN) <= now
+    }
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<(TcpStream, SocketAddr)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.is_over() {
+            match self.listener.socket.accept() {
+                Ok(accepted) => {
+                    self.pause = PAUSE_MIN;
+                    return Some(Ok(accepted));
                 }
-                // Another process was faster.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.drain_deadline.is_some() {
+                        return None;
+                    }
+                    self.listener.wait(self.stop);
+                }
+                Err(error) if is_exhaustion(&error) => {
+                    thread::sleep(self.pause);
+                    self.pause = (self.pause * 2).min(PAUSE_MAX);
+                    return Some(Err(error));
+                }
                 Err(error) => {
-                    self.recover(&error, house, &mut pause);
-                    // Where another process has ended the socket, that does not pass.
+                    log::debug!("a connection to {} failed before it was accepted: {error}", self.listener.addr);
+                    // Where another process has shut down the socket, each accept fails.
                     thread::sleep(PAUSE_MIN);
                 }
             }
         }
+        None
     }
-
-    /// Waits until an accept that failed may be tried again.
-    fn recover(&self, error: &io::Error, house: &impl House, pause: &mut Duration) {
-        if !is_exhaustion(error) {
-            return log::debug!("a connection to {} failed before it began: {error}", self.addr);
-        }
-        log::warn!("cannot accept on {}: {error}; trying again in {pause:?}", self.addr);
-        house.make_room();
-        thread::sleep(*pause);
-        *pause = (*pause * 2).min(PAUSE_MAX);
-    }
-
-    /// Accepts who connects from now on though it says nothing; otherwise the system would drop those at the end and tell
-    /// them nothing. Says after what time those are known too who had connected before. They are waited for where somebody
-    /// may take this one's place, so that nobody is lost; a socket that others have is left as it is for them.
-    pub fn accept_silent(&self) -> Duration {
-        if !self.is_inherited() {
-            let _ = DeferAccept.set(&self.socket, &0);
-        }
-        if let Sharing::Address = self.sharing { ALL_ARE_KNOWN } else { Duration::ZERO }
-    }
-
-    /// Leaves new connections to the other sockets at this address, where there may be any, and says how long to go on
-    /// accepting those that have begun.
-    ///
-    /// Without that one to three of four clients that connected all the time had a connection reset within 60 handovers, with
-    /// it none within 100. A client whose request is dropped asks again after a second, and meets another socket.
-    pub fn leave_to_others(&self) -> Duration {
-        if let Sharing::Address = self.sharing {
-            let _ = SockRef::from(&self.socket).attach_filter(&NO_REQUESTS);
-        }
-        if self.is_inherited() { Duration::ZERO } else { HANDSHAKE }
-    }
-
-    /// Ends the listening of a house that is stopping; then nobody can connect to this process any more. Whoever waits is
-    /// handed over on this thread too, because another that is blocked in accept does not see that it need not wait any
-    /// more until the socket has ended.
-    pub fn end(&self, house: &impl House) {
-        if let Sharing::Socket(_, wake) = &self.sharing {
-            let _ = { wake }.write(&[1]);
-            return;
-        }
-        if self.socket.set_nonblocking(true).is_ok() {
-            self.accept_all(house);
-        }
-        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
-    }
-}
-
-/// Sets when connections are there to be accepted, and what they inherit.
-fn set_options(socket: &Socket, patience: Duration) -> io::Result<()> {
-    // Without it, an answer in two segments waits for the client's delayed acknowledgement, some 40 ms.
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
-    // A system that does not know it wakes us earlier.
-    let _ = DeferAccept.set(socket, &SILENT_SECS);
-    // It holds on after we have closed, so a client that takes nothing does not keep memory of the system for long.
-    // Before that the pace of sending judges, and says why.
-    socket.set_tcp_user_timeout(Some(patience * 2))
-}
-
-/// Sets how much of an answer may wait on this connection until the system can send it. It begins with [`UNSENT_MAX`].
-pub fn set_unsent_max(stream: &TcpStream, bytes: u32) -> io::Result<()> {
-    SockRef::from(stream).set_tcp_notsent_lowat(bytes)
-}
-
-/// How much of an answer may wait on this connection until the system can send it.
-#[cfg(test)]
-pub fn unsent_max(stream: &TcpStream) -> u32 {
-    SockRef::from(stream).tcp_notsent_lowat().expect("it can be asked")
 }
 
 fn is_exhaustion(error: &io::Error) -> bool {
@@ -398,54 +340,83 @@ fn host(ip: IpAddr) -> String {
 mod tests {
     use super::*;
 
+    fn listener() -> Listener {
+        let options = ListenOptions { write_timeout: Duration::from_secs(7), reuse_port: false };
+        bind_all(&[IpAddr::from([127, 0, 0, 1])], 0, options).expect("a free port").remove(0)
+    }
+
+    /// Connects and sends a byte, without which TCP_DEFER_ACCEPT holds the connection back.
+    fn connect(listener: &Listener) -> TcpStream {
+        let mut client = TcpStream::connect(listener.addr).expect("listening");
+        client.write_all(b"x").expect("connected");
+        client
+    }
+
     #[test]
-    fn a_connection_is_limited_in_what_the_system_holds_for_it() {
-        let patience = Duration::from_secs(7);
-        let terms = Terms { patience, reuse_port: false };
-        let bound = bind_all(&[IpAddr::from([127, 0, 0, 1])], 0, terms).expect("a free port");
-        let mut client = TcpStream::connect(bound[0].addr).expect("listening");
-        client.write_all(b"x").expect("it is open");
-        let (stream, _) = bound[0].socket.accept().expect("connected");
-        assert_eq!(unsent_max(&stream), UNSENT_MAX);
+    fn accepted_connections_have_bounded_kernel_buffers() {
+        let (listener, stop) = (listener(), Stop::new().expect("there are descriptors"));
+        let _client = connect(&listener);
+        let (stream, _) = listener.incoming(&stop).next().expect("not stopped").expect("accepted");
         let stream = SockRef::from(&stream);
-        assert_eq!(stream.tcp_user_timeout().expect("it can be asked"), Some(patience * 2));
-        assert!(stream.tcp_nodelay().expect("it can be asked"));
+        assert_eq!(stream.tcp_notsent_lowat().expect("it can be queried"), NOTSENT_LOWAT);
+        assert_eq!(stream.tcp_user_timeout().expect("it can be queried"), Some(Duration::from_secs(14)));
+        assert!(stream.tcp_nodelay().expect("it can be queried"));
+        assert!(!stream.nonblocking().expect("it can be queried"));
     }
 
-    /// A house that is stopping, and to which somebody comes for each who is admitted.
-    struct Besieged {
-        endpoint: SocketAddr,
-        since: Instant,
-        until: Duration,
+    #[test]
+    fn stopped_accept_loop_drains_its_queue_and_ends() {
+        let (listener, stop) = (listener(), Stop::new().expect("there are descriptors"));
+        let mut incoming = listener.incoming(&stop);
+        let _clients: Vec<_> = (0..3).map(|_| connect(&listener)).collect();
+        incoming.next().expect("not stopped").expect("accepted");
+        stop.set();
+        assert_eq!(incoming.by_ref().filter(Result::is_ok).count(), 2);
+        listener.close();
+        TcpStream::connect(listener.addr).expect_err("it does not listen");
     }
 
-    impl House for Besieged {
-        fn admit(&self, _: TcpStream, _: SocketAddr) {
-            if self.since.elapsed() < self.until {
-                thread::sleep(Duration::from_millis(2));
-                TcpStream::connect(self.endpoint).expect("listening");
+    #[test]
+    fn stop_wakes_a_waiting_accept_loop() {
+        let (listener, stop) = (listener(), Stop::new().expect("there are descriptors"));
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| listener.incoming(&stop).next().is_none());
+            stop.set();
+            assert!(waiting.join().expect("no panic"));
+        });
+    }
+
+    #[test]
+    fn accept_loop_ends_while_clients_keep_connecting() {
+        let (listener, stop) = (listener(), Stop::new().expect("there are descriptors"));
+        stop.set();
+        let mut clients = vec![connect(&listener)];
+        let since = Instant::now();
+        // Another client connects for each that is accepted.
+        for accepted in listener.incoming(&stop) {
+            assert!(since.elapsed() < Duration::from_secs(30), "it does not end");
+            if accepted.is_ok() {
+                clients.push(connect(&listener));
             }
         }
-
-        fn make_room(&self) {}
-
-        fn is_stopping(&self) -> bool {
-            true
-        }
     }
 
     #[test]
-    fn a_house_that_is_stopping_closes_although_somebody_always_waits() {
-        let terms = Terms { patience: LAST_ONES, reuse_port: false };
-        let bound = bind_all(&[IpAddr::from([127, 0, 0, 1])], 0, terms).expect("a free port");
-        let house = Besieged { endpoint: bound[0].addr, since: Instant::now(), until: LAST_ONES * 10 };
-        TcpStream::connect(house.endpoint).expect("listening");
-        bound[0].accept_all(&house);
-        assert!(house.since.elapsed() < house.until);
+    fn inherited_socket_leaves_its_queue_to_other_processes() {
+        let bound = listener();
+        let _client = connect(&bound);
+        let socket = bound.socket.try_clone().expect("there are descriptors");
+        let inherited = Listener::inherit(socket, Duration::from_secs(7)).expect("it listens");
+        let stop = Stop::new().expect("there are descriptors");
+        stop.set();
+        assert!(inherited.incoming(&stop).next().is_none());
+        inherited.close();
+        let other = Stop::new().expect("there are descriptors");
+        assert!(bound.incoming(&other).next().is_some_and(|accepted| accepted.is_ok()));
     }
 
     #[test]
-    fn a_url_is_what_a_person_would_type() {
+    fn url_is_what_a_person_would_type() {
         let urls_of = |addr: &str| urls(Scheme::Http, &[addr.parse().expect("an address")]);
         assert_eq!(urls(Scheme::Https, &["[::1]:443".parse().expect("an address")]), ["https://[::1]/"]);
         assert_eq!(urls(Scheme::Https, &["127.0.0.1:80".parse().expect("an address")]), ["https://127.0.0.1:80/"]);

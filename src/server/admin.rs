@@ -2,8 +2,8 @@
 //! it is told to those who are served.
 
 use super::Server;
+use super::connections::ShutdownPhase;
 use super::metrics;
-use super::shutdown::ShutdownPhase;
 use crate::proto::host;
 use crate::proto::request::Method;
 use crate::proto::status::Status;

@@ -1,152 +1,124 @@
-//! What can be seen and done of a connection from outside its thread: since when it waits for its client and for what,
-//! and how it is ended. Who is ended, and when, is the business of [`super::seats`].
-//!
-//! Times are microseconds from the epoch of all seats.
+//! The record of a connection that other threads see: its state, since when, and why it was ended from outside.
 
-use std::net::{IpAddr, Shutdown, TcpStream};
-use std::sync::OnceLock;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::net::tcp::LOOK;
+use crate::net::tcp::STALL_CHECK_INTERVAL;
 
-/// A time that does not come.
-pub const NEVER: u64 = u64::MAX;
+/// Time that the client gets to read the last response and to close, once nothing more is sent.
+pub const LINGER: Duration = Duration::from_secs(3);
 
-/// A client that has not taken the next 64 KiB of its answer for so long lags far enough to make room where nobody else
-/// can. The system takes answers in pieces of nearly that, so it is more than two looks: whoever takes 256 KiB a second does
-/// not lag, though it may be seen only in every second look.
-pub const STALL_TIMEOUT: Duration = Duration::from_millis(LOOK.as_millis() as u64 * 5 / 2);
+/// A client that has not read 64 KiB of its response within this time can be evicted. The kernel takes responses in pieces of
+/// nearly that, so it is more than two checks: a client that reads 256 KiB a second is never stalled.
+pub const STALL_TIMEOUT: Duration = Duration::from_millis(STALL_CHECK_INTERVAL.as_millis() as u64 * 5 / 2);
 
-/// One connection, as others see it.
+/// State of a connection; the comment names the next event. The deadline follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum ConnState {
+    /// The server produces a response.
+    Active = 0,
+    /// The client sends its first byte.
+    New = 1,
+    /// The client sends another request.
+    Idle = 2,
+    /// The client sends the rest of a request.
+    Receiving = 3,
+    /// The client reads more of the response.
+    Stalled = 4,
+    /// The client closes after the last response.
+    Lingering = 5,
+}
+
+/// Why another thread ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Ended {
+    /// It made room for another one.
+    Evicted = 1,
+    /// It was past its deadline.
+    IdleTimeout = 2,
+    /// It made room for another one, in the middle of a response that its client hardly read.
+    Stalled = 3,
+}
+
+/// A connection as other threads see it.
 #[derive(Debug)]
 pub struct ConnEntry {
     /// The connection.
     pub stream: TcpStream,
-    /// Where its client is, as far as it counts for the limit per address; of a proxy's connection that is not known yet,
-    /// or never. It is set and asked under the lock.
-    pub network: OnceLock<IpAddr>,
-    /// 0 while a request is being answered. Otherwise the connection waits for its client, and this is since when and
-    /// for what: a [`Waiting`].
-    waiting: AtomicU64,
-    /// Until when the house lets it wait.
-    until: AtomicU64,
-    /// Why it was told to end: a [`Dismissal`], or 0.
-    dismissal: AtomicU8,
-}
-
-/// Why a connection was told to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Dismissal {
-    /// To make room for another.
-    Evicted = 1,
-    /// Because its time is up.
-    Overdue = 2,
-    /// To make room for another, in the middle of an answer that was hardly taken.
-    CutOff = 3,
-}
-
-/// What a connection waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-pub enum For {
-    /// A request.
-    Request = 0,
-    /// The rest of one, or the client's end.
-    Rest = 1,
-    /// The client to take more of an answer.
-    Taking = 2,
-}
-
-/// Since when a connection waits for its client, and for what.
-#[derive(Clone, Copy, Debug)]
-pub struct Waiting {
-    /// Since when.
-    pub since: u64,
-    /// For what.
-    pub what: For,
-}
-
-impl Waiting {
-    fn stored(self) -> u64 {
-        (self.since + 1) << 2 | self.what as u64
-    }
-
-    fn read(stored: u64) -> Option<Waiting> {
-        let what = [For::Request, For::Rest, For::Taking].into_iter().find(|what| *what as u64 == stored & 3)?;
-        Some(Waiting { since: (stored >> 2).checked_sub(1)?, what })
-    }
+    /// `since << 3 | state`, with the microsecond at which the state began; 0 for every active connection.
+    word: AtomicU64,
+    /// Why another thread ended the connection: an [`Ended`], or 0.
+    ended_by: AtomicU8,
 }
 
 impl ConnEntry {
-    /// A connection that does not wait for its client.
-    pub fn new(stream: TcpStream, network: OnceLock<IpAddr>) -> ConnEntry {
-        let (waiting, until) = (AtomicU64::new(0), AtomicU64::new(NEVER));
-        ConnEntry { stream, network, waiting, until, dismissal: AtomicU8::new(0) }
+    /// Creates the record of an active connection.
+    pub fn new(stream: TcpStream) -> ConnEntry {
+        ConnEntry { stream, word: AtomicU64::new(0), ended_by: AtomicU8::new(0) }
     }
 
-    /// Says since when it waits and for what, and until when the house lets it.
-    pub fn wait(&self, waiting: Waiting, until: u64) {
-        self.until.store(until, Ordering::Relaxed);
-        self.waiting.store(waiting.stored(), Ordering::Release);
+    /// Enters a state at this microsecond.
+    pub fn set_state(&self, state: ConnState, since: u64) {
+        self.word.store(since << 3 | state as u64, Ordering::Release);
     }
 
-    /// Says that it does not wait any more.
-    pub fn answer(&self) {
-        self.waiting.store(0, Ordering::Relaxed);
+    /// The state, and the microsecond at which it began.
+    pub fn state(&self) -> (ConnState, u64) {
+        let word = self.word.load(Ordering::SeqCst);
+        let state = match word & 7 {
+            1 => ConnState::New,
+            2 => ConnState::Idle,
+            3 => ConnState::Receiving,
+            4 => ConnState::Stalled,
+            5 => ConnState::Lingering,
+            _ => ConnState::Active,
+        };
+        (state, word >> 3)
     }
 
-    /// Since when it waits for its client, and for what, if it does.
-    pub fn waiting(&self) -> Option<Waiting> {
-        Waiting::read(self.waiting.load(Ordering::SeqCst))
-    }
-
-    /// Until when the house lets it wait, if it waits and that is the house's business.
-    pub fn until(&self) -> Option<u64> {
-        let is_waiting = self.waiting.load(Ordering::Acquire) != 0;
-        is_waiting.then(|| self.until.load(Ordering::Relaxed)).filter(|until| *until != NEVER)
-    }
-
-    /// Since when it has waited, and for what: the connection that has waited longest makes room. None where it does not.
-    pub fn evictable_since(&self, now: u64) -> Option<Waiting> {
-        let waiting = self.waiting()?;
-        match (waiting.what, self.dismissal()) {
-            (For::Request | For::Rest, None) => Some(waiting),
-            (For::Request | For::Rest, Some(_)) | (For::Taking, Some(Dismissal::CutOff)) => None,
-            (For::Taking, _) if now.saturating_sub(waiting.since) < STALL_TIMEOUT.as_micros() as u64 => None,
-            (For::Taking, _) => Some(waiting),
+    /// Since when the connection has waited for its client, if it can be evicted.
+    pub fn evictable_since(&self, now: u64) -> Option<u64> {
+        let (state, since) = self.state();
+        match (state, self.ended_by()) {
+            (ConnState::Active, _) | (ConnState::Stalled, Some(Ended::Stalled)) => None,
+            (ConnState::Stalled, _) => (now.saturating_sub(since) >= STALL_TIMEOUT.as_micros() as u64).then_some(since),
+            (_, ended_by) => ended_by.is_none().then_some(since),
         }
     }
 
-    /// Ends the connection that was chosen because it waited for this, whatever it waits for by now.
-    pub fn evict(&self, what: For) {
-        if what == For::Taking {
-            self.dismissal.store(Dismissal::CutOff as u8, Ordering::SeqCst);
+    /// Ends a connection to make room: one that stalls in both directions.
+    pub fn evict(&self) {
+        if self.state().0 == ConnState::Stalled {
+            self.ended_by.store(Ended::Stalled as u8, Ordering::SeqCst);
             let _ = self.stream.shutdown(Shutdown::Both);
         } else {
-            self.dismiss(Dismissal::Evicted);
+            self.end(Ended::Evicted);
         }
     }
 
-    /// Makes the connection's thread wake up and find that there is nothing more to read.
-    pub fn dismiss(&self, why: Dismissal) {
-        if self.dismissal.compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+    /// Wakes the connection's thread, which finds the end of the stream.
+    pub fn end(&self, ended: Ended) {
+        if self.ended_by.compare_exchange(0, ended as u8, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             let _ = self.stream.shutdown(Shutdown::Read);
         }
     }
 
-    /// Why it was told to end, if it was.
-    pub fn dismissal(&self) -> Option<Dismissal> {
-        let said = self.dismissal.load(Ordering::SeqCst);
-        [Dismissal::Evicted, Dismissal::Overdue, Dismissal::CutOff].into_iter().find(|why| *why as u8 == said)
+    /// Why another thread ended the connection, if one did.
+    pub fn ended_by(&self) -> Option<Ended> {
+        let stored = self.ended_by.load(Ordering::SeqCst);
+        [Ended::Evicted, Ended::IdleTimeout, Ended::Stalled].into_iter().find(|ended| *ended as u8 == stored)
     }
 
-    /// Reports whether this one, which was told to make room, is about to. It is not where a request had arrived before.
+    /// Reports whether the connection was ended from outside and is about to close. It is not where a request had arrived
+    /// before.
     pub fn is_closing(&self) -> bool {
-        match self.waiting().map(|waiting| waiting.what) {
-            Some(For::Request | For::Rest) => true,
-            Some(For::Taking) | None => self.dismissal() == Some(Dismissal::CutOff),
+        match (self.ended_by(), self.state().0) {
+            (None, _) => false,
+            (Some(Ended::Stalled), _) => true,
+            (Some(_), state) => !matches!(state, ConnState::Active | ConnState::Stalled),
         }
     }
 }

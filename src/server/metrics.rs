@@ -20,7 +20,6 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Server;
 use super::access_log::Record;
 use super::close_reason::CloseReason;
-use super::conn_entry::Dismissal;
 use crate::net::tls::Handshake;
 use crate::proto::why::Why;
 
@@ -127,19 +126,19 @@ impl Metrics {
     }
 
     /// Counts an answer.
-    pub fn answered(&self, record: &Record<'_>) {
+    pub fn response(&self, record: &Record<'_>) {
         let status = record.response.head.status.code().into();
         self.requests.get_or_create(&Answered { method: method(record.line), status }).inc();
         self.sent.inc_by(record.sent.bytes);
         self.durations.observe(record.started.elapsed().as_secs_f64());
     }
 
-    /// Counts the end of a connection that was told to make room for this reason, if it was.
-    pub fn closed(&self, close: &CloseReason, dismissal: Option<Dismissal>) {
+    /// Counts a closed connection, and whether it was evicted.
+    pub fn closed(&self, close: &CloseReason) {
         self.closed.get_or_create(&For { reason: close.label() }).inc();
-        let reason = match (dismissal, close) {
-            (Some(Dismissal::CutOff), _) => EVICTED_LAGGING,
-            (Some(Dismissal::Evicted), _) | (_, CloseReason::Evicted) => EVICTED_WAITING,
+        let reason = match close {
+            CloseReason::Stalled => EVICTED_LAGGING,
+            CloseReason::Evicted => EVICTED_WAITING,
             _ => return,
         };
         self.evicted.get_or_create(&For { reason }).inc();
@@ -156,7 +155,7 @@ impl Metrics {
     }
 
     /// Counts a connection that there is no room for.
-    pub fn shed_connections(&self, why: Why) {
+    pub fn shed(&self, why: Why) {
         let reason = if why == Why::NoThread { NO_THREAD } else { TOO_MANY };
         self.shed_connections.get_or_create(&For { reason }).inc();
     }

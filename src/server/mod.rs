@@ -1,9 +1,18 @@
-//! Ties the layers together: accepts connections, gives each a thread, and moves values between the layers on it.
+//! Server: accepts connections, gives each a thread, and moves values between the layers.
 //!
-//! The way of one request is [`connection`]; how a connection gets there is [`reception`] and [`handoff`], and before the
-//! first request [`proxied`] and [`secure`]; which connections there are, and how they are ended from outside, is [`seats`];
-//! how the server ends is [`closing`]. The layers below return causes; what is logged, is logged here (and by the listener,
-//! which has nobody to return to).
+//! Glossary:
+//! - *connection table*: all connections, their states and deadlines ([`connections`]); an entry is [`conn_entry`]
+//! - *evict*: close a connection to make room for another; *shed*: respond 503 to one that gets no room ([`overload`])
+//! - *close reason*: why a connection ended ([`close_reason`])
+//! - *active, new, idle, receiving, stalled, lingering*: the states of a connection ([`conn_entry::ConnState`])
+//! - *reaper*: the thread that ends connections past their deadline ([`reaper`])
+//! - *accept loop*: a thread per listener ([`accept`]); *thread pool*: a thread per connection ([`thread_pool`])
+//! - *request loop*: read head, respond, write, log, repeat ([`connection`]); *responder*: what makes the response
+//! - *drain, grace*: the time to leave a load balancer, and to finish responses ([`shutdown`])
+//! - *linger*: read and discard after the last response, so that the client can read it
+//! - *critical thread*: one whose panic ends the process ([`critical_thread`])
+//!
+//! The files, from the lowest to the highest; each imports only from those above it.
 
 pub mod accept;
 pub mod access_log;
@@ -12,7 +21,8 @@ pub mod close_reason;
 pub mod conn_entry;
 pub mod connection;
 pub mod connections;
-pub mod desks;
+pub mod critical_thread;
+pub mod endpoint;
 pub mod https_redirect;
 pub mod log_writer;
 pub mod metrics;
@@ -22,142 +32,136 @@ pub mod read_buffer;
 pub mod reaper;
 pub mod sd_notify;
 pub mod shutdown;
-pub mod signals;
 #[cfg(test)]
 mod tests;
 pub mod thread_pool;
 pub mod tls;
 pub mod trace;
-pub mod turns;
 pub mod write;
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::net::listener::{self, Scheme};
+use crate::net::listener::{self, Scheme, Stop};
 use crate::net::scheduling::prefer_throughput;
-use crate::net::tls::INTERNAL_ERROR_ALERT;
 use crate::net::trusted_proxies::TrustedProxies;
-use crate::proto::why::Why;
-use crate::site;
-use accept::{Acceptor, Endpoint, Service};
+use crate::site::Site;
+use accept::Acceptor;
 use access_log::AccessLog;
-use connections::Connections;
-use desks::Desks;
+use connections::{Connections, Limits, monotonic};
+use endpoint::{Endpoint, Service};
 use log_writer::LogWriter;
 use metrics::Metrics;
 use overload::ShedConnections;
 use sd_notify::SdNotify;
 use tls::TlsEndpoint;
 
-/// What the operator asked of the server, apart from the site.
+/// The operator's options, apart from the site's.
 #[derive(Debug)]
 pub struct Options {
-    /// How many connections there may be at once.
+    /// Limit on connections.
     pub max_connections: usize,
-    /// How many of them may come from one address, if there is a limit.
+    /// Limit on connections from one address.
     pub max_per_ip: Option<usize>,
-    /// Whether connections from proxies that are trusted begin with a PROXY header.
+    /// Whether connections from trusted proxies begin with a PROXY header.
     pub proxy_protocol: bool,
-    /// How long the phases of a connection may take.
-    pub times: Times,
-    /// How long balancers are told that the server will stop before it does.
+    /// Timeouts of a connection.
+    pub timeouts: Timeouts,
+    /// How long `/health` is 503 before the server stops accepting.
     pub drain_delay: Duration,
-    /// How long answers in progress may take to end once the server stops.
+    /// How long responses in progress may take after that.
     pub grace: Duration,
-    /// Whether nothing is told when the server is ready but its addresses.
+    /// Whether only the addresses are printed at the start.
     pub is_quiet: bool,
 }
 
-/// How long the phases of a connection may take.
+/// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Times {
-    /// From a request's first byte to the empty line behind its fields, and again for its content.
+pub struct Timeouts {
+    /// From the first byte of a request to the empty line after its fields, and again for its content.
     pub header: Duration,
-    /// From an answer to the next request.
+    /// From a response to the next request.
     pub idle: Duration,
-    /// For each 64 KiB that the client takes of an answer.
+    /// For each 64 KiB of a response that the client reads.
     pub write: Duration,
 }
 
 /// What all connections share.
-#[derive(Debug)]
 pub struct Server {
-    /// What the operator asked for.
+    /// The operator's options.
     pub options: Options,
-    /// The site that is served.
-    pub site: site::Site,
-    /// What the site's doors share, where it is served over TLS.
+    /// The site.
+    pub site: Site,
+    /// What TLS connections to the site share, where it is served over TLS.
     pub tls: Option<TlsEndpoint>,
-    /// What threads answer with.
-    pub desks: Desks,
-    /// The connections there are.
+    /// The connection table.
     pub connections: Arc<Connections>,
-    /// The connections of those who look after the server, who come in however full the house is.
+    /// The connection table of the admin endpoint, which the site's connections cannot fill.
     pub admin_connections: Arc<Connections>,
-    /// The connections that were told that there is no room.
+    /// Connections that were refused with 503 and are still open.
     pub shed_connections: ShedConnections,
-    /// Where requests are logged.
+    /// The access log.
     pub access_log: AccessLog,
-    /// Where diagnostics go.
+    /// The writer of diagnostics.
     pub diagnostics: LogWriter,
-    /// What is counted, where somebody can ask for it.
+    /// Metrics, where there is an admin endpoint.
     pub metrics: Option<Metrics>,
-    /// Who manages the process.
+    /// The service manager.
     pub sd_notify: SdNotify,
 }
 
-/// How many connections those have who look after the server: some balancers and what collects the metrics.
+/// Connections to the admin endpoint: some balancers and a collector of metrics.
 const ADMIN_CONNECTIONS_MAX: usize = 8;
 
-/// Serves behind these doors until a signal says to stop, and returns when the last answer is sent or the grace is
-/// over. What is noted here is said where it says that it is ready.
-pub fn run(server: Server, endpoints: Vec<Endpoint>, notes: &[String]) {
+/// Serves at these endpoints until a signal stops the server, and returns when the last response is sent or the grace is over.
+/// The notes are printed after the addresses. An error is a thread that cannot be started.
+pub fn run(server: Server, endpoints: Vec<Endpoint>, notes: &[String]) -> io::Result<()> {
     let server = Arc::new(server);
-    let endpoints = Arc::new(endpoints);
-    let acceptor = Arc::new(Acceptor::new(&server));
-    let stop = signals::watch(&server);
+    let endpoints: Vec<_> = endpoints.into_iter().map(Arc::new).collect();
+    let stop_signal = shutdown::handle_signals(&server)?;
+    reaper::start(&server)?;
+    prefer_throughput();
+    let acceptor = Acceptor::new(&server);
+    let (stop, never) = (Arc::new(Stop::new()?), Arc::new(Stop::new()?));
+    let mut accept_threads = Vec::new();
+    for endpoint in &endpoints {
+        if endpoint.outlives_shutdown() {
+            acceptor.start(endpoint, &never)?;
+        } else {
+            accept_threads.push(acceptor.start(endpoint, &stop)?);
+        }
+    }
     let scheme = if server.tls.is_some() { Scheme::Https } else { Scheme::Http };
     announce(scheme, &endpoints, (!server.options.is_quiet).then_some(notes));
-    let (asked, max) = (server.options.max_connections, server.connections.max());
-    if max < asked {
-        log::warn!(
-            "{max} connections at once, not {asked}, because of this process's limits on descriptors and memory"
-        );
-    }
-    if let Err(error) = reaper::start(&server) {
-        log::error!("connections may wait for ever, because no thread can be started: {error}");
-    }
-    prefer_throughput();
-    let accepting = shutdown::open(&acceptor, &endpoints);
+    server.diagnostics.start()?;
     server.sd_notify.ready();
-    stop.wait();
+    stop_signal.wait();
     server.sd_notify.stopping(server.options.drain_delay + server.options.grace);
-    shutdown::close(&acceptor, &endpoints, accepting);
-    server.finish();
+    shutdown::shut_down(&server, &endpoints, &stop, accept_threads);
+    server.finish_logs();
+    Ok(())
 }
 
 impl Server {
-    /// Puts together what all connections share: plain, uncounted, and managed by nobody.
+    /// Puts together what all connections share: without TLS, metrics and a service manager.
     pub fn new(
         options: Options,
-        site: site::Site,
-        connections: Arc<Connections>,
+        site: Site,
+        trusted_proxies: TrustedProxies,
         access_log: AccessLog,
         diagnostics: LogWriter,
     ) -> Server {
-        let (desks, shed_connections) = (Desks::default(), ShedConnections::default());
-        let admin_connections = Connections::new(ADMIN_CONNECTIONS_MAX, None, TrustedProxies::default());
+        let limits = Limits::of(&options);
+        let admin_limits = Limits { connections: ADMIN_CONNECTIONS_MAX, per_ip: None, ..limits };
         Server {
             options,
             site,
             tls: None,
-            desks,
-            connections,
-            admin_connections,
-            shed_connections,
+            connections: Connections::new(limits, trusted_proxies, monotonic()),
+            admin_connections: Connections::new(admin_limits, TrustedProxies::default(), monotonic()),
+            shed_connections: ShedConnections::default(),
             access_log,
             diagnostics,
             metrics: None,
@@ -165,44 +169,32 @@ impl Server {
         }
     }
 
-    /// The connections to a service.
+    /// The connection table of a service.
     pub fn connections_for(&self, service: Service) -> &Arc<Connections> {
         match service {
-            Service::SiteSession | Service::Redirect => &self.connections,
+            Service::Site | Service::Redirect => &self.connections,
             Service::Admin => &self.admin_connections,
         }
     }
 
-    /// How connections to a service begin, where that is by TLS.
+    /// What connections to a service begin with, if that is a TLS handshake.
     pub fn tls_for(&self, service: Service) -> Option<&TlsEndpoint> {
-        self.tls.as_ref().filter(|_| service == Service::SiteSession)
+        self.tls.as_ref().filter(|_| service == Service::Site)
     }
 
-    /// Answers a connection that there is no room for it.
-    pub fn shed(&self, stream: TcpStream, client: SocketAddr, service: Service, why: Why) {
-        log::debug!("connection from {client} turned away: {}", why.explanation().what);
-        if let Some(metrics) = &self.metrics {
-            metrics.shed_connections(why);
-        }
-        match self.tls_for(service) {
-            Some(_) => self.shed_connections.say(stream, &INTERNAL_ERROR_ALERT),
-            None => self.shed_connections.answer(stream, why, &self.site),
-        }
-    }
-
-    /// Lets the last lines of both logs be written.
-    pub fn finish(&self) {
+    /// Writes the last lines of both logs.
+    pub fn finish_logs(&self) {
         self.access_log.finish();
         self.diagnostics.finish();
     }
 }
 
 /// Says on standard error where the server listens. Programs read the first line, so nothing may come before it.
-fn announce(scheme: Scheme, endpoints: &[Endpoint], notes: Option<&[String]>) {
+fn announce(scheme: Scheme, endpoints: &[Arc<Endpoint>], notes: Option<&[String]>) {
     let addrs_of = |service| {
         endpoints.iter().filter(move |endpoint| endpoint.service == service).map(|endpoint| endpoint.listener.addr)
     };
-    let sites: Vec<SocketAddr> = addrs_of(Service::SiteSession).collect();
+    let sites: Vec<SocketAddr> = addrs_of(Service::Site).collect();
     let urls = if notes.is_some() { listener::urls(scheme, &sites) } else { Vec::new() };
     let sites = sites.iter().map(|addr| format!("listening on {scheme}://{addr}\n"));
     let redirects = addrs_of(Service::Redirect).map(|addr| format!("redirecting on http://{addr}\n"));

@@ -4,10 +4,12 @@
 //! like anything else that is no request.
 
 use super::Server;
-use super::accept::Service;
 use super::close_reason::CloseReason;
+use super::conn_entry::ConnState;
 use super::connection::Connection;
 use super::connections::ConnHandle;
+use super::connections::ShutdownPhase;
+use super::endpoint::Service;
 use super::trace;
 use crate::net::Transport;
 use crate::net::tcp::Tcp;
@@ -20,10 +22,10 @@ use crate::site::SiteSession;
 /// Finds out who is at the far end of a connection, where that is said first. None where there is nothing to go on with;
 /// then the connection has ended.
 pub fn receive_header(server: &Server, mut conn: ConnHandle, service: Service) -> Option<ConnHandle> {
-    if !server.options.proxy_protocol || !conn.is_proxy() {
+    if !server.options.proxy_protocol || !conn.is_proxy {
         return Some(conn);
     }
-    match receive(server, &conn) {
+    match receive(&conn) {
         Ok(source) if conn.set_client(source) => return Some(conn),
         Ok(_) => {
             let client = conn.client;
@@ -40,18 +42,18 @@ pub fn receive_header(server: &Server, mut conn: ConnHandle, service: Service) -
 /// Its room on the stack is for those alone who need it; so it is with TLS and compression, without which an idle connection
 /// takes 14.7 KiB instead of 22.7.
 #[inline(never)]
-fn receive(server: &Server, conn: &ConnHandle) -> Result<Source, CloseReason> {
+fn receive(conn: &ConnHandle) -> Result<Source, CloseReason> {
     let mut tcp = Tcp::new(conn.stream(), conn);
     let mut bytes = [0; HEADER_MAX];
     let mut taken = 0;
-    conn.wait(server.options.times.header);
+    conn.set_state(ConnState::New);
     loop {
         let seen = taken + tcp.peek(&mut bytes[taken..]).map_err(CloseReason::Io)?;
         if seen == taken {
-            return Err(match conn.dismissal() {
-                Some(dismissal) => dismissal.into(),
-                None if server.connections.is_stopping() => CloseReason::ShuttingDown,
-                None => CloseReason::ClientDone,
+            return Err(match conn.ended_by() {
+                Some(close) => close,
+                None if conn.is_at(ShutdownPhase::NotAccepting) => CloseReason::ShuttingDown,
+                None => CloseReason::ClientClosed,
             });
         }
         let bytes_seen = &bytes[..seen];
@@ -73,7 +75,7 @@ fn end(server: &Server, conn: &ConnHandle, close: CloseReason) {
     match &close {
         CloseReason::Refused(refused) if refused.line.first().copied().is_some_and(is_tchar) => {
             let mut tcp = Tcp::new(conn.stream(), conn);
-            tcp.set_send_pace(server.options.times.write);
+            tcp.set_send_pace(server.options.timeouts.write);
             let site = SiteSession::new(&server.site);
             Connection::new(&mut tcp, server, &site, conn).refuse(close);
         }
@@ -81,7 +83,7 @@ fn end(server: &Server, conn: &ConnHandle, close: CloseReason) {
             trace::accepted(conn);
             trace::closed(conn, &close);
             if let Some(metrics) = &server.metrics {
-                metrics.closed(&close, conn.dismissal());
+                metrics.closed(&close);
             }
         }
     }

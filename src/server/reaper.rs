@@ -1,46 +1,44 @@
-//! The thread that ends connections whose time is up, and sees when keys are replaced.
+//! Reaper: the thread that ends connections past their deadline and notices replaced certificates.
 
+use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use super::Server;
-use super::connection::LINGER;
+use super::conn_entry::LINGER;
+use super::critical_thread;
 use super::overload::SHED_LINGER;
 
-/// The least time between two looks.
+/// The shortest pause between two rounds.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 
-/// The least time between two looks at the files of keys.
-const KEYS_PAUSE: Duration = Duration::from_secs(1);
+/// Interval at which the certificate files are looked at.
+const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts the thread.
 pub fn start(server: &Arc<Server>) -> io::Result<()> {
     let server = Arc::clone(server);
-    thread::Builder::new().name("watch".to_owned()).spawn(move || watch(&server))?;
-    Ok(())
+    critical_thread::spawn("reaper", move || reap(&server)).map(drop)
 }
 
-/// No connection may wait shorter than for `shortest`, so nothing that begins while this sleeps is due before it wakes.
+/// Sleeps no longer than the shortest timeout, so that no wait that begins meanwhile is over before the next round.
 ///
-/// To look takes the locks without which nobody is served. So whoever manages the process is told that it is alive here.
-fn watch(server: &Server) -> ! {
-    let times = &server.options.times;
-    let shortest = times.header.min(times.idle).min(LINGER).min(SHED_LINGER).max(PAUSE_MIN);
-    let shortest = server.sd_notify.watchdog_interval.map_or(shortest, |beat| beat.min(shortest));
-    let mut look_at = Instant::now() + KEYS_PAUSE;
+/// Each round takes the locks without which no connection is served, so the watchdog of systemd is fed here.
+fn reap(server: &Server) {
+    let timeouts = &server.options.timeouts;
+    let shortest = timeouts.header.min(timeouts.idle).min(LINGER).min(SHED_LINGER).max(PAUSE_MIN);
+    let shortest = server.sd_notify.watchdog_interval.map_or(shortest, |interval| interval.min(shortest));
+    let mut check_certificates_at = Instant::now() + CERTIFICATE_CHECK_INTERVAL;
     loop {
         let now = Instant::now();
-        let next = [&server.connections, &server.admin_connections]
-            .into_iter()
-            .filter_map(|connections| connections.dismiss_overdue(now))
-            .min();
-        server.shed_connections.end(now);
+        let next = server.connections.expire().into_iter().chain(server.admin_connections.expire()).min();
+        server.shed_connections.expire(now);
         server.sd_notify.watchdog();
         if let Some(tls) = &server.tls
-            && now >= look_at
+            && now >= check_certificates_at
         {
-            look_at = now + KEYS_PAUSE;
+            check_certificates_at = now + CERTIFICATE_CHECK_INTERVAL;
             tls.reload_if_changed();
         }
         thread::sleep(next.unwrap_or(shortest).clamp(PAUSE_MIN.min(shortest), shortest));

@@ -13,13 +13,12 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use super::connection::Connection;
-use super::connections::{CROWD, ConnHandle};
+use super::connections::{Clock, Connections, Limits};
 use super::https_redirect::Redirect;
 use super::tls::PlainHttpOnTlsPort;
 use super::*;
@@ -56,9 +55,8 @@ struct Script<'s> {
     /// How often it was waited for awake: with more than one look.
     awaited: usize,
     end: End,
-    /// The most turns there were when it was sent something.
-    turns: usize,
     connections: &'s Connections,
+    micros: &'s AtomicU64,
 }
 
 enum Said {
@@ -97,14 +95,14 @@ impl Transport for Script<'_> {
     fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
         self.awaited += usize::from(mem::take(&mut self.looks) > 1);
         self.waits += 1;
-        assert_eq!(self.connections.turns_taken(), 0, "nobody waits in a turn");
         thread::sleep(self.pause);
         let piece = match self.says.pop_front() {
             Some(Said::Bytes(piece)) => piece,
             Some(Said::Reset) => return Err(ErrorKind::ConnectionReset.into()),
             Some(Said::Nothing) if until.is_some() => return Err(ErrorKind::TimedOut.into()),
             Some(Said::Nothing) => {
-                self.connections.dismiss_overdue(Instant::now() + Duration::from_secs(3600));
+                self.micros.fetch_add(3_600_000_000, Ordering::Relaxed);
+                self.connections.expire();
                 return Ok(0);
             }
             None => return Ok(0),
@@ -122,7 +120,6 @@ impl Transport for Script<'_> {
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.sends += 1;
-        self.turns = self.turns.max(self.connections.turns_taken());
         match self.takes.take() {
             Some(count) if count < bytes.len() => {
                 self.hears.extend_from_slice(&bytes[..count]);
@@ -155,12 +152,11 @@ impl Transport for Script<'_> {
         Ok(())
     }
 
-    fn has_last_words(&self) -> bool {
+    fn may_send_close_notify(&self) -> bool {
         false
     }
 
     fn linger(&mut self) {
-        assert_eq!(self.connections.turns_taken(), 0, "nobody lingers in a turn");
         assert_eq!(self.end, End::Close, "who is lingered for knows that nothing more comes");
         self.end = End::Linger;
     }
@@ -173,6 +169,8 @@ impl Transport for Script<'_> {
 /// A server on a directory of its own, which is removed with it.
 struct Fixture {
     server: Server,
+    /// The clock of the connection table.
+    micros: Arc<AtomicU64>,
     root: PathBuf,
 }
 
@@ -185,7 +183,7 @@ impl Fixture {
         let root = std::env::temp_dir().join(format!("serve-unit-{}-{name}", std::process::id()));
         fs::create_dir_all(root.join("dir")).expect("the directory can be made");
         fs::write(root.join("a.txt"), "hello").expect("the file can be written");
-        let site = site::Site {
+        let site = Site {
             root: RootPath::new(root.clone(), Symlinks::Inside),
             index: Vec::new(),
             list: false,
@@ -199,29 +197,25 @@ impl Fixture {
             compression: None,
         };
         let long = Duration::from_secs(60);
-        let times = Times { header: long, idle: long, write: long };
+        let timeouts = Timeouts { header: long, idle: long, write: long };
         let trusted = TrustedProxies::parse(&["127.0.0.1".to_owned()]).expect("an address");
         let options = Options {
             max_connections,
             max_per_ip: None,
             proxy_protocol: true,
-            times,
+            timeouts,
             drain_delay: Duration::ZERO,
             grace: long,
             is_quiet: true,
         };
         let access_log = AccessLog::open(None).expect("there is none");
         let diagnostics = LogWriter::to_stderr().expect("a thread can be started");
-        Fixture {
-            server: Server::new(
-                options,
-                site,
-                Connections::new(max_connections, None, trusted),
-                access_log,
-                diagnostics,
-            ),
-            root,
-        }
+        let micros = Arc::new(AtomicU64::new(0));
+        let shared = Arc::clone(&micros);
+        let clock: Clock = Box::new(move || Duration::from_micros(shared.load(Ordering::Relaxed)));
+        let connections = Connections::new(Limits::of(&options), trusted, clock);
+        let server = Server::new(options, site, TrustedProxies::default(), access_log, diagnostics);
+        Fixture { server: Server { connections, ..server }, micros, root }
     }
 
     /// What a client hears that asks for the page behind another door.
@@ -257,8 +251,8 @@ impl Fixture {
             looks: 0,
             awaited: 0,
             end: End::Open,
-            turns: 0,
             connections,
+            micros: &self.micros,
         }
     }
 
@@ -283,10 +277,7 @@ impl Fixture {
         client.shutdown(Shutdown::Write).expect("connected");
         let (stream, peer) = listener.accept().expect("connected");
         let conn = self.server.connections.register(stream, peer).expect("the fixture is open");
-        assert!(
-            proxy_protocol::receive_header(&self.server, conn, accept::Service::SiteSession).is_none(),
-            "this is no header"
-        );
+        assert!(proxy_protocol::receive_header(&self.server, conn, Service::Site).is_none(), "this is no header");
         io::read_to_string(client).expect("the responses are text")
     }
 
@@ -368,7 +359,7 @@ fn answer_for(why: Why, fixture: &Fixture) -> String {
         Why::KeepsChanging => answer_while_rewritten(fixture),
         Why::FileSystem => answer_without_root(fixture),
         Why::NoThread | Why::TooManyFromAddress => {
-            String::from_utf8(overload::answer(why, &fixture.server.site)).expect("text")
+            String::from_utf8(overload::response(why, &fixture.server.site)).expect("text")
         }
         // These two only the system can say. The real binary is brought there by the tests
         // `a_file_that_may_not_be_read_is_forbidden_without_a_reason_of_the_system` and
@@ -550,12 +541,11 @@ fn who_has_more_to_ask_makes_room_after_an_answer_where_somebody_seeks_a_seat() 
 }
 
 #[test]
-fn a_connection_that_breaks_takes_its_desk_back() {
-    let fixture = Fixture::new("desk");
-    for _ in 0..3 {
-        fixture.hears(vec![Said::Bytes(request("GET /a.txt HTTP/1.1", "").into()), Said::Reset]);
-    }
-    assert_eq!(fixture.server.desks.free_count(), 1);
+fn connection_that_the_client_resets_is_aborted() {
+    let fixture = Fixture::new("reset");
+    let says = vec![Said::Bytes(request("GET /a.txt HTTP/1.1", "").into()), Said::Reset];
+    let (heard, end) = fixture.converse(says, None);
+    assert!(heard.starts_with("HTTP/1.1 200 OK\r\n") && end == End::Abort, "{heard}");
 }
 
 #[test]
@@ -576,84 +566,6 @@ fn only_a_client_that_is_quick_to_ask_again_is_waited_for_awake() {
     assert_eq!(awaited(Duration::ZERO, &[begin, rest]), 0, "only between requests");
     let quick = awaited(Duration::ZERO, &[&whole]);
     assert!((1..=REQUESTS / 2).contains(&quick), "after a wait in vain none follows: {quick}");
-}
-
-/// More connections than may be there without being a crowd; none of them says anything.
-fn crowd(fixture: &Fixture) -> Vec<ConnHandle> {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let peer = listener.local_addr().expect("bound");
-    let stream = TcpStream::connect(peer).expect("listening");
-    let stand = |_| {
-        let stream = stream.try_clone().expect("there are descriptors");
-        fixture.server.connections.register(stream, peer).expect("the fixture is open")
-    };
-    (0..=CROWD).map(stand).collect()
-}
-
-/// The requests for a file on one connection, which lingers after the last of them.
-fn three_times(name: &str) -> Vec<Said> {
-    let lines = ["1.1", "1.1", "1.0"].map(|version| format!("GET /{name} HTTP/{version}"));
-    lines.map(|line| Said::Bytes(request(&line, "").into())).into()
-}
-
-#[test]
-fn in_a_crowd_it_takes_a_turn_to_answer_but_none_to_send_what_takes_long() {
-    let fixture = Fixture::with_max_connections("crowd", CROWD + 2);
-    fs::write(fixture.path().join("long.txt"), vec![b'x'; 100_000]).expect("the file can be written");
-    let turns_for = |name| {
-        let script = fixture.play(&SiteSession::new(&fixture.server.site), fixture.script(three_times(name)));
-        let heard = String::from_utf8(script.hears).expect("the responses are text");
-        assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), 3, "{heard}");
-        assert_eq!(script.end, End::Linger);
-        script.turns
-    };
-    assert_eq!((turns_for("a.txt"), turns_for("long.txt")), (0, 0));
-    let crowd = crowd(&fixture);
-    assert_eq!((turns_for("a.txt"), turns_for("long.txt")), (1, 0));
-    drop(crowd);
-}
-
-#[test]
-fn a_client_that_is_quick_in_a_crowd_is_not_waited_for_while_it_has_a_turn() {
-    let fixture = Fixture::with_max_connections("quick-in-a-crowd", CROWD + 2);
-    let crowd = crowd(&fixture);
-    for (is_ready, waits) in [(false, 3), (true, 1)] {
-        let script = Script { is_ready, ..fixture.script(three_times("a.txt")) };
-        let script = fixture.play(&SiteSession::new(&fixture.server.site), script);
-        assert_eq!((script.waits, script.turns, script.end), (waits, 1, End::Linger));
-    }
-    drop(crowd);
-}
-
-#[test]
-fn in_a_crowd_many_requests_that_came_together_are_not_answered_in_one_turn() {
-    let fixture = Fixture::with_max_connections("pipeline-in-a-crowd", CROWD + 2);
-    let many = request("GET /a.txt HTTP/1.1", "").repeat(20);
-    let sends = || {
-        let script = fixture.script(vec![Said::Bytes(many.clone().into())]);
-        let script = fixture.play(&SiteSession::new(&fixture.server.site), script);
-        let heard = String::from_utf8(script.hears).expect("the responses are text");
-        assert_eq!(heard.matches("HTTP/1.1 200 OK\r\n").count(), 20);
-        script.sends
-    };
-    assert_eq!(sends(), 1);
-    let crowd = crowd(&fixture);
-    assert_eq!(sends(), 3, "one, sixteen, and the others");
-    drop(crowd);
-}
-
-#[test]
-fn a_turn_ends_with_the_crowd() {
-    let fixture = Fixture::with_max_connections("crowd-that-leaves", CROWD + 2);
-    let (crowd, answered) = (Mutex::new(crowd(&fixture)), AtomicUsize::new(0));
-    let leaves = || {
-        if answered.fetch_add(1, Ordering::Relaxed) == 1 {
-            crowd.lock().expect("no test panics here").clear();
-        }
-    };
-    let responder = After { site: SiteSession::new(&fixture.server.site), happens: &leaves };
-    let script = fixture.play(&responder, fixture.script(three_times("a.txt")));
-    assert_eq!((script.turns, answered.into_inner(), script.end), (1, 3, End::Linger));
 }
 
 #[test]

@@ -1,21 +1,22 @@
-//! Threads for connections: one each, started when none is free, kept for the next connection when one ends.
+//! Thread pool: a thread for each connection, started where none is idle, and kept for a while for the next connection.
 
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// The stack of a connection's thread. The system gives it memory page by page as it is used.
+use parking_lot::{Mutex, MutexGuard};
+
+/// Stack of a connection's thread, in bytes. The kernel backs it with memory page by page as it is used.
 const STACK_SIZE: usize = 256 * 1024;
 
-/// How long a thread waits for another connection before it ends.
+/// Idle threads exit after this.
 const THREAD_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Hands jobs to threads.
+/// Runs jobs of one kind on threads.
 pub struct ThreadPool<J> {
-    /// What is done with a job, on its thread.
     work: Box<dyn Fn(J) + Send + Sync>,
     state: Mutex<State<J>>,
 }
@@ -25,38 +26,37 @@ pub struct ThreadPool<J> {
 pub struct SpawnError<J> {
     /// Why.
     pub error: io::Error,
-    /// What should have been done.
+    /// The job that was not run.
     pub job: J,
-    /// How many threads there are, none of which is free.
+    /// The number of threads, all of them busy.
     pub threads: usize,
 }
 
 struct State<J> {
     queue: VecDeque<J>,
     threads: usize,
-    /// The threads that sleep until they are woken. The last to fall asleep is woken first: what it used is still in the
-    /// processor's cache, and those that are never woken end.
+    /// Parked threads. The last one to park is unparked first (LIFO): its caches are warm, and the others can exit.
     parked: Vec<Thread>,
-    /// The threads that will look for a job in a moment, by themselves or because they were woken or started.
+    /// Threads that are about to look at the queue: started, unparked, or spinning.
     spinning: usize,
 }
 
 impl<J: Send + 'static> ThreadPool<J> {
-    /// Prepares to do this with each job.
+    /// Creates a pool that does this work with each job.
     pub fn new(work: impl Fn(J) + Send + Sync + 'static) -> Arc<ThreadPool<J>> {
         let state = State { queue: VecDeque::new(), threads: 0, parked: Vec::new(), spinning: 0 };
         Arc::new(ThreadPool { work: Box::new(work), state: Mutex::new(state) })
     }
 
-    /// Gives a job to a free thread, or to a new one.
+    /// Runs a job on an idle thread, or on a new one.
     pub fn execute(self: &Arc<Self>, job: J) -> Result<(), SpawnError<J>> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.queue.push_back(job);
         if state.queue.len() <= state.spinning {
             return Ok(());
         }
+        state.spinning += 1;
         if let Some(thread) = state.parked.pop() {
-            state.spinning += 1;
             drop(state);
             thread.unpark();
             return Ok(());
@@ -66,10 +66,10 @@ impl<J: Send + 'static> ThreadPool<J> {
         match builder.spawn(move || pool.work()) {
             Ok(_) => {
                 state.threads += 1;
-                state.spinning += 1;
                 Ok(())
             }
             Err(error) => {
+                state.spinning -= 1;
                 let job = state.queue.pop_back().expect("it was pushed above, and the lock is held since");
                 Err(SpawnError { error, job, threads: state.threads })
             }
@@ -77,36 +77,31 @@ impl<J: Send + 'static> ThreadPool<J> {
     }
 
     fn work(&self) {
-        // Whoever started this thread has counted it among those that look.
-        let mut state = self.lock();
-        state.spinning -= 1;
-        let mut first = state.queue.pop_front();
-        drop(state);
+        let mut first = self.stop_spinning().queue.pop_front();
         while let Some(job) = first.take().or_else(|| self.next_job()) {
-            // A fault in one connection must not take the thread from the next; what it shared is guarded by locks
-            // that are left in order.
+            // A panic in one connection must not take the thread from the next; shared state is behind locks that are
+            // released in a consistent state.
             if catch_unwind(AssertUnwindSafe(|| (self.work)(job))).is_err() {
-                log::error!("a connection ended by a fault of the server, which is told above; please report it");
+                log::error!("a connection ended by a panic, which is printed above; please report it");
             }
         }
     }
 
-    /// Waits for a job; none when the thread has waited in vain and is to end.
+    /// Waits for a job; none after [`THREAD_IDLE_TIMEOUT`].
     ///
-    /// Before it sleeps, the other threads are let run that can: while connections come all the time, the next one is
-    /// often accepted by then, and this thread need not be woken for it.
+    /// Before it parks, the thread yields once: under load the next connection is often accepted meanwhile, and no wake-up is
+    /// needed for it.
     fn next_job(&self) -> Option<J> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.queue.is_empty() {
             state.spinning += 1;
             drop(state);
             thread::yield_now();
-            state = self.lock();
-            state.spinning -= 1;
+            state = self.stop_spinning();
         }
-        let until = Instant::now() + THREAD_IDLE_TIMEOUT;
+        let deadline = Instant::now() + THREAD_IDLE_TIMEOUT;
         while state.queue.is_empty() {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 state.threads -= 1;
                 return None;
@@ -116,24 +111,26 @@ impl<J: Send + 'static> ThreadPool<J> {
         state.queue.pop_front()
     }
 
-    /// Sleeps for so long, or until it is woken.
+    /// Parks until this thread is unparked, or for this time.
     fn park<'s>(&'s self, mut state: MutexGuard<'s, State<J>>, time: Duration) -> MutexGuard<'s, State<J>> {
         let thread = thread::current();
         let id = thread.id();
         state.parked.push(thread);
         drop(state);
         thread::park_timeout(time);
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         match state.parked.iter().rposition(|thread| thread.id() == id) {
             Some(at) => drop(state.parked.remove(at)),
-            // Whoever woke this thread has counted it among those that look.
+            // The thread that unparked this one has counted it as spinning.
             None => state.spinning -= 1,
         }
         state
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<J>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stop_spinning(&self) -> MutexGuard<'_, State<J>> {
+        let mut state = self.state.lock();
+        state.spinning -= 1;
+        state
     }
 }
 
@@ -149,19 +146,19 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_serves_one_job_after_another_even_after_a_panic() {
+    fn thread_is_reused_even_after_a_panic() {
         let pool = pool();
         let (ids, seen) = channel();
         for at in 0..5 {
-            // The thread of the job before is free again once it waits with nothing to do.
+            // The thread of the previous job is idle once it is parked and the queue is empty.
             let is_free = |state: &State<Job>| state.parked.len() == 1 && state.queue.is_empty();
-            while at > 0 && !is_free(&pool.lock()) {
+            while at > 0 && !is_free(&pool.state.lock()) {
                 thread::yield_now();
             }
             let ids = ids.clone();
             let job = Box::new(move || {
                 ids.send(thread::current().id()).expect("the test waits");
-                assert!(at != 2, "a fault on purpose");
+                assert!(at != 2, "a panic on purpose");
             });
             assert!(pool.execute(job).is_ok());
         }
@@ -170,17 +167,17 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_was_started_and_does_not_run_yet_is_not_started_again() {
+    fn started_thread_that_does_not_run_yet_is_counted() {
         let pool = pool();
         for _ in 0..1000 {
             assert!(pool.execute(Box::new(|| ())).is_ok());
-            let state = pool.lock();
-            assert!(state.queue.len() <= state.spinning, "somebody else would be started");
+            let state = pool.state.lock();
+            assert!(state.queue.len() <= state.spinning, "another thread would be started");
         }
     }
 
     #[test]
-    fn the_last_to_fall_asleep_is_woken_first() {
+    fn last_thread_to_park_is_unparked_first() {
         let pool = pool();
         let (ids, seen) = channel();
         let mut gates = Vec::new();
@@ -197,7 +194,7 @@ mod tests {
         for (at, go) in gates.into_iter().enumerate() {
             drop(go);
             last = seen.recv().ok();
-            while pool.lock().parked.len() <= at {
+            while pool.state.lock().parked.len() <= at {
                 thread::yield_now();
             }
         }
@@ -207,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_never_waits_while_others_block_the_threads() {
+    fn job_never_waits_for_blocked_threads() {
         let pool = pool();
         let (go, gate) = channel::<()>();
         let (done, seen) = channel();

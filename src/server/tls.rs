@@ -4,7 +4,8 @@ use std::io::ErrorKind;
 
 use super::Server;
 use super::close_reason::CloseReason;
-use super::connection::{Connection, LINGER};
+use super::conn_entry::ConnState;
+use super::connection::Connection;
 use super::connections::ConnHandle;
 use crate::net::Transport;
 use crate::net::tcp::Tcp;
@@ -64,7 +65,7 @@ enum Handshaken<'s> {
 /// Serves one connection from its handshake to its end.
 #[inline(never)]
 pub fn serve(server: &Server, tls: &TlsEndpoint, tcp: Tcp<'_>, responder: &dyn Respond, conn: &ConnHandle) {
-    let handshaken = accept_tls(server, tls, tcp, conn);
+    let handshaken = accept_tls(tls, tcp, conn);
     if let Some(metrics) = &server.metrics {
         metrics.handshake_done(match &handshaken {
             Handshaken::Tls(_, handshake) => Some(*handshake),
@@ -83,7 +84,7 @@ pub fn serve(server: &Server, tls: &TlsEndpoint, tcp: Tcp<'_>, responder: &dyn R
         }
         Handshaken::Failed(close) => {
             if let Some(metrics) = &server.metrics {
-                metrics.closed(&close, conn.dismissal());
+                metrics.closed(&close);
             }
         }
     }
@@ -91,8 +92,8 @@ pub fn serve(server: &Server, tls: &TlsEndpoint, tcp: Tcp<'_>, responder: &dyn R
 
 /// Waits for the client to begin, and shakes hands. It has as long for that as for the head of a request, and makes room
 /// in a full house as anyone who is waited for; the house wakes this thread then.
-fn accept_tls<'s>(server: &Server, tls: &TlsEndpoint, mut tcp: Tcp<'s>, conn: &ConnHandle) -> Handshaken<'s> {
-    conn.wait(server.options.times.header);
+fn accept_tls<'s>(tls: &TlsEndpoint, mut tcp: Tcp<'s>, conn: &ConnHandle) -> Handshaken<'s> {
+    conn.set_state(ConnState::New);
     let mut first = [0];
     let (mut tcp, error) = match tcp.peek(&mut first) {
         Ok(1..) if is_handshake(first[0]) => match Tls::accept(tcp, &tls.certificates) {
@@ -103,19 +104,19 @@ fn accept_tls<'s>(server: &Server, tls: &TlsEndpoint, mut tcp: Tcp<'s>, conn: &C
         Ok(0) => (tcp, ErrorKind::UnexpectedEof.into()),
         Err(error) => (tcp, error),
     };
-    match conn.dismissal() {
-        Some(dismissal) => {
-            log::debug!("#{} no TLS with {}: it was ended: {dismissal:?}", conn.id, conn.client);
-            Handshaken::Failed(dismissal.into())
+    match conn.ended_by() {
+        Some(close) => {
+            log::debug!("#{} no TLS with {}: {close}", conn.id, conn.client);
+            Handshaken::Failed(close)
         }
         None if error.kind() == ErrorKind::UnexpectedEof => {
             log::debug!("#{} no TLS with {}: the client ended the connection", conn.id, conn.client);
-            Handshaken::Failed(CloseReason::ClientDone)
+            Handshaken::Failed(CloseReason::ClientClosed)
         }
         None => {
             log::debug!("#{} no TLS with {}: {error}", conn.id, conn.client);
             // The client is to read the alert that says so.
-            conn.linger(LINGER);
+            conn.set_state(ConnState::Lingering);
             if tcp.send_last(&[]).is_ok() {
                 tcp.linger();
             }

@@ -49,7 +49,7 @@ pub fn refused(conn: &ConnHandle, refused: &Refused) {
 }
 
 /// Steps 4 and 5: the status line, the fields, as they are sent. An answer of HTTP/0.9 has neither.
-pub fn answer(conn: &ConnHandle, head: &[u8]) {
+pub fn response(conn: &ConnHandle, head: &[u8]) {
     if !log::log_enabled!(log::Level::Trace) || head.is_empty() {
         return;
     }

@@ -59,13 +59,4 @@ impl Body {
             Body::Coded(..) => None,
         }
     }
-
-    /// Reports whether all of it is in memory, so that sending it needs nothing but a client that takes it.
-    pub fn is_in_memory(&self) -> bool {
-        match self {
-            Body::Empty | Body::Bytes(_) => true,
-            Body::Span(file, _) => file.content().is_some(),
-            Body::Parts(..) | Body::Coded(..) => false,
-        }
-    }
 }

@@ -132,7 +132,7 @@ impl<'s> Tls<'s> {
         self.held = 0;
         // A client that lags does not catch up in between.
         if !more_follows {
-            self.tcp.all_is_sent();
+            self.tcp.end_stall();
         }
         Ok(())
     }
@@ -200,7 +200,7 @@ impl Transport for Tls<'_> {
         self.tcp.send_last(&[])
     }
 
-    fn has_last_words(&self) -> bool {
+    fn may_send_close_notify(&self) -> bool {
         true
     }
 

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::script::Script;
@@ -14,13 +16,13 @@ use crate::files::root::{RootPath, Symlinks};
 use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::target::RelPath;
 use crate::server::access_log::AccessLog;
-use crate::server::connections::{CROWD, ConnHandle, Connections};
+use crate::server::connections::{Clock, Connections, Limits};
 use crate::server::log_writer::LogWriter;
-use crate::server::{Options, Server, Times};
+use crate::server::{Options, Server, Timeouts};
+use crate::site::Site;
 use crate::site::content_coding::WarnOnce;
 use crate::site::headers::HeaderPolicy;
 use crate::site::semaphore::Semaphore;
-use crate::site::{self};
 
 /// When all files were modified.
 pub const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -72,24 +74,30 @@ impl Known {
     }
 }
 
-/// A directory, and servers for it.
+/// A directory, and a server for it.
 pub struct Fixture {
-    /// A server that answers one connection at a time.
-    pub quiet: Server,
-    /// A server with many others.
-    pub crowded: Crowd,
-    /// Who is at the other end.
+    /// The server, which serves one connection at a time.
+    pub server: TestServer,
+    /// The address of the peer.
     pub peer: SocketAddr,
     stream: TcpStream,
-    /// As the script's options say: listings in every second one, hidden names in the last two.
-    sites: [site::Site; 4],
+    /// As the script's options select: listings in every second one, hidden names in the last two.
+    sites: [Site; 4],
     root: PathBuf,
 }
 
-/// A server with other connections, none of which ever waits.
-pub struct Crowd {
+/// A server whose clock stands still until it is advanced.
+pub struct TestServer {
     pub server: Server,
-    _connections: Vec<ConnHandle>,
+    micros: Arc<AtomicU64>,
+}
+
+impl TestServer {
+    /// Advances the clock of the connection table past every timeout, and ends what is past its deadline.
+    pub fn expire(&self) {
+        self.micros.fetch_add(3_600_000_000, Ordering::Relaxed);
+        self.server.connections.expire();
+    }
 }
 
 impl Fixture {
@@ -111,27 +119,18 @@ impl Fixture {
         let peer = listener.local_addr().expect("bound");
         let stream = TcpStream::connect(peer).expect("listening");
         let lines = LogWriter::to_stderr().expect("a thread can be started");
-        let server = server(&root, lines.clone());
-        let stand = |_| {
-            let stream = stream.try_clone().expect("there are descriptors");
-            let conn = server.connections.register(stream, peer).expect("the fixture is open");
-            conn.answer();
-            conn
-        };
-        let connections = (0..=CROWD).map(stand).collect();
-        let crowded = Crowd { _connections: connections, server };
         let sites = [(false, false), (true, false), (false, true), (true, true)];
-        let sites = sites.map(|(list, hidden)| site_options(&root, list, hidden));
-        Fixture { quiet: self::server(&root, lines), crowded, peer, stream, sites, root }
+        let sites = sites.map(|(list, hidden)| site(&root, list, hidden));
+        Fixture { server: server(&root, lines), peer, stream, sites, root }
     }
 
     /// A server for one connection alone, which may stop it.
-    pub fn server(&self) -> Server {
-        server(&self.root, self.quiet.diagnostics.clone())
+    pub fn new_server(&self) -> TestServer {
+        server(&self.root, self.server.server.diagnostics.clone())
     }
 
     /// The site with the options that the script asks for.
-    pub fn site(&self, script: &Script) -> &site::Site {
+    pub fn site(&self, script: &Script) -> &Site {
         &self.sites[usize::from(script.list) + 2 * usize::from(script.hidden)]
     }
 
@@ -146,13 +145,12 @@ impl Fixture {
     }
 }
 
-/// Makes a server. Its site is not asked.
-fn server(root: &Path, diagnostics: LogWriter) -> Server {
+/// Makes a server. Its site is not used.
+fn server(root: &Path, diagnostics: LogWriter) -> TestServer {
     let long = Duration::from_secs(60);
-    let times = Times { header: long, idle: long, write: long };
     let options = Options {
         max_connections: 1000,
-        times,
+        timeouts: Timeouts { header: long, idle: long, write: long },
         max_per_ip: None,
         proxy_protocol: false,
         drain_delay: Duration::ZERO,
@@ -160,13 +158,18 @@ fn server(root: &Path, diagnostics: LogWriter) -> Server {
         is_quiet: true,
     };
     let access_log = AccessLog::open(None).expect("there is none");
-    let site = site_options(root, false, false);
-    Server::new(options, site, Connections::new(1000, None, TrustedProxies::default()), access_log, diagnostics)
+    let site = site(root, false, false);
+    let server = Server::new(options, site, TrustedProxies::default(), access_log, diagnostics);
+    let micros = Arc::new(AtomicU64::new(3_600_000_000));
+    let shared = Arc::clone(&micros);
+    let clock: Clock = Box::new(move || Duration::from_micros(shared.load(Ordering::Relaxed)));
+    let connections = Connections::new(Limits::of(&server.options), TrustedProxies::default(), clock);
+    TestServer { server: Server { connections, ..server }, micros }
 }
 
-fn site_options(root: &Path, list: bool, hidden: bool) -> site::Site {
+fn site(root: &Path, list: bool, hidden: bool) -> Site {
     let plain = |path: &[u8]| RelPath::new(path).expect("plain");
-    site::Site {
+    Site {
         root: RootPath::new(root.join("root"), Symlinks::Inside),
         index: vec![plain(b"index.html")],
         list,

@@ -30,18 +30,17 @@ const LEN_MAX: usize = 60_000;
 pub fn check(fixture: &Fixture, bytes: &[u8]) {
     let script = Script::parse(&bytes[..bytes.len().min(LEN_MAX)]);
     listen_to_log(script.is_told);
-    let lent;
-    let server = match (script.stops(), script.is_crowded) {
-        (true, _) => {
-            lent = fixture.server();
-            &lent
-        }
-        (false, true) => &fixture.crowded.server,
-        (false, false) => &fixture.quiet,
+    let stopped;
+    let served = if script.stops() {
+        stopped = fixture.new_server();
+        &stopped
+    } else {
+        &fixture.server
     };
-    let conn = server.connections.register(fixture.stream(), fixture.peer).expect("the fixture is open");
-    let mut client = Client::new(&script, &server.connections);
-    client.set_send_pace(server.options.times.write);
+    let server = &served.server;
+    let conn = server.connections.register(fixture.stream(), fixture.peer).expect("the table has room");
+    let mut client = Client::new(&script, served);
+    client.set_send_pace(server.options.timeouts.write);
     let site = SiteSession::new(fixture.site(&script));
     Connection::new(&mut client, server, &site, &conn).run();
     judge::judge(&script, &client.heard);

@@ -22,8 +22,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
+use super::fixture::TestServer;
 use crate::net::Transport;
-use crate::server::connections::Connections;
+use crate::server::connections::ShutdownPhase;
 
 /// More than so many bytes no client takes.
 const TAKES_MAX: usize = 1 << 20;
@@ -39,8 +40,6 @@ pub struct Script {
     pub list: bool,
     /// Whether hidden names are served.
     pub hidden: bool,
-    /// Whether there are many other connections.
-    pub is_crowded: bool,
     /// Whether the exchanges are told.
     pub is_told: bool,
     /// Whether each byte arrives alone.
@@ -64,14 +63,8 @@ impl Script {
     pub fn parse(bytes: &[u8]) -> Script {
         let Some((&options, mut rest)) = bytes.split_first() else { return Script::default() };
         let is = |bit: u8| options & bit != 0;
-        let mut script = Script {
-            list: is(1),
-            hidden: is(2),
-            is_crowded: is(4),
-            is_told: is(8),
-            is_bytewise: is(0x40),
-            ..Script::default()
-        };
+        let mut script =
+            Script { list: is(1), hidden: is(2), is_told: is(8), is_bytewise: is(0x40), ..Script::default() };
         while let [byte, after @ ..] = rest {
             let (mark, after) = match rest {
                 [b'`', b'.', after @ ..] => (Some(Mark::Piece), after),
@@ -135,7 +128,7 @@ pub enum End {
 pub struct Client<'s> {
     pub heard: Heard,
     script: &'s Script,
-    connections: &'s Connections,
+    served: &'s TestServer,
     /// How many bytes have arrived.
     at: usize,
     /// How many marks have been passed.
@@ -156,11 +149,11 @@ enum Found {
 }
 
 impl<'s> Client<'s> {
-    pub fn new(script: &'s Script, connections: &'s Connections) -> Client<'s> {
+    pub fn new(script: &'s Script, served: &'s TestServer) -> Client<'s> {
         Client {
             heard: Heard::default(),
             script,
-            connections,
+            served,
             at: 0,
             passed: 0,
             is_dismissed: false,
@@ -180,7 +173,7 @@ impl<'s> Client<'s> {
                 (Mark::Late | Mark::Silence, Some(_)) if is_ended => return Ok(Found::End),
                 (Mark::Silence, Some(Some(_))) => return Err(ErrorKind::TimedOut.into()),
                 (Mark::Silence, Some(None)) => {
-                    self.connections.dismiss_overdue(Instant::now() + Duration::from_secs(3600));
+                    self.served.expire();
                     self.is_dismissed = true;
                     return Ok(Found::End);
                 }
@@ -189,11 +182,11 @@ impl<'s> Client<'s> {
                     return Err(ErrorKind::ConnectionReset.into());
                 }
                 (Mark::Stop, _) => {
-                    self.connections.stop();
+                    self.served.server.connections.end_idle(ShutdownPhase::NotAccepting, Duration::from_millis(500));
                     self.is_stopping = true;
                 }
                 (Mark::Evict, _) => {
-                    self.connections.evict();
+                    self.served.server.connections.evict_one();
                     self.is_dismissed = true;
                 }
                 (Mark::Takes(count, kind), _) => self.takes = (*count, *kind),
@@ -280,7 +273,7 @@ impl Transport for Client<'_> {
         Ok(())
     }
 
-    fn has_last_words(&self) -> bool {
+    fn may_send_close_notify(&self) -> bool {
         false
     }
 
