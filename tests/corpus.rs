@@ -23,36 +23,36 @@ fn check_all(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
-fn heads_of_the_corpus_pass() {
+fn head_corpus_passes() {
     check_all("head", checks::head);
 }
 
 #[test]
-fn targets_of_the_corpus_pass() {
+fn target_corpus_passes() {
     check_all("target", checks::target);
 }
 
 #[test]
-fn ranges_of_the_corpus_pass() {
+fn range_corpus_passes() {
     check_all("range", checks::range);
 }
 
 #[test]
-fn conditions_of_the_corpus_pass() {
+fn conditional_corpus_passes() {
     check_all("conditional", checks::conditional);
 }
 
 #[test]
-fn chunked_messages_of_the_corpus_pass() {
+fn chunked_corpus_passes() {
     check_all("chunked", checks::chunked);
 }
 
 #[test]
-fn proxy_headers_of_the_corpus_pass() {
+fn proxy_corpus_passes() {
     check_all("proxy", checks::proxy);
 }
 
 #[test]
-fn fields_of_the_corpus_pass() {
+fn fields_corpus_passes() {
     check_all("fields", checks::fields);
 }

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_range_decides() {
+    fn most_specific_media_range_decides() {
         for (accept, media_type, expected) in [
             ("X: y", "text/html", 1000),
             ("Accept: */*", "text/html", 1000),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn codings_are_wanted_by_their_weights() {
+    fn codings_are_ordered_by_weight() {
         for (fields, expected) in [
             // Nothing is said, or that nothing is wanted.
             ("X: y", ""),

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_followed_from_its_end_through_the_trusted_proxies() {
+    fn x_forwarded_for_is_followed_back_through_proxies() {
         check(
             &[
                 ("192.0.2.1", "192.0.2.1"),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_followed_by_its_grammar() {
+    fn forwarded_is_parsed_by_its_grammar() {
         check(
             &[
                 ("for=192.0.2.60;proto=http;by=203.0.113.43", "192.0.2.60"),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn two_fields_are_believed_where_they_agree() {
+    fn both_fields_count_only_if_they_agree() {
         for (lines, expected) in [
             ("A: b", ""),
             ("Forwarded: for=192.0.2.1\r\nX-Forwarded-For: 192.0.2.1", "192.0.2.1"),

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_of_content_is_never_guessed() {
+    fn ambiguous_body_length_is_refused() {
         use BodyLength::{Chunked, Exactly};
         for (fields, expected) in [
             ("", Ok(Exactly(0))),
@@ -162,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn an_old_version_has_no_transfer_encoding() {
+    fn http_1_0_with_transfer_encoding_is_refused() {
         let found = head("HTTP/1.0", "Transfer-Encoding: chunked", |head| body_length(head).map_err(|r| r.why));
         assert_eq!(found, Err(Why::EncodingInOldVersion));
     }
 
     #[test]
-    fn the_connection_goes_on_by_the_rule_of_its_version() {
+    fn persistence_follows_the_version_and_connection_field() {
         use Persistence::{ClosesByVersion, ClosesOnRequest, Persists, PersistsOnRequest};
         for (version, fields, expected) in [
             ("HTTP/1.1", "", Persists),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn only_100_continue_can_be_expected_and_only_from_1_1() {
+    fn only_100_continue_in_http_1_1_is_expected() {
         for (version, fields, expected) in [
             ("HTTP/1.1", "", Ok(false)),
             ("HTTP/1.1", "Expect:", Ok(false)),

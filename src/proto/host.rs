@@ -7,7 +7,6 @@ use std::net::Ipv6Addr;
 
 use super::request::{Head, Version};
 use super::syntax::{ByteClass, hex_pair};
-use super::target::split_authority;
 use super::why::{Reject, Why};
 
 /// Checks that the request has the Host field that its version asks for.
@@ -33,6 +32,25 @@ pub fn of<'b>(head: &Head<'b>) -> Option<&'b [u8]> {
         None => host.iter().position(|&byte| byte == b':').unwrap_or(host.len()),
     };
     (end > 0).then_some(&host[..end])
+}
+
+/// Splits a target into the authority, which only the absolute-form has, and path and query (RFC 9112 §3.2.1, §3.2.2).
+pub fn split_authority(raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Reject<'_>> {
+    if raw.starts_with(b"/") {
+        return Ok((None, raw));
+    }
+    let is_scheme_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let scheme_len = raw.iter().position(|byte| !is_scheme_byte(byte)).unwrap_or(raw.len());
+    let (scheme, rest) = raw.split_at(scheme_len);
+    let Some(rest) = rest.strip_prefix(b"://") else {
+        return Err(Why::TargetForm.because(raw));
+    };
+    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
+        return Err(Why::TargetScheme.because(raw));
+    }
+    let end = rest.iter().position(|byte| b"/?".contains(byte)).unwrap_or(rest.len());
+    let (authority, local) = rest.split_at(end);
+    if is_host_port(authority) { Ok((Some(authority), local)) } else { Err(Why::TargetAuthority.because(raw)) }
 }
 
 /// Reports whether the bytes are a host that is not empty, with a port or without: `uri-host [ ":" port ]`.
@@ -89,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_a_name_or_an_address_and_maybe_a_port() {
+    fn host_is_a_name_or_address_with_optional_port() {
         for good in [
             "localhost",
             "a",
@@ -140,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_has_one_valid_host_where_its_version_asks_for_it() {
+    fn http_1_1_request_needs_one_valid_host() {
         for (bytes, expected) in [
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", None),
             ("GET / HTTP/1.1\r\nHost:\r\n\r\n", None),

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_frame_is_as_the_example_of_rfc_9110_14_6() {
+    fn framing_matches_the_example_of_rfc_9110_14_6() {
         let multipart = Multipart::new(0xb, vec![500..1000, 7000..8000], 8000, "application/pdf");
         let heads: Vec<_> = multipart.parts.iter().map(|(head, _)| String::from_utf8_lossy(head)).collect();
         assert_eq!(

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_names_the_client_in_exactly_one_form() {
+    fn v1_header_states_the_client_in_one_form() {
         for (line, addr) in [
             ("PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n", "192.0.2.1:56324"),
             ("PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\nGET / HTTP/1.1\r\n", "192.0.2.1:56324"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_unknown_connection_the_rest_of_the_line_is_ignored() {
+    fn v1_unknown_ignores_the_rest_of_the_line() {
         for rest in ["", " ", " anything at all", " ffff:f::ffff ffff:f::f 65535 65535", " \u{e9}"] {
             assert_eq!(source(&format!("PROXY UNKNOWN{rest}\r\n")), Ok(Some(Source::Unnamed)), "{rest:?}");
         }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_in_any_other_form_is_refused() {
+    fn malformed_v1_header_is_refused() {
         for line in [
             "PROXY \r\n",
             "PROXY  TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
@@ -235,7 +235,7 @@ mod tests {
     const V4: &[u8] = &[192, 0, 2, 1, 198, 51, 100, 1, 0xdc, 4, 1, 0xbb];
 
     #[test]
-    fn a_block_names_the_client_where_it_came_over_tcp() {
+    fn v2_header_states_the_client_over_tcp() {
         let v6: Vec<u8> = [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[1], &[0; 16], &[0, 80, 0, 81]].concat();
         let mapped: Vec<u8> = [&[0; 10][..], &[0xff, 0xff, 192, 0, 2, 1], &[0; 16], &[0, 80, 0, 81]].concat();
         let extended = [V4, &[3, 0, 4, 1, 2, 3, 4, 0xe0, 0, 1, 0]].concat();
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_of_any_other_form_is_refused() {
+    fn malformed_v2_header_is_refused() {
         for (command, kind, rest) in [
             (0x21, 0x11, &V4[..11]),
             (0x21, 0x21, V4),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_instead_of_a_request_is_known_for_a_header() {
+    fn header_in_place_of_a_request_is_recognized() {
         for header in [&b"PROXY TCP4 1"[..], b"PROXY TCP6", b"PROXY UNKNOWN", b"\r\n\r\n\0\r\nQUIT\n\x21"] {
             assert!(begins(header));
         }

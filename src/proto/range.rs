@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_rfc_9110_14_1_2_select_what_is_said_there() {
+    fn ranges_match_the_examples_of_rfc_9110_14_1_2() {
         for (value, first, last) in [
             ("bytes=0-499", 0, 499),
             ("bytes=500-999", 500, 999),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_clamped_and_a_malformed_one_ignored() {
+    fn range_is_clamped_and_malformed_one_ignored() {
         use Selection::{Unsatisfiable, Whole};
         for (value, expected) in [
             ("bytes=0-", spans(&[(0, 10)])),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_be_asked_of_an_empty_representation() {
+    fn empty_representation_has_no_satisfiable_range() {
         assert_eq!(select(b"bytes=0-", 0), Selection::Unsatisfiable);
         assert_eq!(select(b"bytes=0-0", 0), Selection::Unsatisfiable);
         assert_eq!(select(b"bytes=-0", 0), Selection::Unsatisfiable);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn never_more_is_sent_than_there_is() {
+    fn ranges_never_exceed_the_representation() {
         assert_eq!(select(b"bytes=0-,0-", 10), Selection::Whole);
         assert_eq!(select(b"bytes=0-6,3-9", 10), Selection::Whole);
         assert_eq!(select(b"bytes=0-3,2-5", 10), spans(&[(0, 6)]));

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_would_end_its_line_is_left_out() {
+    fn field_with_control_byte_is_left_out() {
         let head = ResponseHead::new(Status::NotFound)
             .field("A", "b\tb")
             .field("Evil", "x\r\nSet-Cookie: y")
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_were_written_before_come_first() {
+    fn prewritten_fields_come_first() {
         let before = ResponseFields::from(ResponseHead::new(Status::Ok).field("A", 1).field("B", 2));
         let head = ResponseHead::with(Status::NotModified, before).field("C", 3);
         let head = ResponseHead::with(Status::NotModified, head.into());

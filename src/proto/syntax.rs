@@ -3,8 +3,8 @@
 //!
 //! What belongs to one field alone is parsed in that field's module.
 
-/// A list whose first `N` elements need no other place in memory.
-pub type Few<T, const N: usize> = smallvec::SmallVec<[T; N]>;
+/// A list with an inline capacity of `N` elements.
+pub type SmallVec<T, const N: usize> = smallvec::SmallVec<[T; N]>;
 
 /// A class of bytes, by a look into a table.
 pub struct ByteClass([bool; 256]);
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_made_of_tchars_alone() {
+    fn token_consists_of_tchars() {
         for good in ["GET", "a", "!#$%&'*+-.^_`|~09azAZ"] {
             assert!(is_token(good.as_bytes()), "{good}");
         }
@@ -148,20 +148,20 @@ mod tests {
     }
 
     #[test]
-    fn optional_whitespace_is_trimmed_at_both_ends_and_nowhere_else() {
+    fn optional_whitespace_is_trimmed_only_at_both_ends() {
         assert_eq!(trim_ows(b" \t a b \t"), b"a b");
         assert_eq!(trim_ows(b" \t "), b"");
         assert_eq!(trim_ows(b"\ra\n"), b"\ra\n");
     }
 
     #[test]
-    fn a_list_skips_empty_elements() {
+    fn list_skips_empty_elements() {
         let elements: Vec<_> = list(b", close ,,\tTE , ").collect();
         assert_eq!(elements, [b"close".as_slice(), b"TE"]);
     }
 
     #[test]
-    fn a_decimal_is_digits_alone_and_fits() {
+    fn decimal_is_digits_alone_and_fits_in_u64() {
         assert_eq!(decimal(b"0"), Some(0));
         assert_eq!(decimal(b"0018446744073709551615"), Some(u64::MAX));
         assert_eq!(decimal_saturating(b"18446744073709551616"), Some(u64::MAX));

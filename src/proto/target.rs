@@ -3,8 +3,8 @@
 //! This is the one place where percent-encoding is undone and where `.`, `..`, empty segments and encoded slashes are
 //! decided. What comes out is a [`RelPath`], the only thing that files can be opened with.
 
-use super::host::is_host_port;
-use super::syntax::{Few, find, hex_pair};
+use super::host::split_authority;
+use super::syntax::{SmallVec, find, hex_pair};
 use super::why::{Reject, Why};
 
 /// A target taken apart.
@@ -27,7 +27,7 @@ pub struct RelPath {
 }
 
 /// Most paths fit in without another place in memory.
-type Bytes = Few<u8, 64>;
+type Bytes = SmallVec<u8, 64>;
 
 impl<'b> Target<'b> {
     /// Takes a target apart that names a file: the origin-form `/path?query` or the absolute-form
@@ -96,25 +96,6 @@ impl RelPath {
     }
 }
 
-/// Splits a target into the authority, which only the absolute-form has, and path and query (RFC 9112 §3.2.1, §3.2.2).
-pub fn split_authority(raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Reject<'_>> {
-    if raw.starts_with(b"/") {
-        return Ok((None, raw));
-    }
-    let is_scheme_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    let scheme_len = raw.iter().position(|byte| !is_scheme_byte(byte)).unwrap_or(raw.len());
-    let (scheme, rest) = raw.split_at(scheme_len);
-    let Some(rest) = rest.strip_prefix(b"://") else {
-        return Err(Why::TargetForm.because(raw));
-    };
-    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
-        return Err(Why::TargetScheme.because(raw));
-    }
-    let end = rest.iter().position(|byte| b"/?".contains(byte)).unwrap_or(rest.len());
-    let (authority, local) = rest.split_at(end);
-    if is_host_port(authority) { Ok((Some(authority), local)) } else { Err(Why::TargetAuthority.because(raw)) }
-}
-
 /// Decodes a path once and removes its dot segments (RFC 3986 §5.2.4); encoded dots are dots (RFC 3986 §6.2.2.2).
 ///
 /// Empty segments name nothing in a file system and are left out before `..` can go up from one, as in the servers that
@@ -174,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_decoded_once_and_its_dot_segments_are_gone() {
+    fn path_is_decoded_once_and_dot_segments_are_removed() {
         for (raw, path, slash, query) in [
             ("/", "", true, None),
             ("/a", "a", false, None),
@@ -204,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_is_no_path_is_refused() {
+    fn target_that_is_no_path_is_refused() {
         for (raw, why) in [
             ("*", Why::TargetForm),
             ("a", Why::TargetForm),
@@ -234,13 +215,13 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_rfc_3986_5_2_4_come_out_as_there() {
+    fn dot_segments_match_the_examples_of_rfc_3986_5_2_4() {
         assert_eq!(parse("/a/b/c/./../../g"), Ok(("a/g".to_owned(), false, None)));
         assert_eq!(parse("/mid/content=5/../6"), Ok(("mid/6".to_owned(), false, None)));
     }
 
     #[test]
-    fn a_name_with_a_dot_in_front_is_hidden_but_for_well_known() {
+    fn dot_name_is_hidden_except_well_known() {
         for (path, hidden) in [
             ("a/b.c", false),
             (".well-known/acme", false),
@@ -256,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_plain_path_is_made_of_an_option() {
+    fn path_option_must_be_plain_and_relative() {
         for bad in ["", "/a", "a/", "a//b", "../a", "a/./b", "a\0"] {
             assert_eq!(RelPath::new(bad.as_bytes()), None, "{bad:?}");
         }

@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_its_own_text_a_section_and_a_remedy() {
+    fn every_reason_has_unique_text_section_and_remedy() {
         for (at, why) in Why::ALL.iter().enumerate() {
             let said = why.explanation();
             assert!(said.what.ends_with('.'), "{why:?}");

@@ -17,11 +17,11 @@ use super::shutdown::ShutdownPhase;
 use super::write::ReplyContext;
 use super::{Server, trace};
 use crate::net::Transport;
-use crate::proto::content::Content;
+use crate::proto::body::BodyDecoder;
 use crate::proto::date::HttpDate;
 use crate::proto::framing;
-use crate::proto::request::{Head, Method};
-use crate::proto::scan::{Scan, first_line};
+use crate::proto::request::{Head, HeadScanner, Method, first_line};
+
 use crate::proto::why::Why;
 use crate::site::refusal::PageFormat;
 use crate::site::{Request, Respond};
@@ -120,7 +120,7 @@ impl<'c> Connection<'c> {
         let body = framing::body_length(&head).map_err(refused)?;
         let expects_continue = framing::expects_continue(&head).map_err(refused)?;
         if !expects_continue {
-            self.skip_content(Content::new(body), &head)?;
+            self.skip_content(BodyDecoder::new(body), &head)?;
         }
         self.conn.answer();
         let (now, started) = (SystemTime::now(), Instant::now());
@@ -159,7 +159,7 @@ impl<'c> Connection<'c> {
     /// Reads until a whole head has arrived and moves it to the desk. What has been answered is sent before any waiting.
     fn receive_head(&mut self, patience: Duration) -> Result<(), CloseReason> {
         self.desk.head.clear();
-        let mut scan = Scan::default();
+        let mut scan = HeadScanner::default();
         let mut is_waiting = false;
         let mut until = None;
         loop {
@@ -195,7 +195,7 @@ impl<'c> Connection<'c> {
     }
 
     /// Reads the request's content and throws it away, so that the next request is read at the right byte.
-    fn skip_content(&mut self, mut content: Content, head: &Head<'_>) -> Result<(), CloseReason> {
+    fn skip_content(&mut self, mut content: BodyDecoder, head: &Head<'_>) -> Result<(), CloseReason> {
         let refuse = |why: Why| CloseReason::refused(why.because(head.line), head.line);
         let mut until = None;
         loop {

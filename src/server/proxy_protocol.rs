@@ -12,7 +12,7 @@ use super::trace;
 use crate::net::Transport;
 use crate::net::tcp::Tcp;
 use crate::proto::proxy_protocol::{self, HEADER_MAX, Source};
-use crate::proto::scan::first_line;
+use crate::proto::request::first_line;
 use crate::proto::syntax::is_tchar;
 use crate::proto::why::Why;
 use crate::site::SiteSession;

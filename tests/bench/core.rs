@@ -15,9 +15,8 @@ use proto::conditional::{Validators, evaluate};
 use proto::date::HttpDate;
 use proto::etag::ETag;
 use proto::range::select;
-use proto::request::Head;
+use proto::request::{Head, HeadScanner};
 use proto::response::{ResponseFields, ResponseHead};
-use proto::scan::Scan;
 use proto::status::Status;
 use proto::target::Target;
 
@@ -56,7 +55,7 @@ fn head_here(bencher: Bencher<'_, '_>, name: &str) {
     let bytes = head(name);
     bencher.bench(|| {
         let bytes = black_box(bytes);
-        let length = Scan::default().resume(bytes).ok().flatten().expect("a whole head");
+        let length = HeadScanner::default().resume(bytes).ok().flatten().expect("a whole head");
         Head::parse(&bytes[..length]).expect("a valid head").fields.single("Host").map(<[u8]>::len)
     });
 }

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::proto::accept::{Coding, codings, media_weight};
-use crate::proto::chunked::Decoder;
+use crate::proto::body::BodyDecoder;
 use crate::proto::conditional::{Validators, Verdict, evaluate};
 use crate::proto::date::{CommonLog, HttpDate, Rfc3339};
 use crate::proto::etag::{Comparison, ETag};
@@ -23,8 +23,7 @@ use crate::proto::multipart::Multipart;
 use crate::proto::proxy_protocol::{self, HEADER_MAX, Header, Source};
 use crate::proto::range::{Selection, select};
 use crate::proto::repr_digest;
-use crate::proto::request::{FIELDS_MAX, Head, Version};
-use crate::proto::scan::{HEAD_MAX, Scan};
+use crate::proto::request::{FIELDS_MAX, HEAD_MAX, Head, HeadScanner, Version};
 use crate::proto::target::{RelPath, Target};
 use crate::proto::why::Why;
 use oracle::{Asked, Content, Length, Read};
@@ -34,7 +33,7 @@ use oracle::{Asked, Content, Length, Read};
 pub fn head(bytes: &[u8]) {
     // Nobody parses what was not found to be a head, but if somebody did, it would be no disaster.
     let _ = Head::parse(bytes);
-    let whole = Scan::default().resume(bytes).map_err(|reject| reject.why);
+    let whole = HeadScanner::default().resume(bytes).map_err(|reject| reject.why);
     assert_eq!(scan_bytewise(bytes), whole, "the pieces matter");
     let parsed = match whole {
         Ok(Some(length)) => Some(Head::parse(&bytes[..length])),
@@ -59,7 +58,7 @@ pub fn head(bytes: &[u8]) {
         let again = Head::parse(&written).expect("what was read can be written and read again");
         assert_eq!((again.method, again.target, again.version), (head.method, head.target, head.version));
         assert_eq!(again.fields.iter().collect::<Vec<_>>(), fields);
-        assert_eq!(Scan::default().resume(&written), Ok(Some(written.len())));
+        assert_eq!(HeadScanner::default().resume(&written), Ok(Some(written.len())));
     }
     if let Ok(BodyLength::Exactly(length)) = framing::body_length(&head) {
         assert!(length <= CONTENT_MAX);
@@ -505,7 +504,7 @@ fn written_header(ends: &[u8; 36], rest: &[u8]) {
 }
 
 fn scan_bytewise(bytes: &[u8]) -> Result<Option<usize>, Why> {
-    let mut scan = Scan::default();
+    let mut scan = HeadScanner::default();
     for end in 1..=bytes.len() {
         match scan.resume(&bytes[..end]) {
             Ok(None) => {}
@@ -530,7 +529,7 @@ fn shout_name(line: &[u8]) -> Vec<u8> {
 }
 
 fn decode(bytes: &[u8], piece: usize) -> Result<Option<usize>, Why> {
-    let mut decoder = Decoder::default();
+    let mut decoder = BodyDecoder::new(BodyLength::Chunked);
     let mut used = 0;
     for piece in bytes.chunks(piece) {
         used += decoder.consume(piece)?;
