@@ -54,7 +54,7 @@ pub fn body_length<'b>(head: &Head<'b>) -> Result<BodyLength, Reject<'b>> {
     match (coding, lengths.next(), lengths.next()) {
         // Rule 3: both may be an attempt at smuggling.
         (Some(coding), Some(_), _) => Err(Why::LengthAndEncoding.because(coding)),
-        (Some(coding), None, _) if head.version < Version::Http11 => Err(Why::EncodingInOldVersion.because(coding)),
+        (Some(coding), None, _) if head.version < Version::Http11 => Err(Why::TransferEncodingInHttp10.because(coding)),
         // Rule 4.
         (Some(_), None, _) => chunked(head),
         // Rule 5: a list of equal values may be accepted; here it is not.
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn http_1_0_with_transfer_encoding_is_refused() {
         let found = head("HTTP/1.0", "Transfer-Encoding: chunked", |head| body_length(head).map_err(|r| r.why));
-        assert_eq!(found, Err(Why::EncodingInOldVersion));
+        assert_eq!(found, Err(Why::TransferEncodingInHttp10));
     }
 
     #[test]

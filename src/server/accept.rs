@@ -134,7 +134,7 @@ impl House for Entrance<'_> {
             Ok(conn) => acceptor.spawn_on_pool(Accepted { conn, service }),
             Err(RegisterError::ShuttingDown) => {}
             Err(RegisterError::PerIpLimit(stream)) => {
-                acceptor.server.shed(stream, peer, service, Why::TooManyFromAddress);
+                acceptor.server.shed(stream, peer, service, Why::PerIpLimit);
             }
         }
     }

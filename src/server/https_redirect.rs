@@ -40,7 +40,8 @@ impl Redirect<'_> {
         let head = request.head;
         host::check(head)?;
         let (_, local) = host::split_authority(head.target)?;
-        let host = host::of(head).ok_or(Why::NoHostForTls.because(head.target))?;
-        Ok(Refusal::from(Why::ToTls.because(head.target)).with("Location", link::over_tls(host, self.port, local)))
+        let host = host::of(head).ok_or(Why::RedirectWithoutHost.because(head.target))?;
+        Ok(Refusal::from(Why::RedirectToHttps.because(head.target))
+            .with("Location", link::over_tls(host, self.port, local)))
     }
 }

@@ -27,7 +27,7 @@ pub fn receive_header(server: &Server, mut conn: ConnHandle, service: Service) -
         Ok(source) if conn.set_client(source) => return Some(conn),
         Ok(_) => {
             let client = conn.client;
-            server.shed(conn.into_stream(), client, service, Why::TooManyFromAddress);
+            server.shed(conn.into_stream(), client, service, Why::PerIpLimit);
         }
         Err(close) => end(server, &conn, close),
     }
