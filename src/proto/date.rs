@@ -1,37 +1,37 @@
-//! Dates on the wire and in logs (RFC 9110 §5.6.7). The only user of httpdate.
+//! Date formats of HTTP and of the logs (RFC 9110 §5.6.7). The only user of httpdate.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The first second that no HTTP date can express: the year 10000.
+/// The year 10000 in seconds since 1970, the first second beyond HTTP dates.
 const YEAR_10000: u64 = 253_402_300_800;
 
-/// A point in time that an HTTP date can express: whole seconds from 1970 to the end of 9999.
+/// A time with an HTTP date: whole seconds from 1970 to the end of 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HttpDate {
     secs: u64,
 }
 
-/// A date as a date of RFC 3339 in UTC: `1994-11-06T08:49:37Z`.
+/// Displays a date in the format of RFC 3339, in UTC: `1994-11-06T08:49:37Z`.
 pub struct Rfc3339(pub HttpDate);
 
-/// A date as the Common Log Format writes it: `06/Nov/1994:08:49:37 +0000`.
+/// Displays a date in the Common Log Format: `06/Nov/1994:08:49:37 +0000`.
 pub struct CommonLog(pub HttpDate);
 
-/// The texts of a date, written once as long as it is the same.
+/// The formatted texts of a date, cached while the second is the same.
 #[derive(Debug, Default)]
 pub struct Stamp {
     date: Option<HttpDate>,
-    /// As a sender writes it.
+    /// The IMF-fixdate of RFC 9110.
     pub http: String,
-    /// As the Common Log Format writes it.
+    /// The Common Log Format.
     pub common_log: String,
-    /// By RFC 3339.
+    /// The format of RFC 3339.
     pub rfc3339: String,
 }
 
 impl Stamp {
-    /// Moves to another date.
+    /// Sets the date.
     pub fn set(&mut self, date: HttpDate) {
         if self.date != Some(date) {
             let [http, common_log, rfc3339] =
@@ -42,25 +42,25 @@ impl Stamp {
 }
 
 impl HttpDate {
-    /// Returns the second in which `time` lies; none before 1970 and after 9999, where httpdate would panic.
+    /// Returns the second of `time`; none before 1970 and after 9999, where httpdate panics.
     pub fn new(time: SystemTime) -> Option<HttpDate> {
         let secs = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
         (secs < YEAR_10000).then_some(HttpDate { secs })
     }
 
-    /// Returns the second in which `time` lies, or the nearest one that a date can express.
+    /// Returns the second of `time`, clamped to the range of HTTP dates.
     pub fn clamped(time: SystemTime) -> HttpDate {
         let secs = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         HttpDate { secs: secs.min(YEAR_10000 - 1) }
     }
 
-    /// Reads a date in any of the three forms that a recipient has to accept.
+    /// Parses a date in any of the three formats that recipients must accept.
     pub fn parse(value: &[u8]) -> Option<HttpDate> {
         let time = httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()?;
         HttpDate::new(time)
     }
 
-    /// The form that a sender writes, 29 bytes: `Sun, 06 Nov 1994 08:49:37 GMT`.
+    /// Returns the IMF-fixdate, 29 bytes: `Sun, 06 Nov 1994 08:49:37 GMT`.
     fn fixdate(self) -> String {
         httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.secs))
     }

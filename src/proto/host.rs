@@ -1,7 +1,7 @@
 //! The Host field and the authority of a URL (RFC 9110 §7.2, RFC 9112 §3.2, RFC 3986 §3.2).
 //!
-//! This server serves one site, so the host's name decides nothing; that it is there, once, and valid is what keeps
-//! other programs on the way from reading the request differently.
+//! This server serves one site, so the name of the host selects nothing. Its presence, once and valid, keeps proxies on
+//! the way from reading the request differently.
 
 use std::net::Ipv6Addr;
 
@@ -9,21 +9,21 @@ use super::request::{Head, Version};
 use super::syntax::{ByteClass, hex_pair};
 use super::why::{Reject, Why};
 
-/// Checks that the request has the Host field that its version asks for.
+/// Checks that the request has the Host field that its version requires.
 pub fn check<'b>(head: &Head<'b>) -> Result<(), Reject<'b>> {
     let mut hosts = head.fields.all("Host");
     match (hosts.next(), hosts.next()) {
         (None, _) if head.version < Version::Http11 => Ok(()),
         (None, _) => Err(Why::HostMissing.because(head.target)),
         (Some(_), Some(second)) => Err(Why::HostRepeated.because(second)),
-        // An empty value is what a client sends whose URL has no authority (RFC 9112 §3.2).
+        // A client sends an empty value if its URL has no authority (RFC 9112 §3.2).
         (Some(host), None) if host.is_empty() || is_host_port(host) => Ok(()),
         (Some(host), None) => Err(Why::HostInvalid.because(host)),
     }
 }
 
-/// Returns the host, without its port, that a checked request is for: that of a target that is a whole URL, or else that of
-/// the Host field (RFC 9112 §3.2.2, §3.3). None where neither names one.
+/// Returns the host of a checked request without its port: from a target in absolute-form, else from the Host field
+/// (RFC 9112 §3.2.2, §3.3); none if both lack one.
 pub fn of<'b>(head: &Head<'b>) -> Option<&'b [u8]> {
     let authority = split_authority(head.target).ok().and_then(|(authority, _)| authority);
     let host = authority.or_else(|| head.fields.single("Host"))?;
@@ -34,7 +34,7 @@ pub fn of<'b>(head: &Head<'b>) -> Option<&'b [u8]> {
     (end > 0).then_some(&host[..end])
 }
 
-/// Splits a target into the authority, which only the absolute-form has, and path and query (RFC 9112 §3.2.1, §3.2.2).
+/// Splits a target into its authority, in absolute-form only, and its path and query (RFC 9112 §3.2.1, §3.2.2).
 pub fn split_authority(raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Reject<'_>> {
     if raw.starts_with(b"/") {
         return Ok((None, raw));
@@ -53,7 +53,7 @@ pub fn split_authority(raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Reject<'_>>
     if is_host_port(authority) { Ok((Some(authority), local)) } else { Err(Why::TargetAuthority.because(raw)) }
 }
 
-/// Reports whether the bytes are a host that is not empty, with a port or without: `uri-host [ ":" port ]`.
+/// Reports whether the bytes are `uri-host [ ":" port ]` with a host that is not empty.
 pub fn is_host_port(bytes: &[u8]) -> bool {
     let (host, port) = match bytes {
         [b'[', rest @ ..] => match rest.iter().position(|&byte| byte == b']') {

@@ -1,24 +1,24 @@
-//! The target of a request as a path below the root (RFC 9112 §3.2, RFC 3986 §3.3, §5.2.4).
+//! The request-target as a path below the root (RFC 9112 §3.2, RFC 3986 §3.3, §5.2.4).
 //!
-//! This is the one place where percent-encoding is undone and where `.`, `..`, empty segments and encoded slashes are
-//! decided. What comes out is a [`RelPath`], the only thing that files can be opened with.
+//! This is the only place that decodes percent-encoding and decides about `.`, `..`, empty segments and encoded slashes.
+//! The result is a [`RelPath`], the only type that opens files.
 
 use super::host::split_authority;
 use super::syntax::{SmallVec, find, hex_pair};
 use super::why::{Reject, Why};
 
-/// A target taken apart.
+/// The parts of a request-target.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target<'b> {
     /// The path below the root, decoded.
     pub path: RelPath,
-    /// Whether the path ends in a slash, as a directory's address does.
+    /// Whether the path ends in a slash, like the address of a directory.
     pub ends_in_slash: bool,
-    /// What follows the first question mark, as it came.
+    /// The part after the first question mark, as received.
     pub query: Option<&'b [u8]>,
 }
 
-/// A path below the root: names joined by single slashes, none of them empty, `.` or `..`, none with a zero byte.
+/// A path below the root: names joined by single slashes, none empty, `.` or `..`, none with a zero byte.
 ///
 /// Its bytes are those of the file system, not necessarily UTF-8. The root itself is the empty path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,12 +26,12 @@ pub struct RelPath {
     bytes: Bytes,
 }
 
-/// Most paths fit in without another place in memory.
+/// The inline capacity fits most paths.
 type Bytes = SmallVec<u8, 64>;
 
 impl<'b> Target<'b> {
-    /// Takes a target apart that names a file: the origin-form `/path?query` or the absolute-form
-    /// `http://host/path?query`. The other forms are refused.
+    /// Parses the target of a file: the origin-form `/path?query` or the absolute-form `http://host/path?query`. The other
+    /// forms are refused.
     pub fn parse(raw: &'b [u8]) -> Result<Target<'b>, Reject<'b>> {
         if raw.contains(&b'#') {
             return Err(Why::TargetByte.because(raw));
@@ -44,8 +44,7 @@ impl<'b> Target<'b> {
 }
 
 impl RelPath {
-    /// Takes a path as a person writes it in an option, such as `errors/404.html`; none where it is not plainly below
-    /// the root.
+    /// Parses a path of an option, such as `errors/404.html`; none if it is not in canonical form.
     pub fn new(path: &[u8]) -> Option<RelPath> {
         let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
         path.split(|&byte| byte == b'/').all(is_name).then(|| RelPath { bytes: path.into() })
@@ -61,14 +60,14 @@ impl RelPath {
         joined
     }
 
-    /// Returns the path of what lies beside this and whose name is this one's and then `ending`, which has no slash.
-    pub fn extended(&self, ending: &str) -> RelPath {
+    /// Returns this path with a suffix, which has no slash, appended to its name.
+    pub fn extended(&self, suffix: &str) -> RelPath {
         let mut extended = self.clone();
-        extended.bytes.extend_from_slice(ending.as_bytes());
+        extended.bytes.extend_from_slice(suffix.as_bytes());
         extended
     }
 
-    /// Returns the path of the directory that this is in, and its name there.
+    /// Returns the parent directory and the name in it.
     pub fn split(&self) -> (RelPath, &[u8]) {
         let mut dir = self.clone();
         dir.pop();
@@ -87,7 +86,7 @@ impl RelPath {
         names.any(|(depth, name)| name.starts_with(b".") && !(depth == 0 && name == b".well-known"))
     }
 
-    /// Goes up one level; false at the root.
+    /// Moves up one level; false at the root.
     fn pop(&mut self) -> bool {
         let end = self.bytes.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
         let was_root = self.bytes.is_empty();
@@ -98,8 +97,7 @@ impl RelPath {
 
 /// Decodes a path once and removes its dot segments (RFC 3986 §5.2.4); encoded dots are dots (RFC 3986 §6.2.2.2).
 ///
-/// Empty segments name nothing in a file system and are left out before `..` can go up from one, as in the servers that
-/// often stand in front of this one, so that both read the same path.
+/// Empty segments are removed before `..` is applied, as in the usual reverse proxies, so that both resolve the same path.
 fn resolve(path: &[u8]) -> Result<(RelPath, bool), Why> {
     let mut resolved = RelPath { bytes: Bytes::with_capacity(path.len()) };
     let mut names_directory = true;
