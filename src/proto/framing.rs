@@ -120,9 +120,9 @@ fn content_length(value: &[u8]) -> Result<BodyLength, Reject<'_>> {
 mod tests {
     use super::*;
 
-    fn head<T>(version: &str, fields: &str, ask: impl Fn(&Head<'_>) -> T) -> T {
+    fn with_head<T>(version: &str, fields: &str, read: impl Fn(&Head<'_>) -> T) -> T {
         let bytes = format!("GET / {version}\r\n{fields}\r\n\r\n");
-        ask(&Head::parse(bytes.as_bytes()).expect("valid"))
+        read(&Head::parse(bytes.as_bytes()).expect("valid"))
     }
 
     #[test]
@@ -156,14 +156,14 @@ mod tests {
             ("Transfer-Encoding: chunked\r\nContent-Length: 5", Err(Why::LengthAndEncoding)),
             ("Content-Length: 5\r\nTransfer-Encoding: x", Err(Why::LengthAndEncoding)),
         ] {
-            let found = head("HTTP/1.1", fields, |head| body_length(head).map_err(|reject| reject.why));
+            let found = with_head("HTTP/1.1", fields, |head| body_length(head).map_err(|reject| reject.why));
             assert_eq!(found, expected, "{fields:?}");
         }
     }
 
     #[test]
     fn http_1_0_with_transfer_encoding_is_refused() {
-        let found = head("HTTP/1.0", "Transfer-Encoding: chunked", |head| body_length(head).map_err(|r| r.why));
+        let found = with_head("HTTP/1.0", "Transfer-Encoding: chunked", |head| body_length(head).map_err(|r| r.why));
         assert_eq!(found, Err(Why::TransferEncodingInHttp10));
     }
 
@@ -181,7 +181,7 @@ mod tests {
             ("HTTP/1.0", "Connection: KEEP-ALIVE", PersistsOnRequest),
             ("HTTP/1.0", "Connection: keep-alive, close", ClosesOnRequest),
         ] {
-            assert_eq!(head(version, fields, persistence), expected, "{version} {fields:?}");
+            assert_eq!(with_head(version, fields, persistence), expected, "{version} {fields:?}");
         }
     }
 
@@ -196,7 +196,7 @@ mod tests {
             ("HTTP/1.0", "Expect: 100-continue", Ok(false)),
             ("HTTP/1.0", "Expect: x", Ok(false)),
         ] {
-            let found = head(version, fields, |head| expects_continue(head).map_err(|reject| reject.why));
+            let found = with_head(version, fields, |head| expects_continue(head).map_err(|reject| reject.why));
             assert_eq!(found, expected, "{version} {fields:?}");
         }
     }

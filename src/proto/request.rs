@@ -242,9 +242,7 @@ fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), Reject<'_>> {
     if line.contains(&b'\r') {
         return Err(Why::BareCr.because(line));
     }
-    if !line.first().copied().is_some_and(is_tchar) {
-        return Err(Why::NotHttp.because(line));
-    }
+    check_request_line(line, REQUEST_LINE_MAX)?;
     let mut words = line.split(|&byte| byte == b' ');
     let words = [words.next(), words.next(), words.next(), words.next()];
     let (method, target, version) = match words {

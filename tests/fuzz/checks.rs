@@ -40,7 +40,7 @@ pub fn head(bytes: &[u8]) {
     };
     match (&whole, &parsed, oracle::read_head(bytes)) {
         (Ok(None), _, Read::Partial) | (Err(_), _, Read::Bad(_)) | (_, Some(Err(_)), Read::Bad(_)) => {}
-        (Ok(Some(length)), Some(Ok(head)), Read::Head(asked)) => assert_same(head, *length, &asked),
+        (Ok(Some(length)), Some(Ok(head)), Read::Head(expected)) => assert_same(head, *length, &expected),
         (_, _, other) => panic!("{whole:?}, {parsed:?}, and the oracle reads {other:?}"),
     }
     let (Ok(Some(length)), Some(Ok(head))) = (whole, parsed) else { return };
@@ -67,23 +67,23 @@ pub fn head(bytes: &[u8]) {
 }
 
 /// Asserts that the server and the oracle agree on the head and its framing.
-fn assert_same(head: &Head<'_>, length: usize, asked: &RequestHead<'_>) {
+fn assert_same(head: &Head<'_>, length: usize, expected: &RequestHead<'_>) {
     let version = match head.version {
         Version::Http09 => 9,
         Version::Http10 => 10,
         Version::Http11 => 11,
     };
-    assert_eq!((length, head.target, version), (asked.len, asked.target, asked.version));
-    assert!(head.line.starts_with(&[asked.method, b" "].concat()));
-    assert_eq!(head.fields.iter().collect::<Vec<_>>(), asked.fields);
+    assert_eq!((length, head.target, version), (expected.len, expected.target, expected.version));
+    assert!(head.line.starts_with(&[expected.method, b" "].concat()));
+    assert_eq!(head.fields.iter().collect::<Vec<_>>(), expected.fields);
     let body = match framing::body_length(head) {
         Ok(BodyLength::Exactly(length)) => Length::Exactly(length),
         Ok(BodyLength::Chunked) => Length::Chunked,
         Err(_) => Length::Refused,
     };
-    assert_eq!(body, asked.length());
-    assert_eq!(framing::expects_continue(head).ok(), asked.expects_continue());
-    assert_eq!(framing::persistence(head).persists(), asked.persists());
+    assert_eq!(body, expected.length());
+    assert_eq!(framing::expects_continue(head).ok(), expected.expects_continue());
+    assert_eq!(framing::persistence(head).persists(), expected.persists());
 }
 
 /// Targets: a target resolves to a path below the root, and that path survives a round trip.
@@ -236,8 +236,8 @@ fn accept_value(bytes: &[u8]) {
     };
     let Some(alone) = weight(&[b"Accept: ", bytes].concat()).filter(|_| !bytes.contains(&b'\n')) else { return };
     assert!(alone <= 1000);
-    let behind = [b"Accept: ", bytes, b", TEXT/html ; q=0.123"].concat();
-    assert_eq!(weight(&behind), Some(123));
+    let appended = [b"Accept: ", bytes, b", TEXT/html ; q=0.123"].concat();
+    assert_eq!(weight(&appended), Some(123));
     let before = [b"Accept: ", bytes, b", */*;q=0.5"].concat();
     assert!(weight(&before) == Some(alone) || weight(&before) == Some(500));
     let lines: Vec<_> = bytes.split(|byte| *byte == b',').map(|part| [b"Accept: ", part].concat()).collect();
@@ -248,8 +248,8 @@ fn accept_value(bytes: &[u8]) {
 
 /// Each coding is listed once, the last element counts, and the identity alone yields no coding.
 fn accept_encoding_value(bytes: &[u8]) {
-    let accepted = |behind: &str| {
-        let bytes = [b"GET / HTTP/1.1\r\nAccept-Encoding: ", bytes, behind.as_bytes(), b"\r\n\r\n"].concat();
+    let accepted = |suffix: &str| {
+        let bytes = [b"GET / HTTP/1.1\r\nAccept-Encoding: ", bytes, suffix.as_bytes(), b"\r\n\r\n"].concat();
         Some(codings(&Head::parse(&bytes).ok()?.fields).collect::<Vec<_>>())
     };
     let Some(alone) = accepted("").filter(|_| !bytes.contains(&b'\n')) else { return };
@@ -337,8 +337,8 @@ fn tag_in_list(etag: ETag, list: &[u8]) {
 
     let (strong, weak) = both(list);
     assert!(weak || !strong);
-    let holds = |tag: &[u8]| list.windows(tag.len()).any(|window| window == tag);
-    assert!(!weak || list == b"*" || holds(written.as_bytes()), "the list does not contain the tag");
+    let contains = |tag: &[u8]| list.windows(tag.len()).any(|window| window == tag);
+    assert!(!weak || list == b"*" || contains(written.as_bytes()), "the list does not contain the tag");
     assert_eq!(both(&[written.as_bytes(), b", ", list].concat()), (true, true));
     if list != b"*" {
         assert_eq!(both(&[b"W/\"x,\" ,\"\xff\",", list].concat()), (strong, weak));
@@ -370,8 +370,8 @@ fn x_forwarded_for_value(bytes: &[u8]) {
     let elements = elements.filter(|element| !element.is_empty());
     let addresses: Vec<_> = elements.map(|element| address_and_port(str::from_utf8(element).ok()?)).collect();
     assert_eq!(found, walk_back(&addresses));
-    let behind = [&line[..], b", 192.0.2.1,10.0.0.1"].concat();
-    assert_eq!(client_ip(&behind), Some(Some([192, 0, 2, 1].into())));
+    let appended = [&line[..], b", 192.0.2.1,10.0.0.1"].concat();
+    assert_eq!(client_ip(&appended), Some(Some([192, 0, 2, 1].into())));
 }
 
 /// Parses an address with an optional port, from the end.

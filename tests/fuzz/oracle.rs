@@ -185,11 +185,11 @@ fn parse<'b>(bytes: &'b [u8], start: usize, line: &'b [u8]) -> Option<RequestHea
     let is_line = request.parse(&written) == Ok(httparse::Status::Complete(written.len()));
     let version = request.version.filter(|_| is_line)? + 10;
 
-    let behind = bytes[start..].iter().position(|byte| *byte == b'\n')? + start + 1;
+    let fields_start = bytes[start..].iter().position(|byte| *byte == b'\n')? + start + 1;
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    match httparse::parse_headers(&bytes[behind..], &mut fields) {
+    match httparse::parse_headers(&bytes[fields_start..], &mut fields) {
         Ok(httparse::Status::Complete((end, fields))) => {
-            assert_eq!(behind + end, bytes.len(), "httparse finds a different end");
+            assert_eq!(fields_start + end, bytes.len(), "httparse finds a different end");
             let fields = fields.iter().map(|field| (field.name.as_bytes(), field.value)).collect();
             Some(RequestHead { len: bytes.len(), method, target, version, fields })
         }
