@@ -59,13 +59,9 @@ impl HttpDate {
         let time = httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()?;
         HttpDate::new(time)
     }
-
-    /// Returns the IMF-fixdate, 29 bytes: `Sun, 06 Nov 1994 08:49:37 GMT`.
-    fn fixdate(self) -> String {
-        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.secs))
-    }
 }
 
+/// Displays the IMF-fixdate, 29 bytes: `Sun, 06 Nov 1994 08:49:37 GMT`.
 impl fmt::Display for HttpDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(self.secs)).fmt(f)
@@ -74,7 +70,7 @@ impl fmt::Display for HttpDate {
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let date = self.0.fixdate();
+        let date = self.0.to_string();
         let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let month = names.iter().position(|name| *name == &date[8..11]).map_or(0, |at| at + 1);
         write!(f, "{}-{month:02}-{}T{}Z", &date[12..16], &date[5..7], &date[17..25])
@@ -83,7 +79,7 @@ impl fmt::Display for Rfc3339 {
 
 impl fmt::Display for CommonLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let date = self.0.fixdate();
+        let date = self.0.to_string();
         write!(f, "{}/{}/{}:{} +0000", &date[5..7], &date[8..11], &date[12..16], &date[17..25])
     }
 }
