@@ -1,7 +1,7 @@
-//! The PROXY protocol's header, with which a proxy states its client's address before the first byte of a connection
-//! (HAProxy's proxy-protocol.txt, versions 1 and 2, §2.1 and §2.2).
+//! The PROXY protocol's header (HAProxy's proxy-protocol.txt, versions 1 and 2, §2.1 and §2.2).
 //!
-//! The header does not authenticate its sender; the caller decides which peers are trusted.
+//! A proxy states its client's address in it, before the first byte of a connection. The header does not authenticate its
+//! sender; the caller decides which peers are trusted.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
