@@ -1,4 +1,4 @@
-//! Runs the fuzz targets' checks over the committed corpus, so that every `cargo test` does.
+//! The fuzz targets' checks on the committed corpus, in every `cargo test`.
 #![allow(dead_code, reason = "the checks use only some of the parsers")]
 
 #[path = "fuzz/checks.rs"]
@@ -19,40 +19,40 @@ fn check_all(target: &str, check: fn(&[u8])) {
         check(&fs::read(path).expect("the corpus can be read"));
         count += 1;
     }
-    assert!(count > 5, "there is a corpus");
+    assert!(count > 5, "the corpus is almost empty");
 }
 
 #[test]
-fn heads_of_the_corpus_pass() {
+fn head_corpus_passes() {
     check_all("head", checks::head);
 }
 
 #[test]
-fn targets_of_the_corpus_pass() {
+fn target_corpus_passes() {
     check_all("target", checks::target);
 }
 
 #[test]
-fn ranges_of_the_corpus_pass() {
+fn range_corpus_passes() {
     check_all("range", checks::range);
 }
 
 #[test]
-fn conditions_of_the_corpus_pass() {
+fn conditional_corpus_passes() {
     check_all("conditional", checks::conditional);
 }
 
 #[test]
-fn chunked_messages_of_the_corpus_pass() {
+fn chunked_corpus_passes() {
     check_all("chunked", checks::chunked);
 }
 
 #[test]
-fn proxy_headers_of_the_corpus_pass() {
+fn proxy_corpus_passes() {
     check_all("proxy", checks::proxy);
 }
 
 #[test]
-fn fields_of_the_corpus_pass() {
+fn fields_corpus_passes() {
     check_all("fields", checks::fields);
 }

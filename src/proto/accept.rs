@@ -1,12 +1,12 @@
-//! What the client would rather have (RFC 9110 §12.4.2, §12.5.1, §12.5.3).
+//! Content negotiation: media types and content codings (RFC 9110 §12.4.2, §12.5.1, §12.5.3).
 
 use super::request::Fields;
 use super::syntax::{list, trim_ows};
 
-/// A weight in thousandths: 0 is "not acceptable", 1000 the most (RFC 9110 §12.4.2).
+/// A quality value in thousandths: 0 is "not acceptable", 1000 is most preferred (RFC 9110 §12.4.2).
 pub type Weight = u16;
 
-/// A content coding that is spoken here (RFC 9110 §8.4.1), in the order of [`Coding::ALL`].
+/// A supported content coding (RFC 9110 §8.4.1), in the order of [`Coding::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// RFC 7932.
@@ -18,11 +18,11 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// All of them, what mostly comes out smallest first: as made by hand with the highest level, a page of 420 KB is 55 KB
-    /// in br, 63 KB in zstd and 88 KB in gzip.
+    /// All codings, usually the smallest output first.
+    // measured: a page of 420 KB, at the highest level: br 55 KB, zstd 63 KB, gzip 88 KB
     pub const ALL: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
 
-    /// Its name in Accept-Encoding and in Content-Encoding.
+    /// Returns the name in Accept-Encoding and Content-Encoding.
     pub fn name(self) -> &'static str {
         match self {
             Coding::Brotli => "br",
@@ -31,19 +31,18 @@ impl Coding {
         }
     }
 
-    /// Reports whether the token means this coding (RFC 9110 §8.4.1.3 has an old name for one of them).
+    /// Reports whether the token names this coding; gzip has an alias (RFC 9110 §8.4.1.3).
     fn is_named(self, token: &[u8]) -> bool {
         token.eq_ignore_ascii_case(self.name().as_bytes())
             || self == Coding::Gzip && token.eq_ignore_ascii_case(b"x-gzip")
     }
 }
 
-/// The codings in which the client would rather have a representation than without one, best first; among those that are
-/// the same to it, in the order of [`Coding::ALL`].
+/// Returns the codings that the client prefers to the identity, best first; those of equal weight in the order of
+/// [`Coding::ALL`].
 ///
-/// Where it says nothing of codings it can take any, but a client that says nothing often can take none: it gets none.
-/// One to whom nothing that is there is acceptable, not even a representation without a coding, gets that all the same:
-/// the field is then taken for one that was not sent (RFC 9110 §12.4.1), since 406 would help nobody.
+/// A request without Accept-Encoding gets the identity, because such clients often cannot decode anything. If nothing is
+/// acceptable, the field is ignored (RFC 9110 §12.4.1) and the identity sent, since 406 would help nobody.
 pub fn codings(fields: &Fields<'_>) -> impl Iterator<Item = Coding> + use<> {
     let mut weights = [None; Coding::ALL.len()];
     let (mut identity, mut others) = (None, None);
@@ -56,17 +55,17 @@ pub fn codings(fields: &Fields<'_>) -> impl Iterator<Item = Coding> + use<> {
             None => {}
         }
     }
-    // What no element names has the weight of `*`; without one, no coding is wanted but none at all is good enough.
+    // An unnamed coding has the weight of `*`; without `*`, only the identity is acceptable.
     let least = identity.or(others).unwrap_or(0).max(1);
     let mut wanted = Coding::ALL.map(|coding| (weights[coding as usize].or(others).unwrap_or(0), coding));
     wanted.sort_by_key(|&(weight, _)| std::cmp::Reverse(weight));
     wanted.into_iter().filter(move |&(weight, _)| weight >= least).map(|(_, coding)| coding)
 }
 
-/// Returns the weight of a media type such as `text/html` in the Accept fields; where there are none, anything goes.
+/// Returns the weight of a media type such as `text/html` in the Accept fields; the maximum without such a field.
 ///
-/// The most specific media range that matches decides. Parameters other than the weight are not looked at: no
-/// representation here differs by them.
+/// The most specific matching media range decides. Parameters other than the weight are ignored: no representation here
+/// differs by them.
 pub fn media_weight(fields: &Fields<'_>, media_type: &str) -> Weight {
     if fields.all("Accept").next().is_none() {
         return 1000;
@@ -76,7 +75,7 @@ pub fn media_weight(fields: &Fields<'_>, media_type: &str) -> Weight {
     matching.max_by_key(|&(specificity, _)| specificity).map_or(0, |(_, weight)| weight)
 }
 
-/// Splits an element into its range and its weight; none where the weight is malformed.
+/// Splits an element into its name and weight; none if the weight is malformed.
 fn weighted(element: &[u8]) -> Option<(&[u8], Weight)> {
     let mut parts = element.split(|&byte| byte == b';').map(trim_ows);
     let range = parts.next()?;
@@ -101,16 +100,16 @@ fn qvalue(text: &[u8]) -> Option<Weight> {
     }
 }
 
-/// How exactly a media range names the type: 2 the type itself, 1 `type/*`, 0 `*/*`; none where it does not match.
+/// Returns the precedence of a media range: 2 the type itself, 1 `type/*`, 0 `*/*`; none if it does not match.
 fn specificity(range: &[u8], media_type: &[u8]) -> Option<u8> {
     if range.eq_ignore_ascii_case(media_type) {
         return Some(2);
     }
     let prefix = range.strip_suffix(b"*")?;
-    let starts_so = media_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    let has_prefix = media_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
     match prefix {
         b"*/" => Some(0),
-        _ if prefix.ends_with(b"/") && starts_so => Some(1),
+        _ if prefix.ends_with(b"/") && has_prefix => Some(1),
         _ => None,
     }
 }
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_range_decides() {
+    fn most_specific_media_range_decides() {
         for (accept, media_type, expected) in [
             ("X: y", "text/html", 1000),
             ("Accept: */*", "text/html", 1000),
@@ -150,9 +149,9 @@ mod tests {
     }
 
     #[test]
-    fn codings_are_wanted_by_their_weights() {
+    fn codings_are_ordered_by_weight() {
         for (fields, expected) in [
-            // Nothing is said, or that nothing is wanted.
+            // No coding is listed, or none is acceptable.
             ("X: y", ""),
             ("Accept-Encoding:", ""),
             ("Accept-Encoding: ,", ""),
@@ -162,7 +161,7 @@ mod tests {
             ("Accept-Encoding: *;q=0", ""),
             ("Accept-Encoding: identity;q=0", ""),
             ("Accept-Encoding: identity;q=0, *;q=0", ""),
-            // What the client's weights leave open is the server's choice.
+            // The server chooses among equal weights.
             ("Accept-Encoding: gzip", "gzip"),
             ("Accept-Encoding: gzip, deflate", "gzip"),
             ("Accept-Encoding: gzip, deflate, br", "br gzip"),
@@ -177,7 +176,7 @@ mod tests {
             ("Accept-Encoding: br;q=0, *", "zstd gzip"),
             ("Accept-Encoding: gzip, *;q=0", "gzip"),
             ("Accept-Encoding: zstd;q=0.001", "zstd"),
-            // And so does none at all, where it has one, by its name or by the asterisk.
+            // The identity has a weight too, by its name or by the asterisk.
             ("Accept-Encoding: identity;q=0.5, gzip;q=0.4, br;q=0.6", "br"),
             ("Accept-Encoding: identity, gzip;q=0.999", ""),
             ("Accept-Encoding: gzip;q=0.2, *;q=0.3", "br zstd"),
@@ -185,7 +184,7 @@ mod tests {
             ("Accept-Encoding: identity;q=0, gzip;q=0.1", "gzip"),
             ("Accept-Encoding: identity;q=0, *;q=0.1", "br zstd gzip"),
             ("Accept-Encoding: identity;q=0.1, *;q=0", ""),
-            // Names in any case, spaces, an old name, several lines, the last of two that contradict each other.
+            // Names in any case, spaces, an alias, several lines, the last of two contradicting elements.
             ("Accept-Encoding: GZip , BR;Q=0.5", "gzip br"),
             ("Accept-Encoding: gzip \t;\t q=0.5, zstd;q=0.6", "zstd gzip"),
             ("Accept-Encoding: x-gzip", "gzip"),
@@ -193,7 +192,7 @@ mod tests {
             ("Accept-Encoding: br\r\nAccept-Encoding: gzip;q=0.1", "br gzip"),
             ("Accept-Encoding: gzip, gzip;q=0", ""),
             ("Accept-Encoding: gzip;q=0, gzip", "gzip"),
-            // What cannot be read is not there.
+            // Malformed elements are ignored.
             ("Accept-Encoding: gzip;q=2, br", "br"),
             ("Accept-Encoding: gzip;q=0.1234, *;q=0.5", "br zstd gzip"),
             ("Accept-Encoding: gzip;q=-1", ""),

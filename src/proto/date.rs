@@ -1,37 +1,37 @@
-//! Dates on the wire and in logs (RFC 9110 §5.6.7). The only user of httpdate.
+//! Date formats of HTTP and of the logs (RFC 9110 §5.6.7). The only user of httpdate.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The first second that no HTTP date can express: the year 10000.
+/// The year 10000 in seconds since 1970, the first second beyond HTTP dates.
 const YEAR_10000: u64 = 253_402_300_800;
 
-/// A point in time that an HTTP date can express: whole seconds from 1970 to the end of 9999.
+/// A time with an HTTP date: whole seconds from 1970 to the end of 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HttpDate {
     secs: u64,
 }
 
-/// A date as a date of RFC 3339 in UTC: `1994-11-06T08:49:37Z`.
+/// Displays a date in the format of RFC 3339, in UTC: `1994-11-06T08:49:37Z`.
 pub struct Rfc3339(pub HttpDate);
 
-/// A date as the Common Log Format writes it: `06/Nov/1994:08:49:37 +0000`.
+/// Displays a date in the Common Log Format: `06/Nov/1994:08:49:37 +0000`.
 pub struct CommonLog(pub HttpDate);
 
-/// The texts of a date, written once as long as it is the same.
+/// The formatted texts of a date, cached while the second is the same.
 #[derive(Debug, Default)]
 pub struct Stamp {
     date: Option<HttpDate>,
-    /// As a sender writes it.
+    /// The IMF-fixdate of RFC 9110.
     pub http: String,
-    /// As the Common Log Format writes it.
+    /// The Common Log Format.
     pub common_log: String,
-    /// By RFC 3339.
+    /// The format of RFC 3339.
     pub rfc3339: String,
 }
 
 impl Stamp {
-    /// Moves to another date.
+    /// Sets the date.
     pub fn set(&mut self, date: HttpDate) {
         if self.date != Some(date) {
             let [http, common_log, rfc3339] =
@@ -42,30 +42,26 @@ impl Stamp {
 }
 
 impl HttpDate {
-    /// Returns the second in which `time` lies; none before 1970 and after 9999, where httpdate would panic.
+    /// Returns the second of `time`; none before 1970 and after 9999, where httpdate panics.
     pub fn new(time: SystemTime) -> Option<HttpDate> {
         let secs = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
         (secs < YEAR_10000).then_some(HttpDate { secs })
     }
 
-    /// Returns the second in which `time` lies, or the nearest one that a date can express.
+    /// Returns the second of `time`, clamped to the range of HTTP dates.
     pub fn clamped(time: SystemTime) -> HttpDate {
         let secs = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         HttpDate { secs: secs.min(YEAR_10000 - 1) }
     }
 
-    /// Reads a date in any of the three forms that a recipient has to accept.
+    /// Parses a date in any of the three formats that recipients must accept.
     pub fn parse(value: &[u8]) -> Option<HttpDate> {
         let time = httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()?;
         HttpDate::new(time)
     }
-
-    /// The form that a sender writes, 29 bytes: `Sun, 06 Nov 1994 08:49:37 GMT`.
-    fn fixdate(self) -> String {
-        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.secs))
-    }
 }
 
+/// Displays the IMF-fixdate, 29 bytes: `Sun, 06 Nov 1994 08:49:37 GMT`.
 impl fmt::Display for HttpDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(self.secs)).fmt(f)
@@ -74,7 +70,7 @@ impl fmt::Display for HttpDate {
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let date = self.0.fixdate();
+        let date = self.0.to_string();
         let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let month = names.iter().position(|name| *name == &date[8..11]).map_or(0, |at| at + 1);
         write!(f, "{}-{month:02}-{}T{}Z", &date[12..16], &date[5..7], &date[17..25])
@@ -83,7 +79,7 @@ impl fmt::Display for Rfc3339 {
 
 impl fmt::Display for CommonLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let date = self.0.fixdate();
+        let date = self.0.to_string();
         write!(f, "{}/{}/{}:{} +0000", &date[5..7], &date[8..11], &date[12..16], &date[17..25])
     }
 }
@@ -95,7 +91,7 @@ mod tests {
     const EXAMPLE: HttpDate = HttpDate { secs: 784_111_777 };
 
     #[test]
-    fn the_three_forms_of_rfc_9110_5_6_7_are_read() {
+    fn all_three_date_formats_are_parsed() {
         for text in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
             assert_eq!(HttpDate::parse(text.as_bytes()), Some(EXAMPLE), "{text}");
         }
@@ -105,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn each_form_that_is_written_is_as_its_rule_says() {
+    fn dates_are_formatted_by_their_specifications() {
         assert_eq!(EXAMPLE.to_string(), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(Rfc3339(EXAMPLE).to_string(), "1994-11-06T08:49:37Z");
         assert_eq!(CommonLog(EXAMPLE).to_string(), "06/Nov/1994:08:49:37 +0000");
     }
 
     #[test]
-    fn no_time_is_too_far_away() {
+    fn times_outside_the_range_are_rejected_or_clamped() {
         let year_10000 = UNIX_EPOCH + Duration::from_secs(YEAR_10000);
         let year_1969 = UNIX_EPOCH - Duration::from_nanos(1);
         assert_eq!(HttpDate::new(year_10000), None);

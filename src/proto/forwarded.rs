@@ -1,24 +1,23 @@
-//! Through whom a request came, as proxies write it: Forwarded (RFC 7239) and X-Forwarded-For.
+//! The client's address from Forwarded (RFC 7239) and X-Forwarded-For.
 //!
-//! Each proxy adds the address from which the request came to it, at the end; what stands before, anyone can have written.
-//! So the list is read from its end, for as long as it names proxies that are trusted. Of Forwarded only `for` is used:
-//! no answer here depends on the scheme or the host that a client used (`proto`, `host`), since redirects are relative.
+//! Each proxy appends the address of its peer, and a client can forge everything before that. The list is therefore read
+//! from its end, as long as it names trusted proxies. Only `for` of Forwarded is used: redirects are relative, so no
+//! response depends on `proto` or `host`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::request::Fields;
-use super::syntax::{ByteClass, decimal, is_field_byte, token_len, trim_ows, trim_ows_start};
+use super::syntax::{ByteClass, decimal, is_field_byte, list, token_len, trim_ows_start};
 
-/// The client for whom the last of these proxies asks: the last address that is not one of theirs. What is no address,
-/// such as `unknown`, a name that was made up, or anything malformed, ends the search, and the address behind it counts.
-/// None where nothing is known but who the last proxy is.
+/// Returns the client's address: the last one that is not a trusted proxy's. An element that is no address (`unknown`,
+/// an obfuscated name, anything malformed) ends the search, and the address after it counts; none if there is none.
 ///
-/// Most proxies write only one of the two fields and pass on the other, which then a client could have made up. So if
-/// both are there and do not agree, neither is believed.
+/// Most proxies write one of the two fields and pass on the other, which a client may have forged. If the two disagree,
+/// both are ignored.
 pub fn client(fields: &Fields<'_>, is_proxy: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-    let mut forwarded = Walk { found: None, is_proxy: &is_proxy };
+    let mut forwarded = ForwardedWalk { found: None, is_proxy: &is_proxy };
     let is_forwarded = fields.all("Forwarded").map(|line| forwarded.follow_forwarded(line)).count() > 0;
-    let mut listed = Walk { found: None, is_proxy: &is_proxy };
+    let mut listed = ForwardedWalk { found: None, is_proxy: &is_proxy };
     let is_listed = fields.all("X-Forwarded-For").map(|line| listed.follow_list(line)).count() > 0;
     match (is_forwarded, is_listed) {
         (true, true) => forwarded.found.filter(|_| forwarded.found == listed.found),
@@ -27,15 +26,14 @@ pub fn client(fields: &Fields<'_>, is_proxy: impl Fn(IpAddr) -> bool) -> Option<
     }
 }
 
-/// A list that is followed from its first element on, once, with the same outcome as from its end: `found` is what a
-/// search from here back would find.
-struct Walk<'p> {
+/// One forward pass over a list with the result of the backward search: `found` is the result if the list ended here.
+struct ForwardedWalk<'p> {
     found: Option<IpAddr>,
     is_proxy: &'p dyn Fn(IpAddr) -> bool,
 }
 
-impl Walk<'_> {
-    /// Goes on to the next element: an address, or none where it is no address.
+impl ForwardedWalk<'_> {
+    /// Moves past the next element, none if it is no address.
     fn step(&mut self, element: Option<IpAddr>) {
         let element = element.map(|ip| ip.to_canonical());
         self.found = match element {
@@ -44,15 +42,13 @@ impl Walk<'_> {
         };
     }
 
-    /// Follows a line of X-Forwarded-For: addresses between commas, some with a port.
+    /// Follows a line of X-Forwarded-For: addresses separated by commas, some with a port.
     fn follow_list(&mut self, line: &[u8]) {
-        line.split(|&byte| byte == b',').map(trim_ows).filter(|element| !element.is_empty()).for_each(|element| {
-            self.step(bare_ipv6(element).or_else(|| node(element)));
-        });
+        list(line).for_each(|element| self.step(bare_ipv6(element).or_else(|| node(element))));
     }
 
-    /// Follows a line of Forwarded: elements between commas, each of pairs between semicolons (RFC 7239 §4). Where the line
-    /// is malformed it is not known which bytes somebody quoted, so it counts for nothing from its beginning on.
+    /// Follows a line of Forwarded: elements separated by commas, each of pairs separated by semicolons (RFC 7239 §4). A
+    /// malformed line, in which no quote can be trusted, discards everything so far.
     fn follow_forwarded(&mut self, line: &[u8]) {
         let mut rest = line;
         loop {
@@ -72,8 +68,8 @@ impl Walk<'_> {
     }
 }
 
-/// Parses `[ forwarded-pair ] *( ";" [ forwarded-pair ] )` up to a comma or the end (RFC 7239 §4): the address in its
-/// `for`, if there is one, and what follows.
+/// Parses `[ forwarded-pair ] *( ";" [ forwarded-pair ] )` up to a comma or the end (RFC 7239 §4); returns the address in
+/// its `for`, if any, and the rest.
 fn element(mut rest: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
     let mut nodes = None;
     loop {
@@ -95,7 +91,7 @@ fn element(mut rest: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
     }
 }
 
-/// Takes `token / quoted-string` off the beginning (RFC 9110 §5.6.4): its value, and what follows.
+/// Splits off `token / quoted-string` (RFC 9110 §5.6.4); returns its value and the rest.
 fn value_of(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let [b'"', quoted @ ..] = bytes else {
         let (token, rest) = bytes.split_at(token_len(bytes));
@@ -113,10 +109,10 @@ fn value_of(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// Parses `nodename [ ":" node-port ]` of RFC 7239 §6, where the name is an address: IPv6 in brackets. Its port may be
-/// made up (`_` and a name), and is not used.
+/// Parses `nodename [ ":" node-port ]` (RFC 7239 §6) with an address for its name, IPv6 in brackets. The port may be
+/// obfuscated (`_` and a name) and is ignored.
 fn node(text: &[u8]) -> Option<IpAddr> {
-    const MADE_UP: ByteClass = ByteClass::alphanumeric_and(b"._-");
+    const OBFUSCATED: ByteClass = ByteClass::alphanumeric_and(b"._-");
     let (ip, rest) = match text {
         [b'[', inner @ ..] => {
             let (inner, rest) = inner.split_at(inner.iter().position(|&byte| byte == b']')?);
@@ -129,7 +125,7 @@ fn node(text: &[u8]) -> Option<IpAddr> {
     };
     let is_port = match rest {
         [] => true,
-        [b':', b'_', name @ ..] => !name.is_empty() && name.iter().all(|&byte| MADE_UP.has(byte)),
+        [b':', b'_', name @ ..] => !name.is_empty() && name.iter().all(|&byte| OBFUSCATED.has(byte)),
         [b':', port @ ..] => port.len() <= 5 && decimal(port).is_some(),
         _ => false,
     };
@@ -145,7 +141,7 @@ mod tests {
     use super::*;
     use crate::proto::request::Head;
 
-    /// Whom these header lines name, where 10.0.0.0/8 and 2001:db8:ffff::/48 are the proxies.
+    /// The client in these header lines, with 10.0.0.0/8 and 2001:db8:ffff::/48 as proxies.
     fn named(lines: &str) -> Option<String> {
         let bytes = format!("GET / HTTP/1.1\r\n{lines}\r\n\r\n");
         let head = Head::parse(bytes.as_bytes()).expect("a head");
@@ -165,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_followed_from_its_end_through_the_trusted_proxies() {
+    fn x_forwarded_for_is_followed_back_through_proxies() {
         check(
             &[
                 ("192.0.2.1", "192.0.2.1"),
@@ -204,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_followed_by_its_grammar() {
+    fn forwarded_is_parsed_by_its_grammar() {
         check(
             &[
                 ("for=192.0.2.60;proto=http;by=203.0.113.43", "192.0.2.60"),
@@ -244,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn two_fields_are_believed_where_they_agree() {
+    fn both_fields_count_only_if_they_agree() {
         for (lines, expected) in [
             ("A: b", ""),
             ("Forwarded: for=192.0.2.1\r\nX-Forwarded-For: 192.0.2.1", "192.0.2.1"),

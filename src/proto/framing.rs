@@ -1,63 +1,63 @@
-//! How long a request's content is, and whether the connection goes on after it (RFC 9112 §6, §9.3).
+//! The framing of a request: its body length and the connection's persistence (RFC 9112 §6, §9.3).
 //!
-//! This is where request smuggling is decided: a head whose framing can be read in two ways is refused, never guessed.
+//! The defence against request smuggling is here: a head with ambiguous framing is refused.
 
 use super::request::{Head, Method, Version};
 use super::syntax::{decimal, list};
 use super::why::{Reject, Why};
 
-/// The most content that is read and thrown away, in bytes.
+/// The most content that is read and discarded, in bytes.
 pub const CONTENT_MAX: u64 = 1024 * 1024;
 
-/// How the end of the content is found.
+/// The length of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// By counting; 0 is no content.
+    /// This number of bytes.
     Exactly(u64),
-    /// By the chunk of size 0.
+    /// Up to the last chunk.
     Chunked,
 }
 
-/// Whether the connection goes on after the answer, and by which rule (RFC 9112 §9.3).
+/// Whether the connection persists after the response, and by which rule (RFC 9112 §9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
-    /// HTTP/1.1 goes on.
+    /// HTTP/1.1 persists.
     Persists,
-    /// HTTP/1.0 that asked for it goes on, and is told so.
+    /// HTTP/1.0 with keep-alive persists, and the response says so.
     PersistsOnRequest,
-    /// The client asked to close.
+    /// The client sent close.
     ClosesOnRequest,
-    /// What follows a CONNECT is meant for the tunnel, which is refused here.
+    /// The bytes after a CONNECT are meant for the tunnel, which is refused.
     ClosesAfterConnect,
     /// HTTP/1.0 closes.
     ClosesByVersion,
-    /// HTTP/0.9 closes, because its answers have no other end.
+    /// HTTP/0.9 closes, because its responses have no other end.
     ClosesToEnd,
 }
 
 impl Persistence {
-    /// Reports whether the connection goes on.
+    /// Reports whether the connection persists.
     pub fn persists(self) -> bool {
         matches!(self, Persistence::Persists | Persistence::PersistsOnRequest)
     }
 
-    /// Reports whether the client has promised that this request is its last one (RFC 9112 §9.6).
+    /// Reports whether the client announced this request as its last (RFC 9112 §9.6).
     pub fn is_promised_last(self) -> bool {
         matches!(self, Persistence::ClosesOnRequest)
     }
 }
 
-/// Returns how long the content is, by the rules of RFC 9112 §6.3 that concern requests.
+/// Returns the body length, by the rules of RFC 9112 §6.3 for requests.
 pub fn body_length<'b>(head: &Head<'b>) -> Result<BodyLength, Reject<'b>> {
     let coding = head.fields.all("Transfer-Encoding").next();
     let mut lengths = head.fields.all("Content-Length");
     match (coding, lengths.next(), lengths.next()) {
         // Rule 3: both may be an attempt at smuggling.
         (Some(coding), Some(_), _) => Err(Why::LengthAndEncoding.because(coding)),
-        (Some(coding), None, _) if head.version < Version::Http11 => Err(Why::EncodingInOldVersion.because(coding)),
+        (Some(coding), None, _) if head.version < Version::Http11 => Err(Why::TransferEncodingInHttp10.because(coding)),
         // Rule 4.
         (Some(_), None, _) => chunked(head),
-        // Rule 5: a list of equal values may be accepted; here it is not.
+        // Rule 5 allows a list of equal values; here it is refused.
         (None, Some(length), None) => content_length(length),
         (None, Some(_), Some(second)) => Err(Why::ContentLengthRepeated.because(second)),
         // Rule 7.
@@ -65,21 +65,21 @@ pub fn body_length<'b>(head: &Head<'b>) -> Result<BodyLength, Reject<'b>> {
     }
 }
 
-/// Returns whether the connection goes on after the answer (RFC 9112 §9.3).
+/// Returns whether the connection persists after the response (RFC 9112 §9.3).
 pub fn persistence(head: &Head<'_>) -> Persistence {
-    let asks =
-        |option: &[u8]| head.fields.all("Connection").flat_map(list).any(|asked| asked.eq_ignore_ascii_case(option));
+    let has =
+        |option: &[u8]| head.fields.all("Connection").flat_map(list).any(|sent| sent.eq_ignore_ascii_case(option));
     match head.version {
         Version::Http09 => Persistence::ClosesToEnd,
-        _ if asks(b"close") => Persistence::ClosesOnRequest,
+        _ if has(b"close") => Persistence::ClosesOnRequest,
         _ if head.method == Method::Connect => Persistence::ClosesAfterConnect,
         Version::Http11 => Persistence::Persists,
-        Version::Http10 if asks(b"keep-alive") => Persistence::PersistsOnRequest,
+        Version::Http10 if has(b"keep-alive") => Persistence::PersistsOnRequest,
         Version::Http10 => Persistence::ClosesByVersion,
     }
 }
 
-/// Reports whether the client waits for a go-ahead before it sends its content (RFC 9110 §10.1.1).
+/// Reports whether the client waits for 100 (Continue) before it sends its content (RFC 9110 §10.1.1).
 pub fn expects_continue<'b>(head: &Head<'b>) -> Result<bool, Reject<'b>> {
     if head.version < Version::Http11 {
         return Ok(false);
@@ -92,7 +92,7 @@ pub fn expects_continue<'b>(head: &Head<'b>) -> Result<bool, Reject<'b>> {
     }
 }
 
-/// Accepts `chunked`, once and alone (RFC 9112 §6.1).
+/// Accepts only `chunked`, once (RFC 9112 §6.1).
 fn chunked<'b>(head: &Head<'b>) -> Result<BodyLength, Reject<'b>> {
     let codings = || head.fields.all("Transfer-Encoding").flat_map(list);
     let is_chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
@@ -120,13 +120,13 @@ fn content_length(value: &[u8]) -> Result<BodyLength, Reject<'_>> {
 mod tests {
     use super::*;
 
-    fn head<T>(version: &str, fields: &str, ask: impl Fn(&Head<'_>) -> T) -> T {
+    fn with_head<T>(version: &str, fields: &str, read: impl Fn(&Head<'_>) -> T) -> T {
         let bytes = format!("GET / {version}\r\n{fields}\r\n\r\n");
-        ask(&Head::parse(bytes.as_bytes()).expect("valid"))
+        read(&Head::parse(bytes.as_bytes()).expect("valid"))
     }
 
     #[test]
-    fn the_length_of_content_is_never_guessed() {
+    fn ambiguous_body_length_is_refused() {
         use BodyLength::{Chunked, Exactly};
         for (fields, expected) in [
             ("", Ok(Exactly(0))),
@@ -156,19 +156,19 @@ mod tests {
             ("Transfer-Encoding: chunked\r\nContent-Length: 5", Err(Why::LengthAndEncoding)),
             ("Content-Length: 5\r\nTransfer-Encoding: x", Err(Why::LengthAndEncoding)),
         ] {
-            let found = head("HTTP/1.1", fields, |head| body_length(head).map_err(|reject| reject.why));
+            let found = with_head("HTTP/1.1", fields, |head| body_length(head).map_err(|reject| reject.why));
             assert_eq!(found, expected, "{fields:?}");
         }
     }
 
     #[test]
-    fn an_old_version_has_no_transfer_encoding() {
-        let found = head("HTTP/1.0", "Transfer-Encoding: chunked", |head| body_length(head).map_err(|r| r.why));
-        assert_eq!(found, Err(Why::EncodingInOldVersion));
+    fn http_1_0_with_transfer_encoding_is_refused() {
+        let found = with_head("HTTP/1.0", "Transfer-Encoding: chunked", |head| body_length(head).map_err(|r| r.why));
+        assert_eq!(found, Err(Why::TransferEncodingInHttp10));
     }
 
     #[test]
-    fn the_connection_goes_on_by_the_rule_of_its_version() {
+    fn persistence_follows_the_version_and_connection_field() {
         use Persistence::{ClosesByVersion, ClosesOnRequest, Persists, PersistsOnRequest};
         for (version, fields, expected) in [
             ("HTTP/1.1", "", Persists),
@@ -181,12 +181,12 @@ mod tests {
             ("HTTP/1.0", "Connection: KEEP-ALIVE", PersistsOnRequest),
             ("HTTP/1.0", "Connection: keep-alive, close", ClosesOnRequest),
         ] {
-            assert_eq!(head(version, fields, persistence), expected, "{version} {fields:?}");
+            assert_eq!(with_head(version, fields, persistence), expected, "{version} {fields:?}");
         }
     }
 
     #[test]
-    fn only_100_continue_can_be_expected_and_only_from_1_1() {
+    fn only_100_continue_in_http_1_1_is_expected() {
         for (version, fields, expected) in [
             ("HTTP/1.1", "", Ok(false)),
             ("HTTP/1.1", "Expect:", Ok(false)),
@@ -196,7 +196,7 @@ mod tests {
             ("HTTP/1.0", "Expect: 100-continue", Ok(false)),
             ("HTTP/1.0", "Expect: x", Ok(false)),
         ] {
-            let found = head(version, fields, |head| expects_continue(head).map_err(|reject| reject.why));
+            let found = with_head(version, fields, |head| expects_continue(head).map_err(|reject| reject.why));
             assert_eq!(found, expected, "{version} {fields:?}");
         }
     }

@@ -1,30 +1,29 @@
 //! The Host field and the authority of a URL (RFC 9110 §7.2, RFC 9112 §3.2, RFC 3986 §3.2).
 //!
-//! This server serves one site, so the host's name decides nothing; that it is there, once, and valid is what keeps
-//! other programs on the way from reading the request differently.
+//! This server serves one site, so the name of the host selects nothing. Its presence, once and valid, keeps proxies on
+//! the way from reading the request differently.
 
 use std::net::Ipv6Addr;
 
 use super::request::{Head, Version};
 use super::syntax::{ByteClass, hex_pair};
-use super::target::split_authority;
 use super::why::{Reject, Why};
 
-/// Checks that the request has the Host field that its version asks for.
+/// Checks that the request has the Host field that its version requires.
 pub fn check<'b>(head: &Head<'b>) -> Result<(), Reject<'b>> {
     let mut hosts = head.fields.all("Host");
     match (hosts.next(), hosts.next()) {
         (None, _) if head.version < Version::Http11 => Ok(()),
         (None, _) => Err(Why::HostMissing.because(head.target)),
         (Some(_), Some(second)) => Err(Why::HostRepeated.because(second)),
-        // An empty value is what a client sends whose URL has no authority (RFC 9112 §3.2).
+        // A client sends an empty value if its URL has no authority (RFC 9112 §3.2).
         (Some(host), None) if host.is_empty() || is_host_port(host) => Ok(()),
         (Some(host), None) => Err(Why::HostInvalid.because(host)),
     }
 }
 
-/// Returns the host, without its port, that a checked request is for: that of a target that is a whole URL, or else that of
-/// the Host field (RFC 9112 §3.2.2, §3.3). None where neither names one.
+/// Returns the host of a checked request without its port: from a target in absolute-form, else from the Host field
+/// (RFC 9112 §3.2.2, §3.3); none if both lack one.
 pub fn of<'b>(head: &Head<'b>) -> Option<&'b [u8]> {
     let authority = split_authority(head.target).ok().and_then(|(authority, _)| authority);
     let host = authority.or_else(|| head.fields.single("Host"))?;
@@ -35,7 +34,26 @@ pub fn of<'b>(head: &Head<'b>) -> Option<&'b [u8]> {
     (end > 0).then_some(&host[..end])
 }
 
-/// Reports whether the bytes are a host that is not empty, with a port or without: `uri-host [ ":" port ]`.
+/// Splits a target into its authority, in absolute-form only, and its path and query (RFC 9112 §3.2.1, §3.2.2).
+pub fn split_authority(raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Reject<'_>> {
+    if raw.starts_with(b"/") {
+        return Ok((None, raw));
+    }
+    let is_scheme_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let scheme_len = raw.iter().position(|byte| !is_scheme_byte(byte)).unwrap_or(raw.len());
+    let (scheme, rest) = raw.split_at(scheme_len);
+    let Some(rest) = rest.strip_prefix(b"://") else {
+        return Err(Why::TargetForm.because(raw));
+    };
+    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
+        return Err(Why::TargetScheme.because(raw));
+    }
+    let end = rest.iter().position(|byte| b"/?".contains(byte)).unwrap_or(rest.len());
+    let (authority, local) = rest.split_at(end);
+    if is_host_port(authority) { Ok((Some(authority), local)) } else { Err(Why::TargetAuthority.because(raw)) }
+}
+
+/// Reports whether the bytes are `uri-host [ ":" port ]` with a host that is not empty.
 pub fn is_host_port(bytes: &[u8]) -> bool {
     let (host, port) = match bytes {
         [b'[', rest @ ..] => match rest.iter().position(|&byte| byte == b']') {
@@ -89,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_a_name_or_an_address_and_maybe_a_port() {
+    fn host_is_a_name_or_address_with_optional_port() {
         for good in [
             "localhost",
             "a",
@@ -140,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_has_one_valid_host_where_its_version_asks_for_it() {
+    fn http_1_1_request_needs_one_valid_host() {
         for (bytes, expected) in [
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", None),
             ("GET / HTTP/1.1\r\nHost:\r\n\r\n", None),

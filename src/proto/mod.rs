@@ -1,29 +1,30 @@
 //! HTTP as values: bytes in, checked values out, and back.
 //!
-//! Nothing here reads a socket, a clock, a file or the environment, and nothing logs. That is what lets every parser be
-//! tested by tables and fuzzed alone: the fuzz crate includes this folder by path, so an import of another layer does
-//! not compile there.
+//! Nothing here reads a socket, a clock, a file or the environment, and nothing logs. Tables therefore test every parser,
+//! and the fuzz targets run each alone. The fuzz crate includes this folder by path: an import of another layer does not
+//! compile there.
 //!
-//! The RFCs' own words name the values: 9110 is the semantics of HTTP, 9112 its form on the wire in version 1.1, 3986
-//! the syntax of targets.
+//! Names are the RFCs' words: 9110 defines the semantics of HTTP, 9112 the wire format of version 1.1, 3986 URIs. The
+//! files are listed from low to high: each imports only from those above it.
 
-pub mod accept;
-pub mod chunked;
-pub mod conditional;
-pub mod content;
-pub mod date;
-pub mod etag;
-pub mod forwarded;
-pub mod framing;
-pub mod host;
-pub mod multipart;
-pub mod proxy_protocol;
-pub mod range;
-pub mod repr_digest;
-pub mod request;
-pub mod response;
-pub mod scan;
 pub mod status;
 pub mod syntax;
-pub mod target;
 pub mod why;
+
+pub mod date;
+pub mod etag;
+pub mod proxy_protocol;
+pub mod request;
+
+pub mod framing;
+pub mod host;
+pub mod target;
+
+pub mod accept;
+pub mod body;
+pub mod conditional;
+pub mod forwarded;
+pub mod multipart;
+pub mod range;
+pub mod repr_digest;
+pub mod response;

@@ -1,18 +1,18 @@
-//! The framing of several ranges in one answer: `multipart/byteranges` (RFC 9110 §14.6).
+//! The framing of several ranges in one response: `multipart/byteranges` (RFC 9110 §14.6).
 
 use std::fmt::Display;
 use std::ops::Range;
 
-/// The frame around the parts; the bytes of the file go between.
+/// The framing of the parts, without the bytes of the file.
 #[derive(Debug)]
 pub struct Multipart {
-    /// For every part, what stands before its bytes, and which bytes of the file these are.
+    /// For each part, the delimiter and header before it, and its span of the file.
     pub parts: Vec<(Vec<u8>, Range<u64>)>,
-    /// What stands after the last part.
+    /// The closing delimiter.
     pub end: Vec<u8>,
 }
 
-/// The media type of such an answer, with the boundary that stands between its parts.
+/// Returns the media type, with the boundary between the parts.
 pub fn content_type(boundary: u64) -> String {
     format!("multipart/byteranges; boundary={boundary:016x}")
 }
@@ -32,14 +32,14 @@ impl Multipart {
         Multipart { parts, end: format!("\r\n--{boundary:016x}--\r\n").into_bytes() }
     }
 
-    /// The number of bytes of the whole: the sum of what will be sent, so that it cannot differ from it.
+    /// Returns the length of the whole content in bytes.
     pub fn len(&self) -> u64 {
         let part = |(head, span): &(Vec<u8>, Range<u64>)| head.len() as u64 + (span.end - span.start);
         self.parts.iter().map(part).sum::<u64>() + self.end.len() as u64
     }
 }
 
-/// The value of Content-Range for a span of a representation of `len` bytes (RFC 9110 §14.4).
+/// Returns the value of Content-Range for a span of a representation of `len` bytes (RFC 9110 §14.4).
 pub fn content_range(span: &Range<u64>, len: u64) -> String {
     format!("bytes {}-{}/{len}", span.start, span.end - 1)
 }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_frame_is_as_the_example_of_rfc_9110_14_6() {
+    fn framing_matches_the_example_of_rfc_9110_14_6() {
         let multipart = Multipart::new(0xb, vec![500..1000, 7000..8000], 8000, "application/pdf");
         let heads: Vec<_> = multipart.parts.iter().map(|(head, _)| String::from_utf8_lossy(head)).collect();
         assert_eq!(

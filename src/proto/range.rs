@@ -1,30 +1,30 @@
-//! Byte ranges: which bytes of a representation a Range field asks for (RFC 9110 §14.1, §14.2).
+//! Byte ranges of a representation, selected by a Range field (RFC 9110 §14.1, §14.2).
 
 use std::ops::Range;
 
 use super::syntax::{decimal_saturating, list};
 
-/// The most ranges that one request is answered with.
+/// The most ranges in one request; a request with more gets the whole representation.
 const SPANS_MAX: usize = 16;
 
-/// What a Range field selects.
+/// The selection of a Range field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// Everything: the field is ignored, as RFC 9110 §14.2 asks for an unknown unit and allows for all else.
+    /// Everything: the field is ignored, as RFC 9110 §14.2 requires for an unknown unit and allows otherwise.
     Whole,
-    /// These bytes: one span or more, none empty, none touching another, in the order they were asked for.
+    /// One span or more, none empty, none adjacent to another, in the order requested.
     Spans(Vec<Range<u64>>),
     /// Nothing: no range has a byte in the representation.
     Unsatisfiable,
 }
 
-/// Returns what the value of a Range field selects of `len` bytes.
+/// Evaluates the value of a Range field for a representation of `len` bytes.
 pub fn select(value: &[u8], len: u64) -> Selection {
     let Some(set) = range_set(value) else {
         return Selection::Whole;
     };
     let mut spans = Vec::new();
-    let mut asked = 0u64;
+    let mut requested = 0u64;
     let mut count = 0;
     for spec in list(set) {
         let Some(span) = span(spec, len) else {
@@ -34,29 +34,29 @@ pub fn select(value: &[u8], len: u64) -> Selection {
         if count > SPANS_MAX {
             return Selection::Whole;
         }
-        asked = asked.saturating_add(span.end - span.start);
+        requested = requested.saturating_add(span.end - span.start);
         if !span.is_empty() {
             add(&mut spans, span);
         } else if len == 0 && spec.starts_with(b"-") && spec != b"-0" {
-            // The last bytes of nothing: satisfiable (§14.1.2), but no Content-Range could say so.
+            // A suffix of nothing is satisfiable (§14.1.2), but no Content-Range can express it.
             return Selection::Whole;
         }
     }
     match spans.len() {
-        _ if count == 0 || asked > len => Selection::Whole,
+        _ if count == 0 || requested > len => Selection::Whole,
         0 => Selection::Unsatisfiable,
         _ => Selection::Spans(spans),
     }
 }
 
-/// Returns what follows `bytes=`, the only unit there is; a unit is compared without regard to case.
+/// Returns the set after `bytes=`, the only supported unit; units are case-insensitive.
 fn range_set(value: &[u8]) -> Option<&[u8]> {
     let (unit, set) = value.split_at_checked(6)?;
     unit.eq_ignore_ascii_case(b"bytes=").then_some(set)
 }
 
-/// Reads `first-last`, `first-` or `-suffix` and clamps it to the representation; empty where it lies outside, none
-/// where it is malformed (RFC 9110 §14.1.1).
+/// Parses `first-last`, `first-` or `-suffix`, clamped to the representation: empty if outside, none if malformed
+/// (RFC 9110 §14.1.1).
 fn span(spec: &[u8], len: u64) -> Option<Range<u64>> {
     let dash = spec.iter().position(|&byte| byte == b'-')?;
     let (first, last) = (&spec[..dash], &spec[dash + 1..]);
@@ -70,7 +70,7 @@ fn span(spec: &[u8], len: u64) -> Option<Range<u64>> {
     }
 }
 
-/// Adds a span, made one with those that it overlaps or touches.
+/// Adds a span, merged with those it overlaps or touches.
 fn add(spans: &mut Vec<Range<u64>>, mut span: Range<u64>) {
     let mut at = spans.len();
     while let Some(found) = spans.iter().position(|other| other.start <= span.end && span.start <= other.end) {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_rfc_9110_14_1_2_select_what_is_said_there() {
+    fn ranges_match_the_examples_of_rfc_9110_14_1_2() {
         for (value, first, last) in [
             ("bytes=0-499", 0, 499),
             ("bytes=500-999", 500, 999),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_clamped_and_a_malformed_one_ignored() {
+    fn range_is_clamped_and_malformed_one_ignored() {
         use Selection::{Unsatisfiable, Whole};
         for (value, expected) in [
             ("bytes=0-", spans(&[(0, 10)])),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_be_asked_of_an_empty_representation() {
+    fn empty_representation_has_no_satisfiable_range() {
         assert_eq!(select(b"bytes=0-", 0), Selection::Unsatisfiable);
         assert_eq!(select(b"bytes=0-0", 0), Selection::Unsatisfiable);
         assert_eq!(select(b"bytes=-0", 0), Selection::Unsatisfiable);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn never_more_is_sent_than_there_is() {
+    fn ranges_never_exceed_the_representation() {
         assert_eq!(select(b"bytes=0-,0-", 10), Selection::Whole);
         assert_eq!(select(b"bytes=0-6,3-9", 10), Selection::Whole);
         assert_eq!(select(b"bytes=0-3,2-5", 10), spans(&[(0, 6)]));

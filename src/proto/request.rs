@@ -1,54 +1,74 @@
-//! The head of a request: method, target, version and fields (RFC 9112 §2–5).
+//! The head of a request: its end in bytes that arrive in pieces, then its request line and fields (RFC 9112 §2–5).
 //!
-//! Strict where two readings of the same bytes would be an attack. What is parsed borrows from the bytes; nothing is
-//! copied. What the fields mean is the business of the modules named after them.
+//! The scanner finds the end first and the head is parsed once, so no byte is read twice however slowly a head arrives.
+//! Heads with two possible readings are refused, because request smuggling needs them. Parsed values borrow from the
+//! bytes; the modules named after the fields interpret them.
 
 use std::ops::Range;
 
 use super::proxy_protocol;
-use super::scan::{HEAD_MAX, ends_in_version, first_line, skip_empty_lines, split_line};
-use super::syntax::{Few, field_value_len, is_tchar, is_token, token_len, trim_ows, trim_ows_start};
+use super::syntax::{
+    SmallVec, field_value_len, find, find_all, is_tchar, is_token, token_len, trim_ows, trim_ows_start,
+};
 use super::why::{Reject, Why};
 
-/// The most fields that a head may have.
+/// The longest request line, in bytes, without its line end (RFC 9112 §3 recommends at least 8000).
+pub const REQUEST_LINE_MAX: usize = 8192;
+
+/// The largest head, in bytes, including the empty lines around it.
+pub const HEAD_MAX: usize = 32768;
+
+/// The most fields in a head.
 pub const FIELDS_MAX: usize = 100;
+
+/// The search for the end of a head, resumed as bytes arrive.
+#[derive(Debug, Default)]
+pub struct HeadScanner {
+    /// The number of bytes scanned.
+    scanned: usize,
+    /// The start of the current line.
+    line_start: usize,
+    has_begun: bool,
+    /// Whether the request line is complete.
+    in_fields: bool,
+}
 
 /// The head of a request, its grammar checked.
 #[derive(Debug)]
 pub struct Head<'b> {
-    /// The request line as it came, without its line end.
+    /// The request line as received, without its line end.
     pub line: &'b [u8],
     /// The method.
     pub method: Method,
-    /// The request-target, not empty, without spaces and control bytes; otherwise as it came.
+    /// The request-target: not empty, without spaces and control bytes, otherwise as received.
     pub target: &'b [u8],
-    /// The version that the client speaks.
+    /// The client's version.
     pub version: Version,
     /// The header fields.
     pub fields: Fields<'b>,
 }
 
-/// A method (RFC 9110 §9), as far as this server tells them apart.
+/// A method (RFC 9110 §9), as far as this server distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Wants the representation.
+    /// Requests the representation.
     Get,
-    /// Wants what GET would get, without the content.
+    /// Requests the fields of the GET response without its content.
     Head,
-    /// Wants to know what is possible.
+    /// Requests the communication options.
     Options,
-    /// Wants a tunnel, which is not served.
+    /// Requests a tunnel, which is not served.
     Connect,
-    /// POST, PUT, DELETE, TRACE or PATCH (RFC 5789): known and not served.
+    /// POST, PUT, DELETE, TRACE or PATCH (RFC 5789): recognized and not allowed.
     Unserved,
-    /// A method that is not known here.
+    /// An unrecognized method.
     Unknown,
 }
 
-/// A version of HTTP that is spoken here; later ones are greater.
+/// A supported version of HTTP; later ones compare greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
-    /// The simple request of a method and a target alone; its answer is the content and nothing else.
+    /// The simple request, `GET` and a target alone; its response is the bare content.
     Http09,
     /// HTTP/1.0.
     Http10,
@@ -56,28 +76,89 @@ pub enum Version {
     Http11,
 }
 
-/// The header fields of one head, in the order they came.
+/// The header fields of one head, in the order received.
 #[derive(Debug, Default)]
 pub struct Fields<'b> {
     bytes: &'b [u8],
-    /// Where in the bytes the fields are. Those of a browser's request need no other place in memory.
-    places: Few<Place, 16>,
-    /// Which [marks](mark) the names have.
-    marks: u64,
+    /// The inline capacity covers a browser's request.
+    ranges: SmallVec<FieldRange, 16>,
+    /// The union of the names' [bits](name_filter_bit).
+    name_filter: u64,
 }
 
-/// Where a field's name and value begin and end.
+/// The start and end of a field's name and value.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct FieldRange {
     name: [u16; 2],
     value: [u16; 2],
 }
 
-const _: () = assert!(HEAD_MAX <= u16::MAX as usize, "every place in a head has to fit");
+const _: () = assert!(HEAD_MAX <= u16::MAX as usize, "every position in a head fits in 16 bits");
+
+impl HeadScanner {
+    /// Continues in `bytes`, which begin with those of the previous calls; returns the head's length once its end has
+    /// arrived.
+    ///
+    /// A head ends with an empty line. A first line that does not end in a version is a whole head: an HTTP/0.9 request,
+    /// or an error that someone at a terminal should see at once.
+    pub fn resume<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<usize>, Reject<'b>> {
+        self.scan(bytes).map_err(|reject| match reject.why {
+            Why::NotHttp if proxy_protocol::begins(bytes) => Why::ProxyHeaderUnwanted.because(reject.received),
+            _ => reject,
+        })
+    }
+
+    /// Reports whether a request has begun to arrive, beyond empty lines.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    fn scan<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<usize>, Reject<'b>> {
+        let seen = &bytes[..bytes.len().min(HEAD_MAX)];
+        let start = self.scanned;
+        for end in find_all(b'\n', &seen[start..]).map(|at| start + at) {
+            let line = without_cr(&seen[self.line_start..end]);
+            self.line_start = end + 1;
+            if self.ends_head(line)? {
+                return Ok(Some(self.line_start));
+            }
+        }
+        self.scanned = seen.len();
+        self.check_unfinished(seen)
+    }
+
+    fn ends_head<'b>(&mut self, line: &'b [u8]) -> Result<bool, Reject<'b>> {
+        if line.is_empty() || self.in_fields {
+            return Ok(line.is_empty() && self.in_fields);
+        }
+        check_request_line(line, REQUEST_LINE_MAX)?;
+        self.has_begun = true;
+        self.in_fields = true;
+        Ok(!ends_in_version(line))
+    }
+
+    fn check_unfinished<'b>(&mut self, seen: &'b [u8]) -> Result<Option<usize>, Reject<'b>> {
+        let line = &seen[self.line_start..];
+        if !self.in_fields && !matches!(line, [] | [b'\r']) {
+            self.has_begun = true;
+            // A carriage return may be the last byte.
+            check_request_line(line, REQUEST_LINE_MAX + 1)?;
+        }
+        if seen.len() == HEAD_MAX { Err(Why::HeadTooLarge.because(first_line(seen))) } else { Ok(None) }
+    }
+}
+
+fn check_request_line(line: &[u8], max: usize) -> Result<(), Reject<'_>> {
+    match line.first() {
+        Some(&first) if !is_tchar(first) => Err(Why::NotHttp.because(line)),
+        _ if line.len() > max => Err(Why::RequestLineTooLong.because(line)),
+        _ => Ok(()),
+    }
+}
 
 impl<'b> Head<'b> {
-    /// Parses a whole head, as long as [`Scan`](super::scan::Scan) found it. After a refusal the bytes that follow
-    /// cannot be trusted to be another request.
+    /// Parses a whole head, of the length that [`HeadScanner`] found. After an error the bytes that follow cannot be
+    /// trusted to be another request.
     pub fn parse(bytes: &'b [u8]) -> Result<Head<'b>, Reject<'b>> {
         if bytes.len() > HEAD_MAX {
             return Err(Why::HeadTooLarge.because(first_line(bytes)));
@@ -92,7 +173,7 @@ impl<'b> Head<'b> {
 }
 
 impl Method {
-    /// Reads a method; their names are case-sensitive (RFC 9110 §9.1).
+    /// Parses a method; names are case-sensitive (RFC 9110 §9.1).
     fn parse(token: &[u8]) -> Method {
         match token {
             b"GET" => Method::Get,
@@ -106,15 +187,16 @@ impl Method {
 }
 
 impl<'b> Fields<'b> {
-    /// Returns every value of the field, in order. Names are compared without regard to case.
+    /// Returns every value of the field, in order. Names are case-insensitive.
     pub fn all<'n>(&'n self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + 'n {
-        let places = if self.marks & mark(name.as_bytes()) == 0 { &[] } else { &self.places[..] };
-        let same = places.iter().filter(|place| self.at(place.name).eq_ignore_ascii_case(name.as_bytes()));
-        same.map(|place| self.at(place.value))
+        let is_absent = self.name_filter & name_filter_bit(name.as_bytes()) == 0;
+        let ranges = if is_absent { &[] } else { &self.ranges[..] };
+        let same = ranges.iter().filter(|range| self.at(range.name).eq_ignore_ascii_case(name.as_bytes()));
+        same.map(|range| self.at(range.value))
     }
 
-    /// Returns the value of a field that may stand only once; none where it is repeated, since no reading of that is
-    /// right (RFC 9110 §5.3).
+    /// Returns the value of a singleton field; none if it is repeated, since no reading of that is right
+    /// (RFC 9110 §5.3).
     pub fn single(&self, name: &str) -> Option<&'b [u8]> {
         let mut values = self.all(name);
         let value = values.next();
@@ -123,35 +205,34 @@ impl<'b> Fields<'b> {
 
     /// Returns every name and value, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'b [u8], &'b [u8])> {
-        self.places.iter().map(|place| (self.at(place.name), self.at(place.value)))
+        self.ranges.iter().map(|range| (self.at(range.name), self.at(range.value)))
     }
 
     fn at(&self, [start, end]: [u16; 2]) -> &'b [u8] {
         &self.bytes[start.into()..end.into()]
     }
 
-    /// Parses what follows the request line, up to the empty line.
+    /// Parses the field lines up to the empty line.
     fn parse(bytes: &'b [u8]) -> Result<Fields<'b>, Reject<'b>> {
         let mut fields = Fields { bytes, ..Fields::default() };
         let mut rest = bytes;
         while !matches!(rest, [] | [b'\n', ..] | [b'\r', b'\n', ..]) {
-            if fields.places.len() == FIELDS_MAX {
+            if fields.ranges.len() == FIELDS_MAX {
                 return Err(Why::TooManyFields.because(split_line(rest).0));
             }
             let start = bytes.len() - rest.len();
             let line = field_line(rest)?;
-            let place = |part: &Range<usize>| [part.start, part.end].map(|at| (start + at) as u16);
-            fields.places.push(Place { name: place(&line.name), value: place(&line.value) });
-            fields.marks |= mark(&rest[line.name]);
+            let range = |part: &Range<usize>| [part.start, part.end].map(|at| (start + at) as u16);
+            fields.ranges.push(FieldRange { name: range(&line.name), value: range(&line.value) });
+            fields.name_filter |= name_filter_bit(&rest[line.name]);
             rest = &rest[line.len..];
         }
         Ok(fields)
     }
 }
 
-/// One of 64 marks that a name has by its length and first letter. Most of the fields that are asked for are not there,
-/// and then no name has to be looked at.
-fn mark(name: &[u8]) -> u64 {
+/// One of 64 bits, by the name's length and first letter: a Bloom filter, because most looked-up fields are absent.
+fn name_filter_bit(name: &[u8]) -> u64 {
     let first = name.first().map_or(0, u8::to_ascii_lowercase);
     1 << ((name.len() ^ usize::from(first)) % 64)
 }
@@ -161,13 +242,11 @@ fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), Reject<'_>> {
     if line.contains(&b'\r') {
         return Err(Why::BareCr.because(line));
     }
-    if !line.first().copied().is_some_and(is_tchar) {
-        return Err(Why::NotHttp.because(line));
-    }
+    check_request_line(line, REQUEST_LINE_MAX)?;
     let mut words = line.split(|&byte| byte == b' ');
     let words = [words.next(), words.next(), words.next(), words.next()];
     let (method, target, version) = match words {
-        // Where the target is forgotten, and not the version, the client does not expect an answer without a head.
+        // A version without a target: the client expects a response with a head.
         [Some(_), Some(_), None, None] if ends_in_version(line) => return Err(Why::RequestLine.because(line)),
         [Some(method), Some(target), None, None] if method == b"GET" => (method, target, Version::Http09),
         [Some(method), Some(target), Some(word), None] => (method, target, version(word)?),
@@ -192,16 +271,23 @@ fn version(word: &[u8]) -> Result<Version, Reject<'_>> {
     }
 }
 
-/// A field line taken apart.
+/// Reports whether the line's last word looks like a version.
+fn ends_in_version(line: &[u8]) -> bool {
+    let space = line.iter().rposition(|&byte| byte == b' ');
+    let last = space.and_then(|space| line.get(space + 1..space + 6));
+    last.is_some_and(|start| start.eq_ignore_ascii_case(b"HTTP/"))
+}
+
+/// The parts of a field line.
 pub struct FieldLine {
     name: Range<usize>,
-    /// Without the optional whitespace around it.
+    /// Excludes the optional whitespace around the value.
     value: Range<usize>,
-    /// With the line end.
+    /// Includes the line end.
     len: usize,
 }
 
-/// Takes the first line apart, which is not empty: `field-name ":" OWS field-value OWS` (RFC 9112 §5).
+/// Parses the first line, which is not empty: `field-name ":" OWS field-value OWS` (RFC 9112 §5).
 pub fn field_line(bytes: &[u8]) -> Result<FieldLine, Reject<'_>> {
     let name = 0..token_len(bytes);
     let start = name.end + 1;
@@ -217,11 +303,11 @@ pub fn field_line(bytes: &[u8]) -> Result<FieldLine, Reject<'_>> {
         }
     }
     let line = split_line(bytes).0;
-    Err(fault(line).because(line))
+    Err(field_line_error(line).because(line))
 }
 
-/// Returns what is wrong with a field line that is not valid.
-fn fault(line: &[u8]) -> Why {
+/// Classifies an invalid field line.
+fn field_line_error(line: &[u8]) -> Why {
     match line.iter().position(|&byte| byte == b':').map(|colon| &line[..colon]) {
         _ if line.contains(&b'\r') => Why::BareCr,
         _ if matches!(line, [b' ' | b'\t', ..]) => Why::LineFolding,
@@ -232,16 +318,109 @@ fn fault(line: &[u8]) -> Why {
     }
 }
 
+/// Returns the first line that is not empty, as far as it has arrived.
+pub fn first_line(bytes: &[u8]) -> &[u8] {
+    split_line(skip_empty_lines(bytes)).0
+}
+
+/// Skips the empty lines that may precede a request (RFC 9112 §2.2).
+fn skip_empty_lines(mut bytes: &[u8]) -> &[u8] {
+    while let [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// Splits off the first line, as far as it has arrived, without its line end.
+fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = find(b'\n', bytes).unwrap_or(bytes.len());
+    (without_cr(&bytes[..end]), bytes.get(end + 1..).unwrap_or_default())
+}
+
+/// Strips the optional carriage return before a line feed (RFC 9112 §2.2).
+fn without_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn head_len(bytes: &[u8]) -> Option<usize> {
+        HeadScanner::default().resume(bytes).expect("within the limits")
+    }
+
+    #[test]
+    fn head_ends_with_empty_line() {
+        for (bytes, expected) in [
+            (&b"GET / HTTP/1.1\r\n\r\nmore"[..], Some(18)),
+            (b"GET / HTTP/1.1\n\nmore", Some(16)),
+            (b"\r\n\n\r\nGET / HTTP/1.1\r\na: b\r\n\r\n", Some(29)),
+            (b"GET / HTTP/1.1\r\na: b\n\r\n", Some(23)),
+            (b"GET / HTTP/1.1\r\na: b\r\n", None),
+            (b"GET / HTTP/1.1\r\n\r", None),
+            (b"\r\n\r\n", None),
+            (b"", None),
+        ] {
+            assert_eq!(head_len(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn first_line_without_version_is_whole_head() {
+        for (bytes, expected) in [
+            (&b"GET /\r\nmore"[..], Some(7)),
+            (b"\nGET /\n", Some(7)),
+            (b"hello\n", Some(6)),
+            (b"HTTP/1.1\n", Some(9)),
+            (b"GET /HTTP/1.1\n", Some(14)),
+            (b"GET / http/1.1\n", None),
+            (b"GET / HTTP/\n", None),
+        ] {
+            assert_eq!(head_len(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn pieces_do_not_change_where_head_ends() {
+        let bytes = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET";
+        let mut scan = HeadScanner::default();
+        let found = (0..=bytes.len()).find_map(|end| scan.resume(&bytes[..end]).expect("within the limits"));
+        assert_eq!(found, Some(29));
+        assert_eq!(head_len(bytes), found);
+    }
+
+    #[test]
+    fn head_above_limit_is_refused() {
+        let line = [b"GET /", "a".repeat(REQUEST_LINE_MAX - 14).as_bytes(), b" HTTP/1.1"].concat();
+        assert_eq!(line.len(), REQUEST_LINE_MAX);
+        let why = |bytes: &[u8]| HeadScanner::default().resume(bytes).expect_err("past the limit").why;
+        assert_eq!(head_len(&[&line[..], b"\r\n\r\n"].concat()), Some(line.len() + 4));
+        assert_eq!(why(&[b"G", &line[..], b"\r\n\r\n"].concat()), Why::RequestLineTooLong);
+        assert_eq!(why(&[b"GG", &line[..]].concat()), Why::RequestLineTooLong);
+
+        let start = b"GET / HTTP/1.1\r\na: ";
+        let full = |size: usize| [start, "b".repeat(size - start.len() - 4).as_bytes(), b"\r\n\r\n"].concat();
+        assert_eq!(head_len(&full(HEAD_MAX)), Some(HEAD_MAX));
+        assert_eq!(why(&full(HEAD_MAX + 1)), Why::HeadTooLarge);
+    }
+
+    #[test]
+    fn non_http_is_refused_at_its_first_byte() {
+        for bytes in [&b"\x16\x03\x01"[..], b" GET /", b"\r\n\0", b"\rGET", b"\x16 HTTP/1.1\r\n"] {
+            let refused = HeadScanner::default().resume(bytes).expect_err("no request");
+            assert_eq!(refused.why, Why::NotHttp, "{}", bytes.escape_ascii());
+        }
+        let refused = HeadScanner::default().resume(b"\r\n\r\n\0\r\nQUIT\n\x21\x11").expect_err("no request");
+        assert_eq!(refused.why, Why::ProxyHeaderUnwanted);
+    }
 
     fn why(bytes: &[u8]) -> Option<Why> {
         Head::parse(bytes).err().map(|reject| reject.why)
     }
 
     #[test]
-    fn a_head_is_parsed_into_its_parts() {
+    fn head_is_parsed_into_its_parts() {
         // The example of RFC 9112 §2.1, with a bare line feed and a value without a space.
         let bytes =
             b"\r\nGET /hello.txt HTTP/1.1\r\nUser-Agent: curl/7.64.1\nHost:www.example.com\r\nAccept: \t a, b \r\n\r\n";
@@ -255,14 +434,14 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_repeated_is_no_single_field() {
+    fn repeated_field_has_no_single_value() {
         let head = Head::parse(b"GET / HTTP/1.1\r\na: 1\r\nA: 2\r\n\r\n").expect("valid");
         assert_eq!(head.fields.single("a"), None);
         assert_eq!(head.fields.all("a").collect::<Vec<_>>(), [b"1", b"2"]);
     }
 
     #[test]
-    fn the_request_line_has_three_parts_with_one_space_between() {
+    fn request_line_has_three_parts_and_single_spaces() {
         for (line, expected) in [
             ("GET / HTTP/1.1", None),
             ("GET / HTTP/1.0", None),
@@ -301,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_can_be_read_in_two_ways_is_refused() {
+    fn ambiguous_field_line_is_refused() {
         for (line, expected) in [
             ("a: b", None),
             ("a:", None),
@@ -326,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_fields_is_bounded() {
+    fn field_count_has_a_limit() {
         let head = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(count));
         assert_eq!(why(head(FIELDS_MAX).as_bytes()), None);
         assert_eq!(why(head(FIELDS_MAX + 1).as_bytes()), Some(Why::TooManyFields));

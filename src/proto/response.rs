@@ -1,4 +1,4 @@
-//! The head of an answer, and how it is written (RFC 9112 §4, RFC 9110 §5.5).
+//! The head of a response and its serialization (RFC 9112 §4, RFC 9110 §5.5).
 
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -6,50 +6,49 @@ use std::sync::Arc;
 use super::status::Status;
 use super::syntax::is_field_value;
 
-/// The fields of an answer with a file fit in.
-const ROOM: usize = 512;
+/// The initial capacity of the fields, in bytes: enough for the response with a file.
+const FIELDS_CAPACITY: usize = 512;
 
-/// A status and header fields, without those that belong to the sending: Date, Connection and Content-Length.
+/// A status and header fields, except those the writer adds: Date, Connection and Content-Length.
 #[derive(Debug)]
 pub struct ResponseHead {
     /// The status.
     pub status: Status,
-    /// The fields that were written before.
-    first: Option<ResponseFields>,
+    /// Prewritten fields, sent first.
+    prewritten: Option<ResponseFields>,
     lines: String,
 }
 
-/// Fields that many answers carry, written once. Clones are the same.
+/// Serialized fields that many responses share; clones share the memory.
 #[derive(Clone, Debug)]
 pub struct ResponseFields(Arc<str>);
 
-/// The fields of the answers with one representation, which are the same each time.
+/// The prewritten fields of the responses with one representation.
 #[derive(Debug)]
 pub struct RepresentationFields {
-    /// With its content, or a part of it.
+    /// For responses with content, whole or in part.
     pub with_content: ResponseFields,
-    /// Without, because the client has it already.
+    /// For 304 responses.
     pub not_modified: ResponseFields,
-    /// Whether the request can decide that it is another representation; both have Vary then.
+    /// Whether the representation depends on the request; both have Vary then.
     pub varies: bool,
 }
 
 impl ResponseHead {
-    /// Begins the head of an answer.
+    /// Starts a response head.
     pub fn new(status: Status) -> ResponseHead {
-        ResponseHead { status, first: None, lines: String::new() }
+        ResponseHead { status, prewritten: None, lines: String::new() }
     }
 
-    /// Begins the head of an answer with fields that were written before.
-    pub fn with(status: Status, first: ResponseFields) -> ResponseHead {
-        ResponseHead { status, first: Some(first), lines: String::new() }
+    /// Starts a response head with prewritten fields.
+    pub fn with(status: Status, prewritten: ResponseFields) -> ResponseHead {
+        ResponseHead { status, prewritten: Some(prewritten), lines: String::new() }
     }
 
-    /// Adds a field. One whose value holds a control byte is left out: it would end the line, and what follows would
-    /// be read as a field of ours (RFC 9110 §5.5).
+    /// Adds a field, unless its value contains a control byte: a line end there would inject a field (RFC 9110 §5.5).
     pub fn field(mut self, name: &str, value: impl Display) -> ResponseHead {
         if self.lines.is_empty() {
-            self.lines.reserve(ROOM);
+            self.lines.reserve(FIELDS_CAPACITY);
         }
         let before = self.lines.len();
         write!(self.lines, "{name}: {value}").expect("a String can always be written to");
@@ -61,7 +60,7 @@ impl ResponseHead {
         self
     }
 
-    /// Adds a field where there is a value.
+    /// Adds a field if it has a value.
     pub fn maybe(self, name: &str, value: Option<impl Display>) -> ResponseHead {
         match value {
             Some(value) => self.field(name, value),
@@ -69,8 +68,8 @@ impl ResponseHead {
         }
     }
 
-    /// Writes the status line (RFC 9112 §4). The version is always 1.1, the highest that is spoken here, whatever the
-    /// client speaks (RFC 9110 §2.5, §6.2).
+    /// Writes the status line (RFC 9112 §4). The version is always 1.1, the highest supported, whatever the client's
+    /// (RFC 9110 §2.5, §6.2).
     pub fn write_status_line(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(self.status.line().as_bytes());
@@ -79,18 +78,18 @@ impl ResponseHead {
 
     /// Writes the fields, each ended by CR LF.
     pub fn write_fields(&self, out: &mut Vec<u8>) {
-        if let Some(first) = &self.first {
-            out.extend_from_slice(first.0.as_bytes());
+        if let Some(prewritten) = &self.prewritten {
+            out.extend_from_slice(prewritten.0.as_bytes());
         }
         out.extend_from_slice(self.lines.as_bytes());
     }
 }
 
 impl From<ResponseHead> for ResponseFields {
-    /// Keeps the fields of a head for others.
+    /// Serializes the fields of a head for reuse.
     fn from(head: ResponseHead) -> ResponseFields {
-        let first = head.first.as_ref().map_or("", |first| &first.0);
-        ResponseFields([first, &head.lines].concat().into())
+        let prewritten = head.prewritten.as_ref().map_or("", |fields| &fields.0);
+        ResponseFields([prewritten, &head.lines].concat().into())
     }
 }
 
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_would_end_its_line_is_left_out() {
+    fn field_with_control_byte_is_left_out() {
         let head = ResponseHead::new(Status::NotFound)
             .field("A", "b\tb")
             .field("Evil", "x\r\nSet-Cookie: y")
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_were_written_before_come_first() {
+    fn prewritten_fields_come_first() {
         let before = ResponseFields::from(ResponseHead::new(Status::Ok).field("A", 1).field("B", 2));
         let head = ResponseHead::with(Status::NotModified, before).field("C", 3);
         let head = ResponseHead::with(Status::NotModified, head.into());

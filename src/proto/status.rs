@@ -21,7 +21,7 @@ macro_rules! statuses {
                 }
             }
 
-            /// Code and reason phrase, as they stand in the status line.
+            /// Code and reason phrase, as in the status line.
             pub fn line(self) -> &'static str {
                 match self {
                     $(Status::$name => concat!($code, " ", $reason),)*
@@ -56,7 +56,7 @@ statuses! {
 }
 
 impl Status {
-    /// Reports whether an answer of this status has no content and no Content-Length (RFC 9110 §6.4.1, §8.6).
+    /// Reports whether a response with this status has no content and no Content-Length (RFC 9110 §6.4.1, §8.6).
     pub fn is_bodiless(self) -> bool {
         matches!(self, Status::NoContent | Status::NotModified)
     }

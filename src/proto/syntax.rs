@@ -1,16 +1,15 @@
-//! The byte classes and small grammars that several parsers share (RFC 9110 §5.6). The only user of memchr and
-//! smallvec.
+//! Byte classes and small grammars that several parsers share (RFC 9110 §5.6). The only user of memchr and smallvec.
 //!
-//! What belongs to one field alone is parsed in that field's module.
+//! Syntax of a single field is parsed in that field's module.
 
-/// A list whose first `N` elements need no other place in memory.
-pub type Few<T, const N: usize> = smallvec::SmallVec<[T; N]>;
+/// A list with an inline capacity of `N` elements.
+pub type SmallVec<T, const N: usize> = smallvec::SmallVec<[T; N]>;
 
-/// A class of bytes, by a look into a table.
+/// A class of bytes, as a lookup table.
 pub struct ByteClass([bool; 256]);
 
 impl ByteClass {
-    /// The letters and digits of ASCII, and these.
+    /// The letters and digits of ASCII, and these others.
     pub const fn alphanumeric_and(others: &[u8]) -> ByteClass {
         let mut table = [false; 256];
         let mut byte = 0;
@@ -26,26 +25,26 @@ impl ByteClass {
         ByteClass(table)
     }
 
-    /// Reports whether the byte is one of them.
+    /// Reports whether the class contains the byte.
     pub fn has(&self, byte: u8) -> bool {
         self.0[usize::from(byte)]
     }
 }
 
-/// The bytes that may stand in a token (RFC 9110 §5.6.2).
+/// The bytes of a token (RFC 9110 §5.6.2).
 const TCHAR: ByteClass = ByteClass::alphanumeric_and(b"!#$%&'*+-.^_`|~");
 
-/// Returns where the byte stands first.
+/// Returns the first position of the byte.
 pub fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
     memchr::memchr(byte, bytes)
 }
 
-/// Returns everywhere that the byte stands.
+/// Returns every position of the byte.
 pub fn find_all(byte: u8, bytes: &[u8]) -> impl Iterator<Item = usize> {
     memchr::memchr_iter(byte, bytes)
 }
 
-/// Reports whether the byte may stand in a token, such as a method or a field name (RFC 9110 §5.6.2).
+/// Reports whether the byte may appear in a token, such as a method or a field name (RFC 9110 §5.6.2).
 pub fn is_tchar(byte: u8) -> bool {
     TCHAR.has(byte)
 }
@@ -55,30 +54,30 @@ pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && token_len(bytes) == bytes.len()
 }
 
-/// Returns how many bytes at the beginning may stand in a token.
+/// Returns the length of the token at the start.
 pub fn token_len(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| !is_tchar(byte)).unwrap_or(bytes.len())
 }
 
-/// Reports whether the byte may stand in a field value: visible, space, tab, or beyond ASCII (RFC 9110 §5.5).
+/// Reports whether the byte may appear in a field value: visible, space, tab, or beyond ASCII (RFC 9110 §5.5).
 pub fn is_field_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// Reports whether the bytes may all stand in a field value.
+/// Reports whether every byte may appear in a field value.
 pub fn is_field_value(bytes: &[u8]) -> bool {
     field_value_len(bytes) == bytes.len()
 }
 
-/// Returns how many bytes at the beginning may stand in a field value.
+/// Returns the length of the field value at the start.
 ///
-/// Most are looked at eight at a time, as one number. A browser's head is parsed in half the time that way.
+/// Eight bytes are checked at a time, as one number, which halves the time to parse a browser's head.
 pub fn field_value_len(bytes: &[u8]) -> usize {
     let is_plain = |chunk: &&[u8; 8]| {
         let each = |byte: u8| u64::from_ne_bytes([byte; 8]);
         let word = u64::from_ne_bytes(**chunk);
         let is_delete = word ^ each(0x7f);
-        // The highest bit of some byte is set if that byte, or one before it, was less than what is taken from it.
+        // The subtraction sets the highest bit of a byte if that byte, or one before it, is less than the subtrahend.
         let controls = word.wrapping_sub(each(b' ')) & !word;
         let deletes = is_delete.wrapping_sub(each(1)) & !is_delete;
         (controls | deletes) & each(0x80) == 0
@@ -88,7 +87,7 @@ pub fn field_value_len(bytes: &[u8]) -> usize {
     plain + rest.iter().position(|&byte| !is_field_byte(byte)).unwrap_or(rest.len())
 }
 
-/// Returns the bytes without optional whitespace, spaces and tabs, at either end (RFC 9110 §5.6.3).
+/// Trims optional whitespace, spaces and tabs, at both ends (RFC 9110 §5.6.3).
 pub fn trim_ows(bytes: &[u8]) -> &[u8] {
     let mut bytes = trim_ows_start(bytes);
     while let [rest @ .., b' ' | b'\t'] = bytes {
@@ -97,7 +96,7 @@ pub fn trim_ows(bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Returns the bytes without optional whitespace at their beginning.
+/// Trims optional whitespace at the start.
 pub fn trim_ows_start(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
@@ -107,17 +106,17 @@ pub fn trim_ows_start(mut bytes: &[u8]) -> &[u8] {
 
 /// Splits a list of tokens at its commas; empty elements are skipped (RFC 9110 §5.6.1.2).
 ///
-/// A comma inside a quoted string splits too, so this serves only fields whose elements cannot be quoted.
+/// A comma inside a quoted string splits too, so this fits only fields without quoted strings.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(trim_ows).filter(|element| !element.is_empty())
 }
 
-/// Reads a decimal number of digits alone: no sign, no space. A number past `u64` is no number.
+/// Parses a decimal number of digits alone, without sign or space; none above `u64::MAX`.
 pub fn decimal(bytes: &[u8]) -> Option<u64> {
     digits(bytes)?.iter().try_fold(0u64, |n, b| n.checked_mul(10)?.checked_add(u64::from(b - b'0')))
 }
 
-/// Reads a decimal number of digits alone; a number past `u64` is the largest `u64`.
+/// Parses a decimal number of digits alone, clamped to `u64::MAX`.
 pub fn decimal_saturating(bytes: &[u8]) -> Option<u64> {
     digits(bytes).map(|digits| decimal(digits).unwrap_or(u64::MAX))
 }
@@ -126,7 +125,7 @@ fn digits(bytes: &[u8]) -> Option<&[u8]> {
     (!bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit)).then_some(bytes)
 }
 
-/// Reads the two hexadecimal digits of a percent-encoded byte (RFC 3986 §2.1).
+/// Decodes the two hexadecimal digits of a percent-encoded byte (RFC 3986 §2.1).
 pub fn hex_pair(high: u8, low: u8) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let value = digit(high)? * 16 + digit(low)?;
@@ -138,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_made_of_tchars_alone() {
+    fn token_consists_of_tchars() {
         for good in ["GET", "a", "!#$%&'*+-.^_`|~09azAZ"] {
             assert!(is_token(good.as_bytes()), "{good}");
         }
@@ -148,20 +147,20 @@ mod tests {
     }
 
     #[test]
-    fn optional_whitespace_is_trimmed_at_both_ends_and_nowhere_else() {
+    fn optional_whitespace_is_trimmed_only_at_both_ends() {
         assert_eq!(trim_ows(b" \t a b \t"), b"a b");
         assert_eq!(trim_ows(b" \t "), b"");
         assert_eq!(trim_ows(b"\ra\n"), b"\ra\n");
     }
 
     #[test]
-    fn a_list_skips_empty_elements() {
+    fn list_skips_empty_elements() {
         let elements: Vec<_> = list(b", close ,,\tTE , ").collect();
         assert_eq!(elements, [b"close".as_slice(), b"TE"]);
     }
 
     #[test]
-    fn a_decimal_is_digits_alone_and_fits() {
+    fn decimal_is_digits_alone_and_fits_in_u64() {
         assert_eq!(decimal(b"0"), Some(0));
         assert_eq!(decimal(b"0018446744073709551615"), Some(u64::MAX));
         assert_eq!(decimal_saturating(b"18446744073709551616"), Some(u64::MAX));

@@ -1,24 +1,24 @@
-//! The target of a request as a path below the root (RFC 9112 §3.2, RFC 3986 §3.3, §5.2.4).
+//! The request-target as a path below the root (RFC 9112 §3.2, RFC 3986 §3.3, §5.2.4).
 //!
-//! This is the one place where percent-encoding is undone and where `.`, `..`, empty segments and encoded slashes are
-//! decided. What comes out is a [`RelPath`], the only thing that files can be opened with.
+//! This is the only place that decodes percent-encoding and decides about `.`, `..`, empty segments and encoded slashes.
+//! The result is a [`RelPath`], the only type that opens files.
 
-use super::host::is_host_port;
-use super::syntax::{Few, find, hex_pair};
+use super::host::split_authority;
+use super::syntax::{SmallVec, find, hex_pair};
 use super::why::{Reject, Why};
 
-/// A target taken apart.
+/// The parts of a request-target.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target<'b> {
     /// The path below the root, decoded.
     pub path: RelPath,
-    /// Whether the path ends in a slash, as a directory's address does.
+    /// Whether the path ends in a slash, like the address of a directory.
     pub ends_in_slash: bool,
-    /// What follows the first question mark, as it came.
+    /// The part after the first question mark, as received.
     pub query: Option<&'b [u8]>,
 }
 
-/// A path below the root: names joined by single slashes, none of them empty, `.` or `..`, none with a zero byte.
+/// A path below the root: names joined by single slashes, none empty, `.` or `..`, none with a zero byte.
 ///
 /// Its bytes are those of the file system, not necessarily UTF-8. The root itself is the empty path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,12 +26,12 @@ pub struct RelPath {
     bytes: Bytes,
 }
 
-/// Most paths fit in without another place in memory.
-type Bytes = Few<u8, 64>;
+/// The inline capacity fits most paths.
+type Bytes = SmallVec<u8, 64>;
 
 impl<'b> Target<'b> {
-    /// Takes a target apart that names a file: the origin-form `/path?query` or the absolute-form
-    /// `http://host/path?query`. The other forms are refused.
+    /// Parses the target of a file: the origin-form `/path?query` or the absolute-form `http://host/path?query`. The other
+    /// forms are refused.
     pub fn parse(raw: &'b [u8]) -> Result<Target<'b>, Reject<'b>> {
         if raw.contains(&b'#') {
             return Err(Why::TargetByte.because(raw));
@@ -44,8 +44,7 @@ impl<'b> Target<'b> {
 }
 
 impl RelPath {
-    /// Takes a path as a person writes it in an option, such as `errors/404.html`; none where it is not plainly below
-    /// the root.
+    /// Parses a path of an option, such as `errors/404.html`; none if it is not in canonical form.
     pub fn new(path: &[u8]) -> Option<RelPath> {
         let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
         path.split(|&byte| byte == b'/').all(is_name).then(|| RelPath { bytes: path.into() })
@@ -61,14 +60,14 @@ impl RelPath {
         joined
     }
 
-    /// Returns the path of what lies beside this and whose name is this one's and then `ending`, which has no slash.
-    pub fn extended(&self, ending: &str) -> RelPath {
+    /// Returns this path with a suffix, which has no slash, appended to its name.
+    pub fn extended(&self, suffix: &str) -> RelPath {
         let mut extended = self.clone();
-        extended.bytes.extend_from_slice(ending.as_bytes());
+        extended.bytes.extend_from_slice(suffix.as_bytes());
         extended
     }
 
-    /// Returns the path of the directory that this is in, and its name there.
+    /// Returns the parent directory and the name in it.
     pub fn split(&self) -> (RelPath, &[u8]) {
         let mut dir = self.clone();
         dir.pop();
@@ -87,7 +86,7 @@ impl RelPath {
         names.any(|(depth, name)| name.starts_with(b".") && !(depth == 0 && name == b".well-known"))
     }
 
-    /// Goes up one level; false at the root.
+    /// Moves up one level; false at the root.
     fn pop(&mut self) -> bool {
         let end = self.bytes.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
         let was_root = self.bytes.is_empty();
@@ -96,29 +95,9 @@ impl RelPath {
     }
 }
 
-/// Splits a target into the authority, which only the absolute-form has, and path and query (RFC 9112 §3.2.1, §3.2.2).
-pub fn split_authority(raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Reject<'_>> {
-    if raw.starts_with(b"/") {
-        return Ok((None, raw));
-    }
-    let is_scheme_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    let scheme_len = raw.iter().position(|byte| !is_scheme_byte(byte)).unwrap_or(raw.len());
-    let (scheme, rest) = raw.split_at(scheme_len);
-    let Some(rest) = rest.strip_prefix(b"://") else {
-        return Err(Why::TargetForm.because(raw));
-    };
-    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
-        return Err(Why::TargetScheme.because(raw));
-    }
-    let end = rest.iter().position(|byte| b"/?".contains(byte)).unwrap_or(rest.len());
-    let (authority, local) = rest.split_at(end);
-    if is_host_port(authority) { Ok((Some(authority), local)) } else { Err(Why::TargetAuthority.because(raw)) }
-}
-
 /// Decodes a path once and removes its dot segments (RFC 3986 §5.2.4); encoded dots are dots (RFC 3986 §6.2.2.2).
 ///
-/// Empty segments name nothing in a file system and are left out before `..` can go up from one, as in the servers that
-/// often stand in front of this one, so that both read the same path.
+/// Empty segments are removed before `..` is applied, as in the usual reverse proxies, so that both resolve the same path.
 fn resolve(path: &[u8]) -> Result<(RelPath, bool), Why> {
     let mut resolved = RelPath { bytes: Bytes::with_capacity(path.len()) };
     let mut names_directory = true;
@@ -174,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_decoded_once_and_its_dot_segments_are_gone() {
+    fn path_is_decoded_once_and_dot_segments_are_removed() {
         for (raw, path, slash, query) in [
             ("/", "", true, None),
             ("/a", "a", false, None),
@@ -204,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_is_no_path_is_refused() {
+    fn target_that_is_no_path_is_refused() {
         for (raw, why) in [
             ("*", Why::TargetForm),
             ("a", Why::TargetForm),
@@ -234,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_rfc_3986_5_2_4_come_out_as_there() {
+    fn dot_segments_match_the_examples_of_rfc_3986_5_2_4() {
         assert_eq!(parse("/a/b/c/./../../g"), Ok(("a/g".to_owned(), false, None)));
         assert_eq!(parse("/mid/content=5/../6"), Ok(("mid/6".to_owned(), false, None)));
     }
 
     #[test]
-    fn a_name_with_a_dot_in_front_is_hidden_but_for_well_known() {
+    fn dot_name_is_hidden_except_well_known() {
         for (path, hidden) in [
             ("a/b.c", false),
             (".well-known/acme", false),
@@ -256,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_plain_path_is_made_of_an_option() {
+    fn path_option_must_be_plain_and_relative() {
         for bad in ["", "/a", "a/", "a//b", "../a", "a/./b", "a\0"] {
             assert_eq!(RelPath::new(bad.as_bytes()), None, "{bad:?}");
         }

@@ -72,7 +72,7 @@ impl Acceptor {
         match self.server.connections_for(service).register(stream, peer) {
             Ok(conn) => self.spawn_on_pool(Accepted { conn, service }),
             Err(RegisterError::ShuttingDown) => {}
-            Err(RegisterError::PerIpLimit(stream)) => self.server.shed(stream, peer, service, Why::TooManyFromAddress),
+            Err(RegisterError::PerIpLimit(stream)) => self.server.shed(stream, peer, service, Why::PerIpLimit),
         }
     }
 

@@ -15,11 +15,10 @@ use super::read_buffer::ReadBuffer;
 use super::write::{ReplyContext, ResponseWriter};
 use super::{Server, trace};
 use crate::net::Transport;
-use crate::proto::content::Content;
+use crate::proto::body::BodyDecoder;
 use crate::proto::date::{HttpDate, Stamp};
 use crate::proto::framing::{self, Persistence};
-use crate::proto::request::{Head, Method};
-use crate::proto::scan::{Scan, first_line};
+use crate::proto::request::{Head, HeadScanner, Method, first_line};
 use crate::proto::why::Why;
 use crate::site::refusal::PageFormat;
 use crate::site::{Request, Respond};
@@ -112,7 +111,7 @@ impl<'c> Connection<'c> {
         let body = framing::body_length(&head).map_err(refused)?;
         let expects_continue = framing::expects_continue(&head).map_err(refused)?;
         if !expects_continue {
-            self.discard_body(Content::new(body), &head)?;
+            self.discard_body(BodyDecoder::new(body), &head)?;
         }
         self.conn.set_state(ConnState::Active);
         let (now, started) = self.stamp_now();
@@ -169,12 +168,12 @@ impl<'c> Connection<'c> {
     /// Reads until a complete head has arrived and moves it out of the read buffer.
     fn receive_head(&mut self, waiting: ConnState) -> Result<(), CloseReason> {
         self.head.clear();
-        let mut scan = Scan::default();
+        let mut scanner = HeadScanner::default();
         let (mut waiting, mut deadline) = (Some(waiting), None);
         loop {
             let pending = self.read_buffer.pending();
             let refused = |reject| CloseReason::refused(reject, first_line(pending));
-            if let Some(length) = scan.resume(pending).map_err(refused)? {
+            if let Some(length) = scanner.resume(pending).map_err(refused)? {
                 self.head.extend_from_slice(&pending[..length]);
                 self.read_buffer.consume(length);
                 return Ok(());
@@ -184,7 +183,7 @@ impl<'c> Connection<'c> {
             if let Some(state) = waiting.take() {
                 self.conn.set_state(state);
             }
-            if scan.has_begun() && deadline.is_none() {
+            if scanner.has_begun() && deadline.is_none() {
                 deadline = Some(self.begin_receiving());
             }
             match self.fill(deadline)? {
@@ -203,7 +202,7 @@ impl<'c> Connection<'c> {
     }
 
     /// Reads the request's content and discards it, so that the next request is read from its first byte.
-    fn discard_body(&mut self, mut content: Content, head: &Head<'_>) -> Result<(), CloseReason> {
+    fn discard_body(&mut self, mut content: BodyDecoder, head: &Head<'_>) -> Result<(), CloseReason> {
         let refuse = |why: Why| CloseReason::refused(why.because(head.line), head.line);
         let mut deadline = None;
         loop {

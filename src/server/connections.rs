@@ -334,13 +334,13 @@ impl ConnHandle {
         match source {
             Source::Proxy => {}
             // An unnamed client is not trusted to state addresses itself.
-            Source::Unnamed => self.is_proxy = false,
+            Source::Unknown => self.is_proxy = false,
             Source::Client(client) => {
                 self.client = client;
                 self.is_proxy = self.connections.trusted_proxies.contains(client.ip());
             }
         }
-        if self.is_proxy || source == Source::Unnamed {
+        if self.is_proxy || source == Source::Unknown {
             return true;
         }
         let network = network(self.client.ip());
@@ -657,7 +657,7 @@ mod tests {
             (client("2001:db8::3"), false),
             (client("2001:db8::1"), true),
             (Source::Proxy, true),
-            (Source::Unnamed, true),
+            (Source::Unknown, true),
         ]) {
             assert_eq!(proxy.set_client(source), has_room, "{source:?}");
         }

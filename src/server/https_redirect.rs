@@ -2,7 +2,7 @@
 //! the certificate authority that asks, without TLS, for a proof that this host is ours (RFC 8555 §8.3).
 
 use crate::proto::host;
-use crate::proto::target::{Target, split_authority};
+use crate::proto::target::Target;
 use crate::proto::why::{Reject, Why};
 use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
@@ -39,8 +39,9 @@ impl Redirect<'_> {
     fn plan<'r>(&self, request: &Request<'r>) -> Result<Refusal, Reject<'r>> {
         let head = request.head;
         host::check(head)?;
-        let (_, local) = split_authority(head.target)?;
-        let host = host::of(head).ok_or(Why::NoHostForTls.because(head.target))?;
-        Ok(Refusal::from(Why::ToTls.because(head.target)).with("Location", link::over_tls(host, self.port, local)))
+        let (_, local) = host::split_authority(head.target)?;
+        let host = host::of(head).ok_or(Why::RedirectWithoutHost.because(head.target))?;
+        Ok(Refusal::from(Why::RedirectToHttps.because(head.target))
+            .with("Location", link::over_tls(host, self.port, local)))
     }
 }

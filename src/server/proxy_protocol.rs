@@ -14,7 +14,7 @@ use super::trace;
 use crate::net::Transport;
 use crate::net::tcp::Tcp;
 use crate::proto::proxy_protocol::{self, HEADER_MAX, Source};
-use crate::proto::scan::first_line;
+use crate::proto::request::first_line;
 use crate::proto::syntax::is_tchar;
 use crate::proto::why::Why;
 use crate::site::SiteSession;
@@ -29,7 +29,7 @@ pub fn receive_header(server: &Server, mut conn: ConnHandle, service: Service) -
         Ok(source) if conn.set_client(source) => return Some(conn),
         Ok(_) => {
             let client = conn.client;
-            server.shed(conn.into_stream(), client, service, Why::TooManyFromAddress);
+            server.shed(conn.into_stream(), client, service, Why::PerIpLimit);
         }
         Err(close) => end(server, &conn, close),
     }

@@ -27,8 +27,7 @@ use crate::files::cache::Cache;
 use crate::files::root::{RootPath, Symlinks};
 use crate::net::Transport;
 use crate::net::trusted_proxies::TrustedProxies;
-use crate::proto::request::FIELDS_MAX;
-use crate::proto::scan::{HEAD_MAX, REQUEST_LINE_MAX};
+use crate::proto::request::{FIELDS_MAX, HEAD_MAX, REQUEST_LINE_MAX};
 use crate::proto::target::RelPath;
 use crate::proto::why::{Reject, Why};
 use crate::site::headers::HeaderPolicy;
@@ -324,7 +323,7 @@ fn answer_for(why: Why, fixture: &Fixture) -> String {
         Why::ContentLengthSyntax => get("Content-Length: five\r\n"),
         Why::ContentLengthRepeated => get("Content-Length: 5\r\nContent-Length: 5\r\n"),
         Why::LengthAndEncoding => get("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
-        Why::EncodingInOldVersion => raw("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        Why::TransferEncodingInHttp10 => raw("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
         Why::TransferCodingUnknown => get("Transfer-Encoding: gzip\r\n"),
         Why::TransferCodingOrder => get("Transfer-Encoding: chunked, chunked\r\n"),
         Why::ChunkSyntax => raw(&(request("GET / HTTP/1.1", "Transfer-Encoding: chunked\r\n") + "x\r\n")),
@@ -335,12 +334,12 @@ fn answer_for(why: Why, fixture: &Fixture) -> String {
         Why::HostMissing => raw("GET / HTTP/1.1\r\n\r\n"),
         Why::HostRepeated => get("Host: localhost\r\n"),
         Why::HostInvalid => raw("GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
-        Why::PlainToTls => {
+        Why::PlainHttpOnTlsPort => {
             let site = SiteSession::new(&fixture.server.site);
             fixture.hears_behind(&PlainHttpOnTlsPort { site: &site }, &request("GET /a.txt HTTP/1.1", ""))
         }
-        Why::ToTls => redirected(fixture, &request("PUT /a.txt?b HTTP/1.1", "")),
-        Why::NoHostForTls => redirected(fixture, "GET / HTTP/1.0\r\n\r\n"),
+        Why::RedirectToHttps => redirected(fixture, &request("PUT /a.txt?b HTTP/1.1", "")),
+        Why::RedirectWithoutHost => redirected(fixture, "GET / HTTP/1.0\r\n\r\n"),
         Why::MethodUnknown => line("BREW / HTTP/1.1"),
         Why::MethodNotAllowed => line("DELETE / HTTP/1.1"),
         Why::TargetForm => line("GET a.txt HTTP/1.1"),
@@ -358,7 +357,7 @@ fn answer_for(why: Why, fixture: &Fixture) -> String {
         Why::RangeUnsatisfiable => get("Range: bytes=99-\r\n"),
         Why::KeepsChanging => answer_while_rewritten(fixture),
         Why::FileSystem => answer_without_root(fixture),
-        Why::NoThread | Why::TooManyFromAddress => {
+        Why::NoThread | Why::PerIpLimit => {
             String::from_utf8(overload::response(why, &fixture.server.site)).expect("text")
         }
         // These two only the system can say. The real binary is brought there by the tests

@@ -160,7 +160,7 @@ pub struct PlainHttpOnTlsPort<'s> {
 
 impl Respond for PlainHttpOnTlsPort<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
-        let refusal = Refusal::from(Why::PlainToTls.because(request.head.line));
+        let refusal = Refusal::from(Why::PlainHttpOnTlsPort.because(request.head.line));
         self.site.page(refusal, PageFormat::preferred(&request.head.fields))
     }
 

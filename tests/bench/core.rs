@@ -1,5 +1,5 @@
-//! What the pure core costs: nanoseconds for a head, a target, conditions, ranges and an answer, and for the same heads
-//! in httparse, which a widely used server parses with.
+//! Benchmark of the parsers: time for a head, a target, preconditions, ranges and a response head, and for the same heads
+//! in httparse, the parser of hyper.
 //!
 //! `cargo bench --bench core`
 
@@ -15,16 +15,15 @@ use proto::conditional::{Validators, evaluate};
 use proto::date::HttpDate;
 use proto::etag::ETag;
 use proto::range::select;
-use proto::request::Head;
+use proto::request::{Head, HeadScanner};
 use proto::response::{ResponseFields, ResponseHead};
-use proto::scan::Scan;
 use proto::status::Status;
 use proto::target::Target;
 
-/// What wrk and other simple clients send.
+/// The request of wrk and other simple clients.
 const SHORT: &str = "GET /k1.html HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
 
-/// What a browser sends when someone follows a link.
+/// The request of a browser that follows a link.
 const BROWSER: &str = "GET /docs/guide/index.html?from=start HTTP/1.1\r\n\
     Host: www.example.com\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0\r\n\
@@ -36,7 +35,7 @@ const BROWSER: &str = "GET /docs/guide/index.html?from=start HTTP/1.1\r\n\
     Upgrade-Insecure-Requests: 1\r\n\
     Sec-Fetch-Dest: document\r\n\
     Sec-Fetch-Mode: navigate\r\n\
-    Sec-Fetch-SiteSession: same-origin\r\n\
+    Sec-Fetch-Site: same-origin\r\n\
     Sec-Fetch-User: ?1\r\n\
     Priority: u=0, i\r\n\r\n";
 
@@ -46,25 +45,25 @@ fn main() {
     divan::Divan::default().sample_count(100).sample_size(1000).config_with_args().main();
 }
 
-fn head(name: &str) -> &'static [u8] {
+fn head_bytes(name: &str) -> &'static [u8] {
     HEADS.iter().find(|(other, _)| *other == name).map(|(_, head)| head.as_bytes()).expect("a known head")
 }
 
-/// Finding the end of a head and parsing it.
+/// Scanning and parsing a head.
 #[divan::bench(args = ["short", "browser"])]
-fn head_here(bencher: Bencher<'_, '_>, name: &str) {
-    let bytes = head(name);
+fn head(bencher: Bencher<'_, '_>, name: &str) {
+    let bytes = head_bytes(name);
     bencher.bench(|| {
         let bytes = black_box(bytes);
-        let length = Scan::default().resume(bytes).ok().flatten().expect("a whole head");
+        let length = HeadScanner::default().resume(bytes).ok().flatten().expect("a whole head");
         Head::parse(&bytes[..length]).expect("a valid head").fields.single("Host").map(<[u8]>::len)
     });
 }
 
-/// The same by httparse.
+/// The same with httparse.
 #[divan::bench(args = ["short", "browser"])]
-fn head_in_httparse(bencher: Bencher<'_, '_>, name: &str) {
-    let bytes = head(name);
+fn head_with_httparse(bencher: Bencher<'_, '_>, name: &str) {
+    let bytes = head_bytes(name);
     bencher.bench(|| {
         let mut fields = [httparse::EMPTY_HEADER; proto::request::FIELDS_MAX];
         let mut request = httparse::Request::new(&mut fields);
@@ -73,13 +72,13 @@ fn head_in_httparse(bencher: Bencher<'_, '_>, name: &str) {
     });
 }
 
-/// Taking a target apart.
+/// Parsing a target.
 #[divan::bench(args = ["/k1.html", "/docs/guide/index.html?from=start", "/a/../b/./caf%C3%A9%20menu.txt"])]
 fn target(bencher: Bencher<'_, '_>, raw: &str) {
     bencher.bench(|| Target::parse(black_box(raw.as_bytes())).expect("a valid target"));
 }
 
-/// Evaluating the conditions of a request.
+/// Evaluating the preconditions of a request.
 #[divan::bench(args = ["Accept: */*", "If-None-Match: \"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5\"", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT"])]
 fn conditional(bencher: Bencher<'_, '_>, field: &str) {
     let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
@@ -98,9 +97,9 @@ fn range(bencher: Bencher<'_, '_>, value: &str) {
     bencher.bench(|| select(black_box(value.as_bytes()), 102_400));
 }
 
-/// Writing the head of an answer: from fields that were written before, and field by field.
+/// Serializing a response head: from prewritten fields, and field by field.
 #[divan::bench(args = [true, false])]
-fn response(bencher: Bencher<'_, '_>, written_before: bool) {
+fn response(bencher: Bencher<'_, '_>, prewritten: bool) {
     let begin = || ResponseHead::new(Status::Ok).field("Server", "serve").field("X-Content-Type-Options", "nosniff");
     let fields = |head: ResponseHead| {
         head.field("Cache-Control", "no-cache")
@@ -109,11 +108,11 @@ fn response(bencher: Bencher<'_, '_>, written_before: bool) {
             .field("Last-Modified", HttpDate::clamped(UNIX_EPOCH + Duration::from_secs(1_700_000_000)))
             .field("Accept-Ranges", "bytes")
     };
-    let before = ResponseFields::from(fields(begin()));
+    let fields_once = ResponseFields::from(fields(begin()));
     let mut out = Vec::new();
     bencher.bench_local(|| {
         out.clear();
-        let head = if written_before { ResponseHead::with(Status::Ok, before.clone()) } else { fields(begin()) };
+        let head = if prewritten { ResponseHead::with(Status::Ok, fields_once.clone()) } else { fields(begin()) };
         head.write_status_line(&mut out);
         head.write_fields(&mut out);
         out.len()

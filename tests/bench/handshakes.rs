@@ -1,4 +1,4 @@
-//! Clients that make a TLS connection for each request.
+//! Load of TLS handshakes: clients that open a TLS connection for each request.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,55 +14,55 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme, StreamOwned,
 };
 
-/// Lets so many clients come again and again for so long; returns how many answers they got, and how many not.
+/// Runs the clients for the given time; returns the number of successful and of failed requests.
 pub fn run(addr: SocketAddr, path: &str, kind: HandshakeKind, clients: usize, seconds: usize) -> (u64, u64) {
     let end = Instant::now() + Duration::from_secs(seconds as u64);
     let client = || {
         let config = config(kind);
-        let (mut answers, mut failed) = (0, 0);
-        // The first one cannot be known already.
-        let _ = ask(addr, path, &config);
+        let (mut succeeded, mut failed) = (0, 0);
+        // The first connection has no session to resume.
+        let _ = request(addr, path, &config);
         while Instant::now() < end {
-            match ask(addr, path, &config) {
-                Ok(found) if found == kind => answers += 1,
+            match request(addr, path, &config) {
+                Ok(found) if found == kind => succeeded += 1,
                 _ => failed += 1,
             }
         }
-        (answers, failed)
+        (succeeded, failed)
     };
     thread::scope(|scope| {
         let clients: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
         let outcomes = clients.into_iter().map(|client| client.join().expect("no client panics"));
-        outcomes.fold((0, 0), |(answers, failed), (more, also)| (answers + more, failed + also))
+        outcomes.fold((0, 0), |(succeeded, failed), (more, more_failed)| (succeeded + more, failed + more_failed))
     })
 }
 
-fn ask(addr: SocketAddr, path: &str, config: &Arc<ClientConfig>) -> io::Result<HandshakeKind> {
+fn request(addr: SocketAddr, path: &str, config: &Arc<ClientConfig>) -> io::Result<HandshakeKind> {
     let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
     let session = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(session, TcpStream::connect(addr)?);
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response)?;
     let kind = stream.conn.handshake_kind();
-    kind.filter(|_| answer.starts_with(b"HTTP/1.1 200")).ok_or_else(|| io::Error::other("no answer"))
+    kind.filter(|_| response.starts_with(b"HTTP/1.1 200")).ok_or_else(|| io::Error::other("no successful response"))
 }
 
 fn config(kind: HandshakeKind) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().expect("both are known").dangerous();
-    let mut config = builder.with_custom_certificate_verifier(Arc::new(Anyone)).with_no_client_auth();
+    let builder = builder.with_safe_default_protocol_versions().expect("ring supports both versions").dangerous();
+    let mut config = builder.with_custom_certificate_verifier(Arc::new(AcceptAny)).with_no_client_auth();
     if kind != HandshakeKind::Resumed {
         config.resumption = Resumption::disabled();
     }
     Arc::new(config)
 }
 
-/// Believes everyone: what is measured is the server.
+/// Accepts every certificate: the benchmark measures the server.
 #[derive(Debug)]
-struct Anyone;
+struct AcceptAny;
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

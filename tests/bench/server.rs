@@ -1,9 +1,9 @@
-//! `serve` beside the servers that people run, on the same machine, in one run.
+//! Benchmark of `serve` against other file servers, on one machine in one run.
 //!
-//! `cargo bench --bench server`, or with `-- --workloads small,close --rounds 5 --seconds 2`. It needs wrk, and takes
-//! whichever of the peers are installed. All servers are up at once and take turns, so that what the machine does besides
-//! meets them alike. Each figure is a median over the rounds. A request's processor time is that of all the server's
-//! processes, so it does not depend on how the cores are shared with wrk.
+//! `cargo bench --bench server`, or with `-- --workloads small,close --rounds 5 --seconds 2`. It needs wrk and runs every
+//! installed peer. All servers run at once and take turns, so background load affects them alike. Each figure is a median
+//! over the rounds. Processor time is that of all the server's processes, so it does not depend on wrk's share of the
+//! cores.
 
 mod handshakes;
 mod load;
@@ -14,9 +14,9 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 use load::{Figures, WORKLOADS, Workload, median};
-use servers::{PEERS, Peer, Server, SiteSession, TLS_PEERS};
+use servers::{BenchSite, PEERS, Peer, Server, TLS_PEERS};
 
-/// What was asked for on the command line.
+/// The command-line options.
 struct Options {
     workloads: Vec<&'static Workload>,
     rounds: usize,
@@ -26,8 +26,8 @@ struct Options {
 fn main() -> ExitCode {
     match options().and_then(|options| run(&options).map_err(|error| error.to_string())) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(what) => {
-            eprintln!("{what}");
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
@@ -35,16 +35,22 @@ fn main() -> ExitCode {
 
 fn options() -> Result<Options, String> {
     let mut options = Options { workloads: WORKLOADS.iter().collect(), rounds: 5, seconds: 1 };
-    // Cargo itself says `--bench`.
+    // Cargo adds `--bench`.
     let mut args = env::args().skip(1).filter(|arg| arg != "--bench");
     while let Some(flag) = args.next() {
         let value = args.next().ok_or(format!("{flag} needs a value"))?;
-        let number = || value.parse().ok().filter(|&number| number > 0).ok_or(format!("{flag} {value}: no number"));
+        let number = || {
+            value
+                .parse()
+                .ok()
+                .filter(|&number| number > 0)
+                .ok_or(format!("{flag}: expected a positive number, got {value:?}"))
+        };
         match flag.as_str() {
             "--rounds" => options.rounds = number()?,
             "--seconds" => options.seconds = number()?,
             "--workloads" => options.workloads = value.split(',').map(workload).collect::<Result<_, _>>()?,
-            _ => return Err(format!("{flag} is none of --workloads, --rounds and --seconds")),
+            _ => return Err(format!("expected --workloads, --rounds or --seconds, got {flag:?}")),
         }
     }
     Ok(options)
@@ -52,16 +58,19 @@ fn options() -> Result<Options, String> {
 
 fn workload(name: &str) -> Result<&'static Workload, String> {
     let names = || WORKLOADS.iter().map(|workload| workload.name).collect::<Vec<_>>().join(", ");
-    WORKLOADS.iter().find(|workload| workload.name == name).ok_or_else(|| format!("{name} is none of {}", names()))
+    WORKLOADS
+        .iter()
+        .find(|workload| workload.name == name)
+        .ok_or_else(|| format!("expected one of {}, got {name:?}", names()))
 }
 
 fn run(options: &Options) -> io::Result<()> {
-    let site = SiteSession::make()?;
-    let (here, missing): (Vec<_>, Vec<_>) = PEERS.iter().partition(|peer| peer.is_installed());
+    let site = BenchSite::create()?;
+    let (installed, missing): (Vec<_>, Vec<_>) = PEERS.iter().partition(|peer| peer.is_installed());
     let start = |peers: Vec<&'static Peer>| -> io::Result<Vec<Server>> {
         peers.into_iter().map(|peer| Server::start(peer, &site)).collect()
     };
-    let plain = start(here)?;
+    let plain = start(installed)?;
     let over_tls = start(TLS_PEERS.iter().filter(|peer| peer.is_installed()).collect())?;
     let base = plain.iter().position(|server| server.name() == "nginx").unwrap_or(0);
     let mut out = io::stdout();
@@ -73,11 +82,11 @@ fn run(options: &Options) -> io::Result<()> {
         "| workload | server | requests/s | x {base_name} | us/request | failed |\n|---|---|---|---|---|---|"
     )?;
     for workload in &options.workloads {
-        // nginx is the second of both.
+        // nginx is the second in both lists.
         let servers = if workload.is_tls { &over_tls } else { &plain };
         let base = base.min(servers.len() - 1);
         let mut rounds = vec![Vec::new(); servers.len()];
-        // The first round warms everything up.
+        // The first round is a warm-up.
         for round in 0..=options.rounds {
             for (server, figures) in servers.iter().zip(&mut rounds) {
                 let measured = workload.run(server, &site, options.seconds)?;
@@ -90,7 +99,7 @@ fn run(options: &Options) -> io::Result<()> {
             writeln!(out, "| {} | {} |{}", workload.name, server.name(), row(figures, &rounds[base]))?;
         }
     }
-    writeln!(out, "\n| server | start to first answer, ms | memory for an idle connection, KiB |\n|---|---|---|")?;
+    writeln!(out, "\n| server | start to first response, ms | memory per idle connection, KiB |\n|---|---|---|")?;
     for server in &plain {
         let start = median((0..options.rounds).map(|_| server.time_to_start(&site)).collect::<io::Result<_>>()?);
         writeln!(out, "| {} | {:.1} | {:.1} |", server.name(), start * 1e3, server.idle_memory()? / 1024.0)?;
@@ -106,7 +115,7 @@ fn row(figures: &[Figures], base: &[Figures]) -> String {
     format!(" {per_second:.0} | {:.2} | {micros:.1} | {failed} |", median(ratios))
 }
 
-/// Says where and how this was measured, and what was not there to be measured.
+/// Describes the machine and the method, and lists the missing peers.
 fn describe(out: &mut impl Write, options: &Options, missing: impl Iterator<Item = &'static str>) -> io::Result<()> {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("an unknown processor");
@@ -119,7 +128,7 @@ fn describe(out: &mut impl Write, options: &Options, missing: impl Iterator<Item
         options.rounds, options.seconds
     )?;
     for name in missing {
-        writeln!(out, "not installed, so not measured: {name}")?;
+        writeln!(out, "not installed: {name}")?;
     }
     writeln!(out)
 }

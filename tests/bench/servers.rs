@@ -1,4 +1,4 @@
-//! The servers, how each is told to serve the same files as fast as it can, and what they use.
+//! The measured servers, each configured to serve the same files at its best, and their resource use.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,19 +13,19 @@ use std::time::{Duration, Instant};
 use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// How many connections idle while the memory is looked at.
-const IDLE: usize = 500;
+/// The number of idle connections in the memory measurement.
+const IDLE_CONNECTIONS: usize = 500;
 
-/// A server that can be measured.
+/// A server to measure.
 pub struct Peer {
-    /// How it is called.
+    /// Its name.
     pub name: &'static str,
-    /// Whether it is asked over TLS.
+    /// Whether its clients use TLS.
     pub is_tls: bool,
     command: fn(&Path, &Path, u16) -> io::Result<Command>,
 }
 
-/// The server itself, and those that people run.
+/// `serve` and its peers.
 pub const PEERS: [Peer; 5] = [
     plain("serve", serve),
     plain("nginx", nginx),
@@ -34,7 +34,7 @@ pub const PEERS: [Peer; 5] = [
     plain("caddy", caddy),
 ];
 
-/// The same over TLS, with one certificate.
+/// The servers measured over TLS, with the same certificate.
 pub const TLS_PEERS: [Peer; 2] =
     [Peer { is_tls: true, ..plain("serve", serve_tls) }, Peer { is_tls: true, ..plain("nginx", nginx_tls) }];
 
@@ -43,7 +43,7 @@ const fn plain(name: &'static str, command: fn(&Path, &Path, u16) -> io::Result<
 }
 
 impl Peer {
-    /// Reports whether the program is there.
+    /// Reports whether the program is installed.
     pub fn is_installed(&self) -> bool {
         let runs = |program: &str| Command::new(program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
         self.name == "serve" || runs(self.name).is_ok()
@@ -140,16 +140,16 @@ fn with_args(program: &str, args: &[&str]) -> Command {
     command
 }
 
-/// The files that are served; they are removed at the end.
-pub struct SiteSession {
+/// The served files, in a directory that is removed on drop.
+pub struct BenchSite {
     dir: PathBuf,
-    /// Where they are.
+    /// The root directory.
     pub path: PathBuf,
 }
 
-impl SiteSession {
-    /// Makes the files.
-    pub fn make() -> io::Result<SiteSession> {
+impl BenchSite {
+    /// Creates the files.
+    pub fn create() -> io::Result<BenchSite> {
         let dir = std::env::temp_dir().join(format!("serve-bench-{}", std::process::id()));
         let path = dir.join("www");
         fs::create_dir_all(path.join("many"))?;
@@ -166,80 +166,80 @@ impl SiteSession {
         for number in 0..10_000 {
             fs::write(path.join(format!("many/{number}.html")), text(1 << 10))?;
         }
-        Ok(SiteSession { dir, path })
+        Ok(BenchSite { dir, path })
     }
 }
 
-impl Drop for SiteSession {
+impl Drop for BenchSite {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
-/// A server that runs; it is ended with this.
+/// A running server, stopped on drop.
 pub struct Server {
     peer: &'static Peer,
     process: Child,
-    /// Where it listens.
+    /// Its address.
     pub addr: SocketAddr,
 }
 
 impl Server {
-    /// Starts a server and waits until it answers.
-    pub fn start(peer: &'static Peer, site: &SiteSession) -> io::Result<Server> {
+    /// Starts a server and waits for its first response.
+    pub fn start(peer: &'static Peer, site: &BenchSite) -> io::Result<Server> {
         let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let dir = site.dir.join(format!("{}-{}", peer.name, addr.port()));
         fs::create_dir_all(&dir)?;
-        // Some give their rights away and then write into it.
+        // Some servers drop privileges and then write into it.
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o777))?;
         let mut command = (peer.command)(&dir, &site.path, addr.port())?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let server = Server { peer, process: command.spawn()?, addr };
         let end = Instant::now() + Duration::from_secs(20);
-        let answers = || if peer.is_tls { TcpStream::connect(addr).map(drop) } else { server.ask("").map(drop) };
-        while answers().is_err() {
+        let responds = || if peer.is_tls { TcpStream::connect(addr).map(drop) } else { server.request("").map(drop) };
+        while responds().is_err() {
             if Instant::now() > end {
-                return Err(io::Error::other(format!("{} does not answer", peer.name)));
+                return Err(io::Error::other(format!("{} does not respond", peer.name)));
             }
             thread::sleep(Duration::from_micros(100));
         }
         Ok(server)
     }
 
-    /// How it is called.
+    /// Its name.
     pub fn name(&self) -> &'static str {
         self.peer.name
     }
 
-    /// The seconds from starting another one like this to its first answer.
-    pub fn time_to_start(&self, site: &SiteSession) -> io::Result<f64> {
+    /// The seconds from the start of another such server to its first response.
+    pub fn time_to_start(&self, site: &BenchSite) -> io::Result<f64> {
         let began = Instant::now();
         let _other = Server::start(self.peer, site)?;
         Ok(began.elapsed().as_secs_f64())
     }
 
-    /// The field by which a client asks whether what it has is still right; none where the server sends no validator.
+    /// The conditional field for the current representation; none if the server sends no validator.
     pub fn condition(&self, path: &str) -> io::Result<Option<String>> {
-        let answer = self.ask_for(path, "Connection: close\r\n")?.1;
-        let fields = || answer.lines().filter_map(|line| line.split_once(':'));
+        let response = self.request_path(path, "Connection: close\r\n")?.1;
+        let fields = || response.lines().filter_map(|line| line.split_once(':'));
         let field = |wanted: &str| fields().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value);
         let etag = field("ETag").map(|tag| format!("If-None-Match:{tag}"));
         let date = || field("Last-Modified").map(|date| format!("If-Modified-Since:{date}"));
         Ok(etag.or_else(date))
     }
 
-    /// The bytes of memory that each of some idle connections adds.
+    /// The memory for each idle connection, in bytes.
     pub fn idle_memory(&self) -> io::Result<f64> {
         let before = self.memory()?;
-        let connections: Vec<_> = (0..IDLE).map(|_| self.ask("")).collect::<io::Result<_>>()?;
+        let connections: Vec<_> = (0..IDLE_CONNECTIONS).map(|_| self.request("")).collect::<io::Result<_>>()?;
         let added = self.memory()? - before;
         drop(connections);
-        Ok(added / IDLE as f64)
+        Ok(added / IDLE_CONNECTIONS as f64)
     }
 
-    /// The processor time that all its processes have used.
+    /// The processor time of all its processes, in microseconds.
     pub fn cpu_micros(&self) -> io::Result<f64> {
-        // The 14th and 15th field of proc_pid_stat(5), the first two of which are cut off.
+        // Fields 14 and 15 of proc_pid_stat(5); the first two are cut off.
         let ticks = |stat: &str| -> f64 {
             let numbers = stat.split(' ').skip(11).take(2);
             numbers.filter_map(|number| number.parse::<f64>().ok()).sum()
@@ -248,7 +248,7 @@ impl Server {
         Ok(sum * 1e6 / clock_ticks_per_second() as f64)
     }
 
-    /// The bytes of memory that all its processes have, shared ones in parts.
+    /// The memory of all its processes in bytes, with a proportional share of shared pages.
     fn memory(&self) -> io::Result<f64> {
         let kib = |pid: &str| {
             let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -258,14 +258,14 @@ impl Server {
         Ok(self.processes()?.iter().map(|(pid, _)| kib(pid)).sum::<f64>() * 1024.0)
     }
 
-    /// The processes of the server, each with what the system says of it.
+    /// The process ids of the server, each with the rest of its /proc stat line.
     fn processes(&self) -> io::Result<Vec<(String, String)>> {
         let group = self.process.id().to_string();
         let mut processes = Vec::new();
         for entry in fs::read_dir("/proc")? {
             let pid = entry?.file_name().to_string_lossy().into_owned();
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // The name of the program may hold anything, even parentheses.
+            // The name of the program may contain anything, even parentheses.
             let Some((_, rest)) = stat.rsplit_once(") ") else { continue };
             if rest.split(' ').nth(2) == Some(&group) {
                 processes.push((pid, rest.to_owned()));
@@ -274,24 +274,24 @@ impl Server {
         Ok(processes)
     }
 
-    /// Asks for a small file and leaves the connection open.
-    fn ask(&self, fields: &str) -> io::Result<TcpStream> {
-        Ok(self.ask_for("/k1.html", fields)?.0)
+    /// Requests a small file and leaves the connection open.
+    fn request(&self, fields: &str) -> io::Result<TcpStream> {
+        Ok(self.request_path("/k1.html", fields)?.0)
     }
 
-    fn ask_for(&self, path: &str, fields: &str) -> io::Result<(TcpStream, String)> {
+    fn request_path(&self, path: &str, fields: &str) -> io::Result<(TcpStream, String)> {
         let mut stream = TcpStream::connect(self.addr)?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")?;
-        let mut answer = String::new();
-        while !answer.contains("\r\n\r\n") {
+        let mut response = String::new();
+        while !response.contains("\r\n\r\n") {
             let mut piece = [0; 1024];
             let count = stream.read(&mut piece)?;
             if count == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            answer += &String::from_utf8_lossy(&piece[..count]);
+            response += &String::from_utf8_lossy(&piece[..count]);
         }
-        if answer.starts_with("HTTP/1.1 200") { Ok((stream, answer)) } else { Err(ErrorKind::InvalidData.into()) }
+        if response.starts_with("HTTP/1.1 200") { Ok((stream, response)) } else { Err(ErrorKind::InvalidData.into()) }
     }
 }
 
@@ -303,7 +303,7 @@ impl Drop for Server {
         while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < end {
             thread::sleep(Duration::from_millis(5));
         }
-        // Whoever is left, the leader or a worker of its.
+        // The leader or a worker may still run.
         let _ = kill_process_group(group, Signal::KILL);
         let _ = self.process.wait();
     }

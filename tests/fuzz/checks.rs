@@ -1,7 +1,7 @@
-//! What must hold for every input of a parser, whatever the bytes are.
+//! Invariants of the parsers, which hold for every input.
 //!
-//! The fuzz targets run these on made-up inputs, the test `corpus` on the committed ones. They see the parsers' folder
-//! alone, as `crate::proto`.
+//! The fuzz targets run these checks on generated inputs, the test `corpus` on the committed ones. They see only the
+//! parsers' folder, as `crate::proto`.
 
 #[path = "oracle.rs"]
 mod oracle;
@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::proto::accept::{Coding, codings, media_weight};
-use crate::proto::chunked::Decoder;
+use crate::proto::body::BodyDecoder;
 use crate::proto::conditional::{Validators, Verdict, evaluate};
 use crate::proto::date::{CommonLog, HttpDate, Rfc3339};
 use crate::proto::etag::{Comparison, ETag};
@@ -23,26 +23,24 @@ use crate::proto::multipart::Multipart;
 use crate::proto::proxy_protocol::{self, HEADER_MAX, Header, Source};
 use crate::proto::range::{Selection, select};
 use crate::proto::repr_digest;
-use crate::proto::request::{FIELDS_MAX, Head, Version};
-use crate::proto::scan::{HEAD_MAX, Scan};
+use crate::proto::request::{FIELDS_MAX, HEAD_MAX, Head, HeadScanner, Version};
 use crate::proto::target::{RelPath, Target};
 use crate::proto::why::Why;
-use oracle::{Asked, Content, Length, Read};
+use oracle::{Content, Length, Read, RequestHead};
 
-/// A head ends at the same byte in whatever pieces it comes, it says what httparse reads, and what is read from it can be
-/// written and read again.
+/// Heads: the end does not depend on the pieces, httparse reads the same, and a parsed head survives a round trip.
 pub fn head(bytes: &[u8]) {
-    // Nobody parses what was not found to be a head, but if somebody did, it would be no disaster.
+    // The server parses only complete heads, but no other input may panic.
     let _ = Head::parse(bytes);
-    let whole = Scan::default().resume(bytes).map_err(|reject| reject.why);
-    assert_eq!(scan_bytewise(bytes), whole, "the pieces matter");
+    let whole = HeadScanner::default().resume(bytes).map_err(|reject| reject.why);
+    assert_eq!(scan_bytewise(bytes), whole, "the result depends on the pieces");
     let parsed = match whole {
         Ok(Some(length)) => Some(Head::parse(&bytes[..length])),
         _ => None,
     };
     match (&whole, &parsed, oracle::read_head(bytes)) {
         (Ok(None), _, Read::Partial) | (Err(_), _, Read::Bad(_)) | (_, Some(Err(_)), Read::Bad(_)) => {}
-        (Ok(Some(length)), Some(Ok(head)), Read::Head(asked)) => is_same(head, *length, &asked),
+        (Ok(Some(length)), Some(Ok(head)), Read::Head(expected)) => assert_same(head, *length, &expected),
         (_, _, other) => panic!("{whole:?}, {parsed:?}, and the oracle reads {other:?}"),
     }
     let (Ok(Some(length)), Some(Ok(head))) = (whole, parsed) else { return };
@@ -56,10 +54,10 @@ pub fn head(bytes: &[u8]) {
     }
     if head.version > Version::Http09 {
         let written = write(&head);
-        let again = Head::parse(&written).expect("what was read can be written and read again");
+        let again = Head::parse(&written).expect("a parsed head survives a round trip");
         assert_eq!((again.method, again.target, again.version), (head.method, head.target, head.version));
         assert_eq!(again.fields.iter().collect::<Vec<_>>(), fields);
-        assert_eq!(Scan::default().resume(&written), Ok(Some(written.len())));
+        assert_eq!(HeadScanner::default().resume(&written), Ok(Some(written.len())));
     }
     if let Ok(BodyLength::Exactly(length)) = framing::body_length(&head) {
         assert!(length <= CONTENT_MAX);
@@ -68,27 +66,27 @@ pub fn head(bytes: &[u8]) {
     let _ = host::check(&head);
 }
 
-/// The server's reading and the oracle's are the same, and so is what follows for the framing.
-fn is_same(head: &Head<'_>, length: usize, asked: &Asked<'_>) {
+/// Asserts that the server and the oracle agree on the head and its framing.
+fn assert_same(head: &Head<'_>, length: usize, expected: &RequestHead<'_>) {
     let version = match head.version {
         Version::Http09 => 9,
         Version::Http10 => 10,
         Version::Http11 => 11,
     };
-    assert_eq!((length, head.target, version), (asked.len, asked.target, asked.version));
-    assert!(head.line.starts_with(&[asked.method, b" "].concat()));
-    assert_eq!(head.fields.iter().collect::<Vec<_>>(), asked.fields);
+    assert_eq!((length, head.target, version), (expected.len, expected.target, expected.version));
+    assert!(head.line.starts_with(&[expected.method, b" "].concat()));
+    assert_eq!(head.fields.iter().collect::<Vec<_>>(), expected.fields);
     let body = match framing::body_length(head) {
         Ok(BodyLength::Exactly(length)) => Length::Exactly(length),
         Ok(BodyLength::Chunked) => Length::Chunked,
         Err(_) => Length::Refused,
     };
-    assert_eq!(body, asked.length());
-    assert_eq!(framing::expects_continue(head).ok(), asked.expects_continue());
-    assert_eq!(framing::persistence(head).persists(), asked.persists());
+    assert_eq!(body, expected.length());
+    assert_eq!(framing::expects_continue(head).ok(), expected.expects_continue());
+    assert_eq!(framing::persistence(head).persists(), expected.persists());
 }
 
-/// A target leads to a path below the root, and the path written as a target leads to itself.
+/// Targets: a target resolves to a path below the root, and that path survives a round trip.
 pub fn target(bytes: &[u8]) {
     let Ok(target) = Target::parse(bytes) else { return };
     let path = target.path.as_bytes();
@@ -101,8 +99,8 @@ pub fn target(bytes: &[u8]) {
     assert_eq!(again.path, target.path);
 }
 
-/// What is selected are the bytes that the ranges name, in pieces that do not touch, and an answer of several parts is as
-/// long as it says. The first eight bytes are the representation's length.
+/// Ranges: the selection covers the named bytes in spans that do not touch, and a multipart response has its stated
+/// length. The first eight bytes are the representation's length.
 pub fn range(bytes: &[u8]) {
     let Some((len, value)) = bytes.split_first_chunk::<8>() else { return };
     let len = u64::from_le_bytes(*len);
@@ -129,7 +127,7 @@ pub fn range(bytes: &[u8]) {
     }
 }
 
-/// The bytes that ranges name in a short representation, one by one; none where a range is not of the plainest form.
+/// The byte positions that ranges name in a short representation; none if a range is not of the simplest form.
 fn named_bytes(value: &[u8], len: u64) -> Option<BTreeSet<u64>> {
     let set = str::from_utf8(value).ok()?.strip_prefix("bytes=")?;
     let number = |text: &str| text.parse::<u32>().ok().filter(|_| !text.starts_with('+')).map(u64::from);
@@ -147,7 +145,7 @@ fn named_bytes(value: &[u8], len: u64) -> Option<BTreeSet<u64>> {
     Some(named)
 }
 
-/// Conditions are decided by the fields that state them, however their names are written, and alike for GET and HEAD.
+/// Preconditions: only their own fields decide, whatever the case of the names, and alike for GET and HEAD.
 pub fn conditional(bytes: &[u8]) {
     let modified = HttpDate::parse(b"Sun, 06 Nov 1994 08:49:37 GMT");
     let etag = Some(ETag::of_size_and_time(1, 1, 1));
@@ -157,13 +155,13 @@ pub fn conditional(bytes: &[u8]) {
         let head = Head::parse(&bytes).ok()?;
         let states = |name: &str| head.fields.all(name).next().is_some();
         let may_fail = states("If-Match") || states("If-Unmodified-Since");
-        let may_be_known = states("If-None-Match") || states("If-Modified-Since");
-        Some((evaluate(&head, &current), may_fail, may_be_known, states("If-Range")))
+        let may_match = states("If-None-Match") || states("If-Modified-Since");
+        Some((evaluate(&head, &current), may_fail, may_match, states("If-Range")))
     };
-    let Some((get, may_fail, may_be_known, has_if_range)) = verdict("GET", bytes) else { return };
+    let Some((get, may_fail, may_match, has_if_range)) = verdict("GET", bytes) else { return };
     match get {
         Verdict::Failed => assert!(may_fail),
-        Verdict::NotModified => assert!(may_be_known),
+        Verdict::NotModified => assert!(may_match),
         Verdict::Proceed { honor_range } => assert!(honor_range || has_if_range),
     }
     let as_head = verdict("HEAD", bytes).expect("the same fields").0;
@@ -171,12 +169,12 @@ pub fn conditional(bytes: &[u8]) {
         Verdict::Proceed { .. } => assert_eq!(as_head, Verdict::Proceed { honor_range: false }),
         other => assert_eq!(as_head, other),
     }
-    let shouted: Vec<u8> = bytes.split_inclusive(|byte| *byte == b'\n').flat_map(shout_name).collect();
-    assert_eq!(verdict("GET", &shouted).map(|(verdict, ..)| verdict), Some(get));
+    let upper: Vec<u8> = bytes.split_inclusive(|byte| *byte == b'\n').flat_map(uppercase_name).collect();
+    assert_eq!(verdict("GET", &upper).map(|(verdict, ..)| verdict), Some(get));
 }
 
-/// A chunked message ends at the same byte in whatever pieces it comes, and where a second reader finds its end. The
-/// first byte is the size of the pieces.
+/// Chunked bodies: the end does not depend on the pieces, and the oracle finds the same. The first byte is the size of
+/// the pieces.
 pub fn chunked(bytes: &[u8]) {
     let Some((size, message)) = bytes.split_first() else { return };
     let whole = decode(message, message.len().max(1));
@@ -184,7 +182,7 @@ pub fn chunked(bytes: &[u8]) {
     match (&whole, oracle::read_chunked(message)) {
         (Ok(Some(end)), Content::Ends(other)) => assert_eq!(*end, other),
         (Ok(None), Content::Partial) | (Err(_), Content::Bad(_)) => {}
-        // The oracle knows no limit on the framing.
+        // The oracle has no limit on the framing.
         (Err(Why::ContentTooLarge), _) if message.len() > usize::from(u16::MAX) => {}
         (_, other) => panic!("{whole:?}, and the oracle reads {other:?}"),
     }
@@ -195,20 +193,19 @@ pub fn chunked(bytes: &[u8]) {
     }
 }
 
-/// The values of single fields: Host, Accept, Accept-Encoding, dates, entity tags, Want-Repr-Digest, and those of proxies.
+/// Field values: Host, Accept, Accept-Encoding, dates, entity tags, Want-Repr-Digest, and the forwarding fields.
 pub fn fields(bytes: &[u8]) {
     host_value(bytes);
     accept_value(bytes);
     accept_encoding_value(bytes);
     date_value(bytes);
     etag_value(bytes);
-    list_of_proxies(bytes);
+    x_forwarded_for_value(bytes);
     forwarded_value(bytes);
-    digest_wish(bytes);
+    want_repr_digest_value(bytes);
 }
 
-/// A host stands in a Host field and in a URL alike, holds no byte that separates the parts of a URL, and an address is
-/// one.
+/// A host is equally valid in a Host field and in a URL, contains no URL delimiter, and every IP address is a host.
 fn host_value(bytes: &[u8]) {
     let is_host = host::is_host_port(bytes);
     let separates = |byte: &u8| !byte.is_ascii_graphic() || b"/?#@\\<>\"^`{|}".contains(byte);
@@ -231,7 +228,7 @@ fn host_value(bytes: &[u8]) {
     }
 }
 
-/// A weight is at most 1000, two lines are one list, and of two equal ranges the last one counts.
+/// A weight is at most 1000, two lines are one list, and the last of two equal ranges counts.
 fn accept_value(bytes: &[u8]) {
     let weight = |lines: &[u8]| {
         let bytes = [b"GET / HTTP/1.1\r\n", lines, b"\r\n\r\n"].concat();
@@ -239,8 +236,8 @@ fn accept_value(bytes: &[u8]) {
     };
     let Some(alone) = weight(&[b"Accept: ", bytes].concat()).filter(|_| !bytes.contains(&b'\n')) else { return };
     assert!(alone <= 1000);
-    let behind = [b"Accept: ", bytes, b", TEXT/html ; q=0.123"].concat();
-    assert_eq!(weight(&behind), Some(123));
+    let appended = [b"Accept: ", bytes, b", TEXT/html ; q=0.123"].concat();
+    assert_eq!(weight(&appended), Some(123));
     let before = [b"Accept: ", bytes, b", */*;q=0.5"].concat();
     assert!(weight(&before) == Some(alone) || weight(&before) == Some(500));
     let lines: Vec<_> = bytes.split(|byte| *byte == b',').map(|part| [b"Accept: ", part].concat()).collect();
@@ -249,22 +246,22 @@ fn accept_value(bytes: &[u8]) {
     }
 }
 
-/// No coding is wanted twice, what is said last counts, and where nothing but none is wanted there is no coding.
+/// Each coding is listed once, the last element counts, and the identity alone yields no coding.
 fn accept_encoding_value(bytes: &[u8]) {
-    let wanted = |behind: &str| {
-        let bytes = [b"GET / HTTP/1.1\r\nAccept-Encoding: ", bytes, behind.as_bytes(), b"\r\n\r\n"].concat();
+    let accepted = |suffix: &str| {
+        let bytes = [b"GET / HTTP/1.1\r\nAccept-Encoding: ", bytes, suffix.as_bytes(), b"\r\n\r\n"].concat();
         Some(codings(&Head::parse(&bytes).ok()?.fields).collect::<Vec<_>>())
     };
-    let Some(alone) = wanted("").filter(|_| !bytes.contains(&b'\n')) else { return };
+    let Some(alone) = accepted("").filter(|_| !bytes.contains(&b'\n')) else { return };
     assert!(Coding::ALL.iter().all(|coding| alone.iter().filter(|other| *other == coding).count() <= 1));
     let rest: Vec<_> = alone.iter().copied().filter(|coding| *coding != Coding::Gzip).collect();
-    assert_eq!(wanted(", x-gzip;q=0"), Some(rest));
-    assert_eq!(wanted(", GZIP, br;q=0.998, zstd;q=0.999, identity;q=0.5").map(|all| all.len()), Some(3));
-    assert_eq!(wanted(", identity, *;q=0.9, gzip;q=0, br;q=0, zstd;q=0.999"), Some(Vec::new()));
+    assert_eq!(accepted(", x-gzip;q=0"), Some(rest));
+    assert_eq!(accepted(", GZIP, br;q=0.998, zstd;q=0.999, identity;q=0.5").map(|all| all.len()), Some(3));
+    assert_eq!(accepted(", identity, *;q=0.9, gzip;q=0, br;q=0, zstd;q=0.999"), Some(Vec::new()));
 }
 
-/// A date that was read is written as it would be by a calendar, in each form, and read again. The bytes are a date, and
-/// the first eight are the seconds of one.
+/// A date is formatted as the calendar has it and survives a round trip. The bytes are the text of a date; the first eight
+/// are also the seconds of one.
 fn date_value(bytes: &[u8]) {
     let counted = bytes.first_chunk().map(|secs| u64::from_le_bytes(*secs) % (1 << 38));
     let counted = counted.and_then(|secs| Some((secs, HttpDate::new(UNIX_EPOCH + Duration::from_secs(secs))?)));
@@ -283,8 +280,8 @@ fn date_value(bytes: &[u8]) {
     }
 }
 
-/// A wish for a digest is taken back by a later one, and by whatever is malformed; two lines are one list.
-fn digest_wish(bytes: &[u8]) {
+/// A later member or a malformed one revokes Want-Repr-Digest; two lines are one list.
+fn want_repr_digest_value(bytes: &[u8]) {
     let is_wanted = |values: &[&[u8]]| {
         let lines: Vec<u8> =
             values.iter().flat_map(|value| [b"Want-Repr-Digest: ", *value, b"\r\n"].concat()).collect();
@@ -300,7 +297,7 @@ fn digest_wish(bytes: &[u8]) {
     assert!(!alone || before == Some(true));
 }
 
-/// The year, month and day that is so many days after 1970-01-01: counted, year by year and month by month.
+/// The year, month and day of a number of days since 1970-01-01, counted year by year and month by month.
 fn civil(mut days: u64) -> (u64, u64, u64) {
     let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970 + days / 146_097 * 400;
@@ -318,8 +315,8 @@ fn civil(mut days: u64) -> (u64, u64, u64) {
     (year, month as u64 + 1, days + 1)
 }
 
-/// A tag is found in a list where it stands whole, and what matches strongly matches weakly. The first bytes make a tag of
-/// each form, the others are a list.
+/// A list contains a tag only as a whole, and a strong match is also a weak one. The first bytes make a tag of each form,
+/// the others are a list.
 fn etag_value(bytes: &[u8]) {
     let Some((numbers, list)) = bytes.split_first_chunk::<12>() else { return };
     let number = |at: usize| u32::from_le_bytes([numbers[at], numbers[at + 1], numbers[at + 2], numbers[at + 3]]);
@@ -340,15 +337,15 @@ fn tag_in_list(etag: ETag, list: &[u8]) {
 
     let (strong, weak) = both(list);
     assert!(weak || !strong);
-    let holds = |tag: &[u8]| list.windows(tag.len()).any(|window| window == tag);
-    assert!(!weak || list == b"*" || holds(written.as_bytes()), "nothing like it stands there");
+    let contains = |tag: &[u8]| list.windows(tag.len()).any(|window| window == tag);
+    assert!(!weak || list == b"*" || contains(written.as_bytes()), "the list does not contain the tag");
     assert_eq!(both(&[written.as_bytes(), b", ", list].concat()), (true, true));
     if list != b"*" {
         assert_eq!(both(&[b"W/\"x,\" ,\"\xff\",", list].concat()), (strong, weak));
     }
 }
 
-/// For whom these header lines say that the request is, where 10.0.0.0/8 are the proxies; none where they are no fields.
+/// The client in these header lines, with 10.0.0.0/8 as proxies; none if the lines are malformed.
 fn client_ip(lines: &[u8]) -> Option<Option<IpAddr>> {
     let bytes = [b"GET / HTTP/1.1\r\n", lines, b"\r\n\r\n"].concat();
     Some(forwarded::client(&Head::parse(&bytes).ok()?.fields, is_proxy))
@@ -358,26 +355,26 @@ fn is_proxy(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V4(ip) if ip.octets()[0] == 10)
 }
 
-/// Walks back from the end: the first address that is no proxy's, or the last one before there is no address.
+/// Walks back from the end to the first address that is no proxy's, or to the last before an element without address.
 fn walk_back(addresses: &[Option<IpAddr>]) -> Option<IpAddr> {
     let known = addresses.iter().rev().map_while(|address| address.map(|ip| ip.to_canonical()));
     let known: Vec<_> = known.collect();
     known.iter().copied().find(|ip| !is_proxy(*ip)).or(known.last().copied())
 }
 
-/// A list is read as from its end, whoever wrote its beginning.
-fn list_of_proxies(bytes: &[u8]) {
+/// The end of a list decides, whatever its beginning.
+fn x_forwarded_for_value(bytes: &[u8]) {
     let line = [b"X-Forwarded-For: ", bytes].concat();
     let Some(found) = client_ip(&line).filter(|_| !bytes.contains(&b'\n')) else { return };
     let elements = bytes.split(|byte| *byte == b',').map(|element| element.trim_ascii());
     let elements = elements.filter(|element| !element.is_empty());
     let addresses: Vec<_> = elements.map(|element| address_and_port(str::from_utf8(element).ok()?)).collect();
     assert_eq!(found, walk_back(&addresses));
-    let behind = [&line[..], b", 192.0.2.1,10.0.0.1"].concat();
-    assert_eq!(client_ip(&behind), Some(Some([192, 0, 2, 1].into())));
+    let appended = [&line[..], b", 192.0.2.1,10.0.0.1"].concat();
+    assert_eq!(client_ip(&appended), Some(Some([192, 0, 2, 1].into())));
 }
 
-/// Reads an address, with a port or without, the way back.
+/// Parses an address with an optional port, from the end.
 fn address_and_port(text: &str) -> Option<IpAddr> {
     let plain = |text: &str| match text.strip_prefix('[') {
         Some(inner) => inner.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
@@ -394,8 +391,8 @@ fn address_and_port(text: &str) -> Option<IpAddr> {
     text.parse::<Ipv6Addr>().ok().map(IpAddr::V6).or_else(|| plain(text)).or_else(with_port)
 }
 
-/// Nobody can write anything before what a proxy adds, be it quoted, that makes it another address. What holds no quotes is
-/// read as a second reader does.
+/// No prefix, even a quoted one, changes the address that a proxy appends. A value without quotes is read as by a second
+/// parser.
 fn forwarded_value(bytes: &[u8]) {
     let line = [b"Forwarded: ", bytes].concat();
     let Some(found) = client_ip(&line).filter(|_| !bytes.contains(&b'\n')) else { return };
@@ -417,7 +414,7 @@ fn forwarded_value(bytes: &[u8]) {
     }
 }
 
-/// Reads an element without quotes: none where it is malformed, and then the address in it, if there is one.
+/// Parses an element without quotes, none if it is malformed; returns its address, if any.
 fn plain_element(element: &[u8]) -> Option<Option<IpAddr>> {
     let is_token = |text: &str| {
         let is_sign = |byte: u8| b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -433,8 +430,8 @@ fn plain_element(element: &[u8]) -> Option<Option<IpAddr>> {
     (nodes.len() < 2).then(|| nodes.first().and_then(|node| node.parse::<Ipv4Addr>().ok()).map(IpAddr::V4))
 }
 
-/// What was read of a PROXY header is all of it and nothing behind it, a part of one is known for that, and what another
-/// writer writes is read. The first bytes are also taken for the addresses and ports of one that is written.
+/// PROXY headers: only the header's own bytes count, a part of one is incomplete, and generated headers are parsed. The
+/// first bytes also serve as the addresses and ports of a generated header.
 pub fn proxy(bytes: &[u8]) {
     let parsed = proxy_protocol::parse(bytes);
     match parsed {
@@ -450,11 +447,11 @@ pub fn proxy(bytes: &[u8]) {
             }
         }
         Err(why) => {
-            assert_eq!(proxy_protocol::parse(&[bytes, b"\r\n"].concat()), Err(why), "nothing makes it good again")
+            assert_eq!(proxy_protocol::parse(&[bytes, b"\r\n"].concat()), Err(why), "more bytes do not make it valid")
         }
     }
     if let Some((ends, rest)) = bytes.split_first_chunk::<36>() {
-        written_header(ends, rest);
+        generated_header(ends, rest);
     }
 }
 
@@ -479,8 +476,8 @@ fn whole_header(bytes: &[u8], header: Header) {
     }
 }
 
-/// A writer of both versions, written down line by line.
-fn written_header(ends: &[u8; 36], rest: &[u8]) {
+/// Generates headers of both versions.
+fn generated_header(ends: &[u8; 36], rest: &[u8]) {
     let [from, to] = [0, 16].map(|at| <[u8; 16]>::try_from(&ends[at..at + 16]).expect("16 bytes"));
     let [port, other] = [32, 34].map(|at| u16::from_be_bytes([ends[at], ends[at + 1]]));
     let [from4, to4] = [&from, &to].map(|ip| Ipv4Addr::new(ip[0], ip[1], ip[2], ip[3]));
@@ -505,7 +502,7 @@ fn written_header(ends: &[u8; 36], rest: &[u8]) {
 }
 
 fn scan_bytewise(bytes: &[u8]) -> Result<Option<usize>, Why> {
-    let mut scan = Scan::default();
+    let mut scan = HeadScanner::default();
     for end in 1..=bytes.len() {
         match scan.resume(&bytes[..end]) {
             Ok(None) => {}
@@ -524,13 +521,13 @@ fn write(head: &Head<'_>) -> Vec<u8> {
     written
 }
 
-fn shout_name(line: &[u8]) -> Vec<u8> {
+fn uppercase_name(line: &[u8]) -> Vec<u8> {
     let colon = line.iter().position(|byte| *byte == b':').unwrap_or(0);
     [line[..colon].to_ascii_uppercase(), line[colon..].to_vec()].concat()
 }
 
 fn decode(bytes: &[u8], piece: usize) -> Result<Option<usize>, Why> {
-    let mut decoder = Decoder::default();
+    let mut decoder = BodyDecoder::new(BodyLength::Chunked);
     let mut used = 0;
     for piece in bytes.chunks(piece) {
         used += decoder.consume(piece)?;

@@ -1,31 +1,31 @@
-//! A second reading of what a client sends, which shares no code with the server's: httparse reads heads, and content is
-//! read here, by the letter of RFC 9112.
+//! The oracle: a second parser of requests that shares no code with the server's. httparse reads heads; content is read
+//! here, by the letter of RFC 9112.
 //!
-//! Where the two readings may differ, this one follows the server, and says so: HTTP/1.2 to 1.9 are read as 1.1, a target
-//! may hold bytes beyond ASCII, and a request of HTTP/0.9 is a GET and a target alone. Both take a bare line feed for the
-//! end of a line of a head, and not in chunks.
+//! Where implementations may differ, the oracle follows the server: HTTP/1.2 to 1.9 are read as 1.1, a target may contain
+//! bytes beyond ASCII, and a request of HTTP/0.9 is a GET and a target alone. Both accept a bare line feed in a head, and
+//! neither in chunked framing.
 
-/// The limits that the server's explanations tell.
+/// The limits in the server's explanations.
 const LINE_MAX: usize = 8192;
 const HEAD_MAX: usize = 32768;
 const FIELDS_MAX: usize = 100;
 const CONTENT_MAX: u64 = 1024 * 1024;
 
-/// What the bytes of a stream begin with.
+/// The start of a stream of bytes.
 #[derive(Debug)]
 pub enum Read<'b> {
-    /// A head.
-    Head(Asked<'b>),
-    /// What is no head; so many bytes are enough to say so.
+    /// A complete head.
+    Head(RequestHead<'b>),
+    /// No head; this number of bytes suffices to decide it.
     Bad(usize),
-    /// Nothing that could be judged yet.
+    /// An incomplete head.
     Partial,
 }
 
 /// The head of a request.
 #[derive(Debug)]
-pub struct Asked<'b> {
-    /// How many bytes it has, with the empty lines around it.
+pub struct RequestHead<'b> {
+    /// Its length in bytes, with the empty lines around it.
     pub len: usize,
     pub method: &'b [u8],
     pub target: &'b [u8],
@@ -34,33 +34,33 @@ pub struct Asked<'b> {
     pub fields: Vec<(&'b [u8], &'b [u8])>,
 }
 
-/// How long content is.
+/// The length of the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
     Exactly(u64),
     Chunked,
-    /// It cannot be said, or it is more than is read.
+    /// Ambiguous framing, or content above the limit.
     Refused,
 }
 
-/// What content that ends somewhere comes to.
+/// The result of reading chunked content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// It ends after so many bytes.
+    /// The content ends after this number of bytes.
     Ends(usize),
-    /// It is wrong; so many bytes are enough to say so.
+    /// The content is malformed; this number of bytes suffices to decide it.
     Bad(usize),
-    /// It goes on.
+    /// The content is incomplete.
     Partial,
 }
 
-impl<'b> Asked<'b> {
+impl<'b> RequestHead<'b> {
     /// Every value of a field.
     pub fn all<'n>(&'n self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + 'n {
         self.fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| *value)
     }
 
-    /// Reports whether the field is there.
+    /// Reports whether the field is present.
     pub fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()
     }
@@ -72,7 +72,7 @@ impl<'b> Asked<'b> {
         elements.filter(|element| !element.is_empty()).collect()
     }
 
-    /// How long the content is (RFC 9112 §6.3).
+    /// The length of the content (RFC 9112 §6.3).
     pub fn length(&self) -> Length {
         let lengths: Vec<_> = self.all("Content-Length").collect();
         if self.has("Transfer-Encoding") {
@@ -90,19 +90,17 @@ impl<'b> Asked<'b> {
         }
     }
 
-    /// Whether a go-ahead is expected (RFC 9110 §10.1.1); none where something else is.
+    /// Whether 100 (Continue) is expected (RFC 9110 §10.1.1); none if the expectation is another.
     pub fn expects_continue(&self) -> Option<bool> {
         let expected = if self.version == 11 { self.elements("Expect") } else { Vec::new() };
         expected.iter().all(|expectation| expectation == b"100-continue").then_some(!expected.is_empty())
     }
 
-    /// Whether the connection goes on by the rules of RFC 9112 §9.3.
+    /// Whether the connection persists by the rules of RFC 9112 §9.3.
     pub fn persists(&self) -> bool {
         let options = self.elements("Connection");
-        let asks = |option: &[u8]| options.iter().any(|asked| asked == option);
-        !asks(b"close")
-            && self.method != b"CONNECT"
-            && (self.version == 11 || self.version == 10 && asks(b"keep-alive"))
+        let has = |option: &[u8]| options.iter().any(|sent| sent == option);
+        !has(b"close") && self.method != b"CONNECT" && (self.version == 11 || self.version == 10 && has(b"keep-alive"))
     }
 }
 
@@ -116,7 +114,7 @@ pub fn read_head(bytes: &[u8]) -> Read<'_> {
         return Read::Bad(HEAD_MAX);
     }
     if !is_tchar(rest[0]) {
-        // A carriage return alone can still become an empty line.
+        // A carriage return can still become an empty line.
         return Read::Bad(start + if rest[0] == b'\r' { 2 } else { 1 });
     }
     let line_feed = rest.iter().position(|byte| *byte == b'\n');
@@ -133,7 +131,7 @@ pub fn read_head(bytes: &[u8]) -> Read<'_> {
     }
 }
 
-/// Where the empty lines end that may stand before a request (RFC 9112 §2.2).
+/// The end of the empty lines that may precede a request (RFC 9112 §2.2).
 pub fn begin(bytes: &[u8]) -> usize {
     let mut at = 0;
     loop {
@@ -145,7 +143,7 @@ pub fn begin(bytes: &[u8]) -> usize {
     }
 }
 
-/// Where a head ends whose fields begin at `at`: behind its first line where that has no version.
+/// The end of a head whose fields begin at `at`: after its first line if that has no version.
 fn head_end(bytes: &[u8], mut at: usize, line: &[u8]) -> Option<usize> {
     let word = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
     if word.len() == line.len() || !word.to_ascii_uppercase().starts_with(b"HTTP/") {
@@ -161,13 +159,19 @@ fn head_end(bytes: &[u8], mut at: usize, line: &[u8]) -> Option<usize> {
     }
 }
 
-/// Parses a whole head, whose request line is `line`, behind `start` bytes of empty lines.
-fn parse<'b>(bytes: &'b [u8], start: usize, line: &'b [u8]) -> Option<Asked<'b>> {
+/// Parses a complete head, whose request line is `line`, after `start` bytes of empty lines.
+fn parse<'b>(bytes: &'b [u8], start: usize, line: &'b [u8]) -> Option<RequestHead<'b>> {
     let words: Vec<_> = line.split(|byte| *byte == b' ').collect();
     if let [b"GET", target] = words[..] {
         let is_target = !target.is_empty() && !target.iter().any(u8::is_ascii_control);
         let is_simple = is_target && !target.to_ascii_uppercase().starts_with(b"HTTP/");
-        return is_simple.then(|| Asked { len: bytes.len(), method: b"GET", target, version: 9, fields: Vec::new() });
+        return is_simple.then(|| RequestHead {
+            len: bytes.len(),
+            method: b"GET",
+            target,
+            version: 9,
+            fields: Vec::new(),
+        });
     }
     let [method, target, version] = words[..] else { return None };
     let version = match version {
@@ -181,13 +185,13 @@ fn parse<'b>(bytes: &'b [u8], start: usize, line: &'b [u8]) -> Option<Asked<'b>>
     let is_line = request.parse(&written) == Ok(httparse::Status::Complete(written.len()));
     let version = request.version.filter(|_| is_line)? + 10;
 
-    let behind = bytes[start..].iter().position(|byte| *byte == b'\n')? + start + 1;
+    let fields_start = bytes[start..].iter().position(|byte| *byte == b'\n')? + start + 1;
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    match httparse::parse_headers(&bytes[behind..], &mut fields) {
+    match httparse::parse_headers(&bytes[fields_start..], &mut fields) {
         Ok(httparse::Status::Complete((end, fields))) => {
-            assert_eq!(behind + end, bytes.len(), "httparse finds another end");
+            assert_eq!(fields_start + end, bytes.len(), "httparse finds a different end");
             let fields = fields.iter().map(|field| (field.name.as_bytes(), field.value)).collect();
-            Some(Asked { len: bytes.len(), method, target, version, fields })
+            Some(RequestHead { len: bytes.len(), method, target, version, fields })
         }
         Ok(httparse::Status::Partial) => panic!("httparse finds no end"),
         Err(_) => None,
@@ -228,7 +232,7 @@ pub fn read_chunked(bytes: &[u8]) -> Content {
     }
 }
 
-/// Reads a line that CR LF ends, and moves behind it.
+/// Reads a line up to CR LF, and advances past it.
 fn read_line<'b>(bytes: &'b [u8], at: &mut usize) -> Result<&'b [u8], Content> {
     let rest = bytes.get(*at..).ok_or(Content::Partial)?;
     let end = rest.iter().position(|byte| b"\r\n".contains(byte)).ok_or(Content::Partial)?;
@@ -256,7 +260,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     }
 }
 
-/// Reports whether the rest of a chunk's first line is a row of extensions.
+/// Reports whether the rest of a chunk's first line is a list of extensions.
 fn is_extended(mut rest: &[u8]) -> bool {
     while !rest.is_empty() {
         let Some(name) = trim_start(rest).strip_prefix(b";").map(trim_start) else { return false };
@@ -276,7 +280,7 @@ fn is_extended(mut rest: &[u8]) -> bool {
     true
 }
 
-/// The length of the token or quoted string that the bytes begin with; 0 where there is none.
+/// The length of the token or quoted string at the start; 0 if there is none.
 fn value_len(bytes: &[u8]) -> usize {
     if bytes.first() != Some(&b'"') {
         return bytes.iter().take_while(|byte| is_tchar(**byte)).count();

@@ -77,7 +77,7 @@ fn no_proxy_header_is_asked_for_there() {
     Client::connect(admin_of(&server)).send(health).response().status(200).body("ok\n");
     let header = "PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n";
     let mut client = Client::connect(admin_of(&server));
-    client.send([header, health].concat()).response().status(400).says("A PROXY header is not taken here.");
+    client.send([header, health].concat()).response().status(400).says("A PROXY header is not accepted here.");
     server.ask(health).status(400).says("There is no PROXY header");
 }
 

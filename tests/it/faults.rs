@@ -34,7 +34,7 @@ fn cases(target: &'static str, path: &'static str, rows: &[Row]) -> Vec<Case> {
 
 const FAILED: &str = "The file system reported an error.";
 const NOTHING: &str = "There is nothing here.";
-const UNREADABLE: &str = "This file may not be read by the server.";
+const UNREADABLE: &str = "The server is not allowed to read this file.";
 const EXHAUSTED: &str = "The server has run out of descriptors or memory.";
 const CHANGING: &str = "The file is being rewritten at this moment.";
 const NO_LISTING: &str = "This directory has no index file, and directories are not listed.";

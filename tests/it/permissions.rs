@@ -30,7 +30,7 @@ fn a_file_that_may_not_be_read_is_forbidden_without_a_reason_of_the_system() {
     let mut process = serve_without_rights(&folder);
     let mut client = Client::connect(process.listening());
     client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    client.response().status(403).says("This file may not be read by the server.").never_says("denied");
+    client.response().status(403).says("The server is not allowed to read this file.").never_says("denied");
     client.send("GET /b.txt HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200).body("open");
 }
 

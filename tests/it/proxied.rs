@@ -202,7 +202,7 @@ fn a_header_from_who_is_not_trusted_is_refused_and_a_request_is_answered() {
     for header in [V1, V2_TCP4, V2_LOCAL, b"PROXY UNKNOWN\r\n"] {
         let mut client = Client::connect_from("127.0.0.2", server.addr);
         client.send([header, GET.as_bytes()].concat());
-        client.response().status(400).has("Connection", "close").says("A PROXY header is not taken here.");
+        client.response().status(400).has("Connection", "close").says("A PROXY header is not accepted here.");
         client.finish().closed();
     }
     let mut client = Client::connect_from("127.0.0.2", server.addr);
@@ -213,11 +213,11 @@ fn a_header_from_who_is_not_trusted_is_refused_and_a_request_is_answered() {
 
     // A second one is from the client, whom nobody asked.
     let mut client = server.connect();
-    client.send([V1, V1, GET.as_bytes()].concat()).response().status(400).says("A PROXY header is not taken here.");
+    client.send([V1, V1, GET.as_bytes()].concat()).response().status(400).says("A PROXY header is not accepted here.");
 
     let server = believing(&folder).start();
     for header in [V1, V2_TCP4] {
-        server.ask([header, GET.as_bytes()].concat()).status(400).says("A PROXY header is not taken here.");
+        server.ask([header, GET.as_bytes()].concat()).status(400).says("A PROXY header is not accepted here.");
     }
 }
 

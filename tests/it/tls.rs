@@ -135,7 +135,12 @@ fn a_request_counts_although_the_client_ends_its_side_behind_it() {
     politely.session().send_close_notify();
     politely.send("").response().status(200).body("0123456789");
     let mut client = connect(&server, Version::V13);
-    client.send("GET /a.txt HTTP/1.1\r\nHo").finish().response().status(400).says("ended before the request was whole");
+    client
+        .send("GET /a.txt HTTP/1.1\r\nHo")
+        .finish()
+        .response()
+        .status(400)
+        .says("ended before the request was complete");
 }
 
 #[test]
@@ -205,8 +210,8 @@ fn plain_requests_are_sent_to_the_same_address_over_tls() {
         response.status(308).has("Location", &location);
     }
     let response = |request: &str| Client::connect(plain).send(request).response();
-    response("GET / HTTP/1.1\r\nHost:\r\n\r\n").status(400).says("does not say on which host");
-    response("GET / HTTP/1.0\r\n\r\n").status(400).says("does not say on which host");
+    response("GET / HTTP/1.1\r\nHost:\r\n\r\n").status(400).says("does not name a host");
+    response("GET / HTTP/1.0\r\n\r\n").status(400).says("does not name a host");
     response("GET / HTTP/1.0\r\nHost: a\r\n\r\n").status(308);
     response("GET / HTTP/1.1\r\nHost: a b\r\n\r\n").status(400).lacks("Location");
     response("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n").status(400).lacks("Location");

@@ -1,6 +1,6 @@
 //! Which answers are due to what a client says, by the oracle's reading of it.
 
-use super::oracle::{Asked, Content, Length, Read, begin, read_chunked, read_head};
+use super::oracle::{Content, Length, Read, RequestHead as Asked, begin, read_chunked, read_head};
 use super::script::{Mark, Script};
 
 /// What has to come of a script.

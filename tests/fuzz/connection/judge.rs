@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::fixture::{FILES, Known, MODIFIED, OUTSIDE};
 use super::foretell::{Due, foretell};
-use super::oracle::Asked;
+use super::oracle::RequestHead as Asked;
 use super::response::{Response, read_fields};
 use super::script::{End, Heard, Script};
 

@@ -1,4 +1,4 @@
-//! Fuzzes what `checks::chunked` checks.
+//! Fuzz target of `checks::chunked`.
 #![no_main]
 #![allow(dead_code, reason = "each target uses only some of the parsers")]
 

@@ -1,4 +1,4 @@
-//! Fuzzes what `checks::conditional` checks.
+//! Fuzz target of `checks::conditional`.
 #![no_main]
 #![allow(dead_code, reason = "each target uses only some of the parsers")]
 

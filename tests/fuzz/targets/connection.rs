@@ -1,4 +1,4 @@
-//! Fuzzes what `connection::check` checks: the whole request loop.
+//! Fuzz target of `connection::check`: the whole request loop.
 #![no_main]
 #![allow(dead_code, reason = "nothing listens, and no signal comes")]
 
@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 
 use connection::fixture::Fixture;
 
-/// All processes share it, so that its files are no longer young.
-static HOUSE: LazyLock<Fixture> = LazyLock::new(|| Fixture::at(std::env::temp_dir().join("serve-fuzz")));
+/// A directory shared by all processes, so that its files were not modified recently.
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| Fixture::at(std::env::temp_dir().join("serve-fuzz")));
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| connection::check(&HOUSE, bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| connection::check(&FIXTURE, bytes));

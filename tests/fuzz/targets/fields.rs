@@ -1,4 +1,4 @@
-//! Fuzzes what `checks::fields` checks.
+//! Fuzz target of `checks::fields`.
 #![no_main]
 #![allow(dead_code, reason = "each target uses only some of the parsers")]
 

@@ -1,4 +1,4 @@
-//! Fuzzes what `checks::head` checks.
+//! Fuzz target of `checks::head`.
 #![no_main]
 #![allow(dead_code, reason = "each target uses only some of the parsers")]
 

@@ -1,4 +1,4 @@
-//! Fuzzes what `checks::proxy` checks.
+//! Fuzz target of `checks::proxy`.
 #![no_main]
 #![allow(dead_code, reason = "each target uses only some of the parsers")]
 

@@ -1,4 +1,4 @@
-//! Fuzzes what `checks::range` checks.
+//! Fuzz target of `checks::range`.
 #![no_main]
 #![allow(dead_code, reason = "each target uses only some of the parsers")]
 

@@ -1,4 +1,4 @@
-//! Fuzzes what `checks::target` checks.
+//! Fuzz target of `checks::target`.
 #![no_main]
 #![allow(dead_code, reason = "each target uses only some of the parsers")]
 

@@ -1,71 +1,93 @@
-//! Takes the chunked transfer coding apart, to find where content ends (RFC 9112 §7.1).
+//! The decoder of a request's body, by Content-Length or chunked (RFC 9112 §6.3, §7.1), in bytes that arrive in pieces.
 //!
-//! The content itself is not wanted by any file, so it is counted and dropped. LogWriter end in CR LF and nothing else:
-//! this is framing, which nobody types, and a bare line feed here has been used to smuggle requests.
+//! No file takes any content, so the decoder only finds its end and drops it. The lines between chunks end in CR LF and
+//! nothing else: nobody types them, and a bare line feed there has been used for request smuggling.
 
-use super::framing::CONTENT_MAX;
+use super::framing::{BodyLength, CONTENT_MAX};
 use super::request::field_line;
-use super::syntax::{is_field_byte, is_tchar, trim_ows_start};
+use super::syntax::{is_field_byte, token_len, trim_ows_start};
 use super::why::Why;
 
-/// The longest line between chunks, with its extensions, and the longest field behind them. It is kept until it ends.
+/// The longest line between chunks, with its extensions, and the longest trailer field, in bytes; one line is buffered.
 const LINE_MAX: usize = 8 * 1024;
 
-/// The most bytes of framing in one chunked message, sizes, extensions and trailer fields, beyond eight for each byte
-/// of content, so that chunks of one byte are no offence.
+/// The most bytes of chunked framing (sizes, extensions, trailer fields), beyond [`FRAMING_PER_BYTE`].
 const FRAMING_MAX: u64 = 65536;
 
-/// How far the decoding of one chunked message has come.
-#[derive(Debug, Default)]
-pub struct Decoder {
+/// The bytes of framing allowed for each byte of content, so that chunks of one byte are accepted.
+const FRAMING_PER_BYTE: u64 = 8;
+
+/// The decoding of one body, resumed as bytes arrive.
+#[derive(Debug)]
+pub struct BodyDecoder {
     state: State,
-    /// The line that is being received, where the state is one of a line.
+    /// The line received so far, in the states of a line.
     line: Vec<u8>,
+    /// The bytes of content in all chunks so far.
     content: u64,
+    /// The bytes of framing so far.
     framing: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// In content of a known length, with this number of bytes left.
+    Counted(u64),
     /// In the line of a chunk's size.
-    #[default]
     Size,
-    /// In a chunk's data, with so many bytes to come.
+    /// In a chunk's data, with this number of bytes left.
     Data(u64),
-    /// In the line end behind a chunk's data.
+    /// In the line end after a chunk's data.
     DataEnd,
     /// In a line of the trailer section; an empty one is the last.
     Trailer,
     End,
 }
 
-impl Decoder {
-    /// Goes on with the next bytes and returns how many of them belong to this message: all, or less once it has
-    /// ended. The error says what is wrong with the framing or that a limit is passed.
+impl BodyDecoder {
+    /// Starts the decoding of a body of this length.
+    pub fn new(length: BodyLength) -> BodyDecoder {
+        let state = match length {
+            BodyLength::Exactly(0) => State::End,
+            BodyLength::Exactly(length) => State::Counted(length),
+            BodyLength::Chunked => State::Size,
+        };
+        BodyDecoder { state, line: Vec::new(), content: 0, framing: 0 }
+    }
+
+    /// Consumes the next bytes and returns how many of them belong to the body: all, or fewer once it has ended. Fails
+    /// if the framing is malformed or exceeds a limit.
     pub fn consume(&mut self, bytes: &[u8]) -> Result<usize, Why> {
         let mut used = 0;
-        while used < bytes.len() && self.state != State::End {
-            if let State::Data(left) = self.state {
-                let taken = left.min((bytes.len() - used) as u64);
-                used += taken as usize;
-                self.state = if taken == left { State::DataEnd } else { State::Data(left - taken) };
-            } else {
-                self.take(bytes[used])?;
-                used += 1;
-            }
+        while used < bytes.len() && !self.is_done() {
+            used += match self.state {
+                State::Counted(left) => self.skip(left, bytes.len() - used, State::Counted, State::End),
+                State::Data(left) => self.skip(left, bytes.len() - used, State::Data, State::DataEnd),
+                _ => {
+                    self.push(bytes[used])?;
+                    1
+                }
+            };
         }
         Ok(used)
     }
 
-    /// Reports whether the message has ended.
+    /// Reports whether the body has ended.
     pub fn is_done(&self) -> bool {
         self.state == State::End
     }
 
-    /// Adds a byte to the current line, which CR LF ends and neither of them alone.
-    fn take(&mut self, byte: u8) -> Result<(), Why> {
+    /// Skips as much of the content `left` as is `available`, and returns how much that is.
+    fn skip(&mut self, left: u64, available: usize, unfinished: fn(u64) -> State, next: State) -> usize {
+        let skipped = left.min(available as u64);
+        self.state = if skipped == left { next } else { unfinished(left - skipped) };
+        skipped as usize
+    }
+
+    /// Appends a byte to the current line, which only CR LF ends.
+    fn push(&mut self, byte: u8) -> Result<(), Why> {
         self.framing += 1;
-        if self.framing > FRAMING_MAX + 8 * self.content || self.line.len() >= LINE_MAX {
+        if self.framing > FRAMING_MAX + FRAMING_PER_BYTE * self.content || self.line.len() >= LINE_MAX {
             return Err(Why::ContentTooLarge);
         }
         match (self.line.last(), byte) {
@@ -80,9 +102,10 @@ impl Decoder {
         Ok(())
     }
 
+    /// Returns the state after the current line.
     fn end_line(&mut self) -> Result<State, Why> {
         match self.state {
-            State::Size => match size(&self.line)? {
+            State::Size => match chunk_size(&self.line)? {
                 0 => Ok(State::Trailer),
                 size => {
                     self.content = self.content.saturating_add(size);
@@ -97,42 +120,45 @@ impl Decoder {
     }
 }
 
-/// Reads `chunk-size [ chunk-ext ]`; a size past `u64` is the largest `u64`.
-fn size(line: &[u8]) -> Result<u64, Why> {
+/// Parses `chunk-size [ chunk-ext ]`; a size above `u64::MAX` is clamped to it.
+fn chunk_size(line: &[u8]) -> Result<u64, Why> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    if digits == 0 || !is_extensions(&line[digits..]) {
+    if digits == 0 || !is_chunk_ext(&line[digits..]) {
         return Err(Why::ChunkSyntax);
     }
     let add = |size: u64, digit: &u8| size.checked_mul(16)?.checked_add(char::from(*digit).to_digit(16)?.into());
     Ok(line[..digits].iter().try_fold(0, add).unwrap_or(u64::MAX))
 }
 
-/// `*( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )` (RFC 9112 §7.1.1); none of them means anything here.
-fn is_extensions(mut rest: &[u8]) -> bool {
+/// `*( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )` (RFC 9112 §7.1.1); every extension is ignored.
+fn is_chunk_ext(mut rest: &[u8]) -> bool {
     while !rest.is_empty() {
-        let Some(name) = trim_ows_start(rest).strip_prefix(b";") else { return false };
-        let Some(after_name) = skip_token(trim_ows_start(name)) else { return false };
-        rest = match trim_ows_start(after_name).strip_prefix(b"=") {
-            None => after_name,
-            Some(value) => match skip_value(trim_ows_start(value)) {
-                Some(after_value) => after_value,
-                None => return false,
-            },
-        };
+        match skip_extension(rest) {
+            Some(after) => rest = after,
+            None => return false,
+        }
     }
     true
 }
 
+fn skip_extension(bytes: &[u8]) -> Option<&[u8]> {
+    let after_name = skip_token(trim_ows_start(trim_ows_start(bytes).strip_prefix(b";")?))?;
+    match trim_ows_start(after_name).strip_prefix(b"=") {
+        Some(value) => skip_value(trim_ows_start(value)),
+        None => Some(after_name),
+    }
+}
+
 fn skip_token(bytes: &[u8]) -> Option<&[u8]> {
-    let length = bytes.iter().take_while(|byte| is_tchar(**byte)).count();
-    if length == 0 { None } else { Some(&bytes[length..]) }
+    match token_len(bytes) {
+        0 => None,
+        length => Some(&bytes[length..]),
+    }
 }
 
 /// `token / quoted-string` (RFC 9110 §5.6.4).
 fn skip_value(bytes: &[u8]) -> Option<&[u8]> {
-    let Some(mut quoted) = bytes.strip_prefix(b"\"") else {
-        return skip_token(bytes);
-    };
+    let Some(mut quoted) = bytes.strip_prefix(b"\"") else { return skip_token(bytes) };
     loop {
         quoted = match quoted {
             [b'"', rest @ ..] => return Some(rest),
@@ -147,16 +173,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_between_chunks_is_kept_only_so_long() {
+    fn line_between_chunks_has_a_limit() {
         let content = [b"100000\r\n".as_slice(), &[b'x'; 1 << 20], b"\r\n0\r\nX: "].concat();
-        let mut decoder = Decoder::default();
+        let mut decoder = BodyDecoder::new(BodyLength::Chunked);
         assert_eq!(decoder.consume(&content), Ok(content.len()));
         assert_eq!(decoder.consume(&[b'a'; LINE_MAX]), Err(Why::ContentTooLarge));
     }
 
-    /// Decodes in pieces of one size; the bytes used once the message ended, none where it did not.
+    /// Decodes in pieces of one size; returns the length of the body, none if it is unfinished.
     fn decode(bytes: &[u8], piece: usize) -> Result<Option<usize>, Why> {
-        let mut decoder = Decoder::default();
+        let mut decoder = BodyDecoder::new(BodyLength::Chunked);
         let mut used = 0;
         for piece in bytes.chunks(piece) {
             used += decoder.consume(piece)?;
@@ -165,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_ends_where_its_framing_says_in_pieces_of_any_size() {
+    fn chunked_body_ends_where_its_framing_says() {
         for (bytes, expected) in [
             (&b"0\r\n\r\nGET /"[..], Ok(Some(5))),
             (b"5\r\nhello\r\n0\r\n\r\nx", Ok(Some(15))),
@@ -210,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_content_nor_framing_is_without_bound() {
+    fn content_and_framing_have_limits() {
         let chunk = [b"8000\r\n", "x".repeat(0x8000).as_bytes(), b"\r\n"].concat();
         assert_eq!(decode(&[&chunk.repeat(32)[..], b"0\r\n\r\n"].concat(), 4096).map(|end| end.is_some()), Ok(true));
         assert_eq!(decode(&[&chunk.repeat(32)[..], b"1\r\n"].concat(), 4096), Err(Why::ContentTooLarge));
@@ -218,5 +244,16 @@ mod tests {
         assert_eq!(decode(&[b"0\r\n", "A: b\r\n".repeat(12_000).as_bytes()].concat(), 4096), Err(Why::ContentTooLarge));
         assert_eq!(decode(&[&b"1\r\nx\r\n".repeat(60_000)[..], b"0\r\n\r\n"].concat(), 4096), Ok(Some(360_005)));
         assert_eq!(decode(&[b"0;", "x".repeat(70_000).as_bytes()].concat(), 4096), Err(Why::ContentTooLarge));
+    }
+
+    #[test]
+    fn counted_body_ends_after_its_length() {
+        for (length, pieces) in [(0, vec![(&b"GET"[..], 0)]), (5, vec![(b"abc", 3), (b"", 0), (b"deGET", 2)])] {
+            let mut decoder = BodyDecoder::new(BodyLength::Exactly(length));
+            for (piece, used) in pieces {
+                assert_eq!(decoder.consume(piece), Ok(used));
+            }
+            assert!(decoder.is_done());
+        }
     }
 }
