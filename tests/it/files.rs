@@ -3,11 +3,8 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::net::sockopt::set_tcp_quickack;
-
-use crate::process::until;
 use crate::support::{Folder, serve};
 
 #[test]
@@ -65,25 +62,6 @@ fn large_file_arrives_byte_for_byte() {
         assert_eq!(response.field("Content-Length"), content.len().to_string());
         assert!(response.body == content, "the content differs");
     }
-}
-
-#[test]
-fn last_segment_does_not_wait_for_a_delayed_ack() {
-    // A file that is older than a moment is sent by reference.
-    let folder = Folder::new().file("a.bin", vec![b'x'; 70_000]).at_rest("a.bin");
-    let server = serve(&folder).start();
-    let mut client = server.connect();
-    let mut exchange = || {
-        set_tcp_quickack(client.stream(), false).expect("the option can be set");
-        let since = Instant::now();
-        client.send("GET /a.bin HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200);
-        since.elapsed()
-    };
-    // On a new connection the kernel acknowledges at once, later only after 40 ms. A faster response did not wait for it.
-    for _ in 0..30 {
-        exchange();
-    }
-    until("a response is complete before a delayed acknowledgement", || exchange() < Duration::from_millis(30));
 }
 
 #[test]
