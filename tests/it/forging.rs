@@ -4,8 +4,7 @@ use std::fs::{self, File};
 
 use serde_json::Value;
 
-use crate::process::{Process, binary};
-use crate::support::{Client, Folder, full_or_twentieth};
+use crate::support::{Client, Folder, Process, binary, full_or_twentieth};
 
 /// A line in the common log format, read by a strict parser.
 #[derive(Debug, PartialEq)]

@@ -1,12 +1,12 @@
 //! Message framing: Content-Length, Transfer-Encoding and chunks, well formed, malformed, and smuggled.
 
-use super::support::{Client, Folder, Server, serve};
+use crate::support::{self, Client, Folder, Server, serve};
 
 /// The request after the one under test: a response to it behind a bad body is a smuggled request.
 const NEXT: &[u8] = b"GET /next.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn site() -> Folder {
-    Folder::new().file("page.txt", "a page\n").file("next.txt", "the next\n")
+    support::site().file("next.txt", "the next\n")
 }
 
 /// Returns a GET with these fields (and content), followed by the next request.

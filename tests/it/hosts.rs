@@ -1,19 +1,12 @@
 //! Host field: its syntax, requests that require it, and the explanation that a telnet user gets without it.
 
-use super::support::{Folder, Server, serve};
-
-/// The next request on the same connection.
-const NEXT: &str = "GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-fn site() -> Folder {
-    Folder::new().file("page.txt", "a page\n")
-}
+use crate::support::{GET, Server, serve, site};
 
 /// Asserts that the response to a GET with these fields explains Host, and that the next request is served.
 #[track_caller]
 fn explained(server: &Server, fields: &[u8]) {
     let mut client = server.connect();
-    client.send([b"GET /page.txt HTTP/1.1\r\n", fields, b"\r\n", NEXT.as_bytes()].concat());
+    client.send([b"GET /page.txt HTTP/1.1\r\n", fields, b"\r\n", GET.as_bytes()].concat());
     client.response().status(400).says("Host: localhost").never_says("a page");
     client.response().status(200).body("a page\n");
 }
@@ -36,7 +29,7 @@ fn connection_stays_open_after_a_missing_host() {
         client.send("GET /page.txt HTTP/1.1\r\n\r\n");
         client.response().status(400).says("Host: localhost");
     }
-    client.send(NEXT);
+    client.send(GET);
     client.response().status(200).body("a page\n");
 }
 
@@ -150,7 +143,7 @@ fn connection_close_applies_after_a_missing_host() {
     let folder = site();
     let server = serve(&folder).start();
     let mut client = server.connect();
-    client.send(format!("GET /page.txt HTTP/1.1\r\nConnection: close\r\n\r\n{NEXT}"));
+    client.send(format!("GET /page.txt HTTP/1.1\r\nConnection: close\r\n\r\n{GET}"));
     client.response().status(400).has("Connection", "close").says("Host: localhost");
     client.closed();
 }
@@ -161,7 +154,7 @@ fn body_of_a_request_without_host_is_discarded() {
     let server = serve(&folder).start();
     for body in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"] {
         let mut client = server.connect();
-        client.send(format!("GET /page.txt HTTP/1.1\r\n{body}{NEXT}"));
+        client.send(format!("GET /page.txt HTTP/1.1\r\n{body}{GET}"));
         client.response().status(400).says("Host: localhost");
         client.response().status(200).body("a page\n");
     }

@@ -1,11 +1,11 @@
 //! Request methods: GET, HEAD and OPTIONS, and the refusal of all others.
 
-use super::support::{Folder, Response, Server, serve};
+use crate::support::{self, Folder, GET, Response, Server, serve};
 
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 fn site() -> Folder {
-    Folder::new().file("page.txt", "a page\n").file("empty.txt", "").file("dir/index.html", "a directory\n")
+    support::site().file("empty.txt", "").file("dir/index.html", "a directory\n")
 }
 
 /// Returns the status line and every field but Date, sorted by name.
@@ -57,7 +57,7 @@ fn request_after_a_head_is_served() {
     for target in ["/page.txt", "/missing", "/dir"] {
         client.send(format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     }
-    client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.send(GET);
     client.response_to_head().status(200).has("Content-Length", "7");
     client.response_to_head().status(404);
     client.response_to_head().status(301);
@@ -125,7 +125,7 @@ fn body_of_an_unsupported_method_is_discarded() {
     ] {
         let mut client = server.connect();
         client.send(format!("{method} / HTTP/1.1\r\nHost: localhost\r\n{body}"));
-        client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.send(GET);
         client.response().status(405).has("Allow", ALLOW);
         client.response().status(200).body("a page\n");
     }
@@ -138,7 +138,7 @@ fn connect_is_not_allowed_and_closes_the_connection() {
     for target in ["localhost:80", "example.org:443", "/page.txt", "*"] {
         let mut client = server.connect();
         client.send(format!("CONNECT {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-        client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.send(GET);
         client.response().status(405).has("Allow", ALLOW).has("Connection", "close");
         client.closed();
     }

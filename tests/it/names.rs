@@ -1,6 +1,5 @@
 //! File names: every byte string that a file system allows finds exactly its own file.
 
-use std::fs;
 use std::os::unix::net::UnixListener;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -159,11 +158,11 @@ fn requests_for_a_fifo_leak_no_descriptor() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     client.send("GET /fifo HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(404);
-    let before = descriptors(&server);
+    let before = server.proc().descriptors();
     for _ in 0..200 {
         client.send("GET /fifo HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(404);
     }
-    assert_eq!(descriptors(&server), before, "descriptors leaked");
+    assert_eq!(server.proc().descriptors(), before, "descriptors leaked");
 }
 
 #[test]
@@ -213,9 +212,4 @@ fn hidden_files() -> Folder {
 #[track_caller]
 fn ask_raw(server: &Server, target: &[u8]) -> Response {
     server.ask([b"GET ", target, b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"].concat())
-}
-
-/// Returns the number of descriptors that the server has open.
-fn descriptors(server: &Server) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the server runs").count()
 }

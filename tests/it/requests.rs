@@ -2,20 +2,17 @@
 //!
 //! Methods, targets and the Host field have their own files.
 
-use super::support::{Folder, Server, serve};
-
-/// A valid request that is sent after an invalid one: a response to it is a smuggled request.
-const NEXT: &[u8] = b"GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
+use crate::support::{self, Folder, GET, Server, serve};
 
 fn site() -> Folder {
-    Folder::new().file("page.txt", "a page\n").file("index.html", "the start\n")
+    support::site().file("index.html", "the start\n")
 }
 
 /// Asserts that the bytes are refused with the status, and that the next request gets no response.
 #[track_caller]
 fn refused(server: &Server, bytes: &[u8], status: u16) {
     let mut client = server.connect();
-    client.send([bytes, NEXT].concat());
+    client.send([bytes, GET.as_bytes()].concat());
     client.response().status(status).has("Connection", "close");
     client.closed();
 }
@@ -38,7 +35,7 @@ fn raw(server: &Server, bytes: &[u8]) -> String {
 fn get_returns_the_file() {
     let folder = site();
     let server = serve(&folder).start();
-    let response = server.ask("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let response = server.ask(GET);
     assert_eq!(response.status_line, "HTTP/1.1 200 OK", "{}", response.exchange);
     response.has("Content-Length", "7").body("a page\n");
 }
@@ -101,7 +98,7 @@ fn request_line_parts_are_one_space_apart() {
         b"GET  HTTP/1.1",
     ];
     for line in lines {
-        bad_request(&server, &[line, b"\r\nHost: localhost\r\n\r\n", NEXT].concat());
+        bad_request(&server, &[line, b"\r\nHost: localhost\r\n\r\n", GET.as_bytes()].concat());
     }
 }
 
@@ -116,7 +113,7 @@ fn bare_cr_in_the_request_line_is_refused() {
         b"GET\r/page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ];
     for line in lines {
-        bad_request(&server, &[line, NEXT].concat());
+        bad_request(&server, &[line, GET.as_bytes()].concat());
     }
 }
 
@@ -163,9 +160,9 @@ fn empty_lines_before_a_request_line_are_skipped() {
     let server = serve(&folder).start();
     for lines in ["\r\n", "\n", "\r\n\r\n\r\n", "\n\n", "\r\n\n\r\n"] {
         let mut client = server.connect();
-        client.send(lines).send(NEXT);
+        client.send(lines).send(GET);
         client.response().status(200).body("a page\n");
-        client.send(lines).send(NEXT);
+        client.send(lines).send(GET);
         client.response().status(200).body("a page\n");
         client.send(format!("{lines}GET /page.txt\r\n"));
         assert_eq!(client.rest(), b"a page\n", "{lines:?}");

@@ -6,9 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::support::{Client, Folder, Server, serve};
-
-const GET: &str = "GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
+use crate::support::{Client, Folder, GET, Server, serve};
 
 #[test]
 fn inside_policy_follows_only_links_below_the_root() {

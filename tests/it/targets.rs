@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::support::{Client, Folder, Server, serve};
+use crate::support::{Client, Folder, Server, serve};
 
 fn site() -> Folder {
     let names = Folder::new()
