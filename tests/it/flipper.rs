@@ -105,10 +105,10 @@ fn lookup_during_renames_never_leaves_the_root() {
     let servers = [&["--cache-memory", "64"], &["--cache-memory", "0"]]
         .map(|args| serve(&site.root).args(args).args(&["-q", "--list"]).start());
     let targets = targets();
-    let (done, asked, exchanges) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (done, responses, exchanges) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let (since, least) = (Instant::now(), full_or_twentieth(REQUESTS));
     let is_on = || !done.load(Ordering::SeqCst);
-    let needs_more = || asked.load(Ordering::SeqCst) < least || !targets.iter().all(Target::has_both_kinds);
+    let needs_more = || responses.load(Ordering::SeqCst) < least || !targets.iter().all(Target::has_both_kinds);
     thread::scope(|scope| {
         for pairs in site.exchanged() {
             let (is_on, done, exchanges) = (&is_on, &done, &exchanges);
@@ -123,19 +123,19 @@ fn lookup_during_renames_never_leaves_the_root() {
             });
         }
         for server in servers.iter().cycle().take(4) {
-            let (is_on, needs_more, done, asked, targets) = (&is_on, &needs_more, &done, &asked, &targets);
+            let (is_on, needs_more, done, responses, targets) = (&is_on, &needs_more, &done, &responses, &targets);
             scope.spawn(move || {
                 let _raise = Raise(done);
                 while is_on() && needs_more() && since.elapsed() < LIMIT {
-                    asked.fetch_add(request_all(server, targets), Ordering::SeqCst);
+                    responses.fetch_add(request_all(server, targets), Ordering::SeqCst);
                 }
             });
         }
     });
-    let [asked, exchanges] = [asked, exchanges].map(AtomicUsize::into_inner);
-    println!("{asked} requests during {exchanges} exchanges");
+    let [responses, exchanges] = [responses, exchanges].map(AtomicUsize::into_inner);
+    println!("{responses} requests during {exchanges} exchanges");
     targets.iter().for_each(Target::assert_both_kinds);
-    assert!(asked >= least, "only {asked} responses in {LIMIT:?}");
+    assert!(responses >= least, "only {responses} responses in {LIMIT:?}");
     for server in &servers {
         targets.iter().for_each(|target| target.assert_at_rest(server));
     }

@@ -112,9 +112,9 @@ fn json_describes_each_entry() {
     let listing = json(&response);
     assert_eq!((&listing["path"], &listing["count"], &listing["shown"]), (&"/x/".into(), &3.into(), &3.into()));
     let entries = listing["entries"].as_array().expect("entries are an array");
-    let wanted = [("dir", "dir/", "directory"), ("a b.txt", "a%20b.txt", "file"), ("old.txt", "old.txt", "file")];
-    assert_eq!(entries.len(), wanted.len(), "{}", response.exchange);
-    for (entry, (name, href, kind)) in entries.iter().zip(wanted) {
+    let expected = [("dir", "dir/", "directory"), ("a b.txt", "a%20b.txt", "file"), ("old.txt", "old.txt", "file")];
+    assert_eq!(entries.len(), expected.len(), "{}", response.exchange);
+    for (entry, (name, href, kind)) in entries.iter().zip(expected) {
         assert_eq!((&entry["name"], &entry["type"]), (&name.into(), &kind.into()), "{}", response.exchange);
         assert_eq!(
             entry["href"].as_str().map(|href| href.trim_start_matches("./")),
@@ -150,8 +150,8 @@ fn accept_selects_html_or_json() {
     for (accept, json) in table {
         let response =
             server.get_with("/x/", accept).status(200).has("Vary", "Accept").has("Cache-Control", "no-cache");
-        let wanted = if json { "application/json" } else { "text/html" };
-        assert!(response.field("Content-Type").starts_with(wanted), "{accept:?}\n{}", response.exchange);
+        let expected = if json { "application/json" } else { "text/html" };
+        assert!(response.field("Content-Type").starts_with(expected), "{accept:?}\n{}", response.exchange);
     }
 }
 
@@ -196,9 +196,8 @@ fn html_links_to_every_sort_order() {
     let page = server.get_with("/x/", HTML).status(200).text();
     let orders: Vec<_> = links(&page).into_iter().filter(|link| link.starts_with('?')).collect();
     for sort in ["name", "size", "date"] {
-        let wanted = format!("sort={sort}");
-        let link =
-            orders.iter().find(|link| link.contains(&wanted)).unwrap_or_else(|| panic!("no {wanted}: {orders:?}"));
+        let query = format!("sort={sort}");
+        let link = orders.iter().find(|link| link.contains(&query)).unwrap_or_else(|| panic!("no {query}: {orders:?}"));
         server.get_with(&format!("/x/{link}"), HTML).status(200).says("a.txt");
     }
     let back = server.get_with("/x/?sort=name&order=desc", HTML).status(200).text();
@@ -244,10 +243,10 @@ fn large_directory_is_counted_and_truncated() {
     let server = start(&folder);
     let listing = json(&server.get_with("/many/", JSON).status(200));
     assert_eq!((&listing["count"], &listing["shown"]), (&12_000.into(), &10_000.into()));
-    let wanted: Vec<_> = (0..10_000).map(|number| format!("f{number:05}")).collect();
-    assert!(members(&listing, "name") == wanted, "not the first 10,000 by name");
+    let expected: Vec<_> = (0..10_000).map(|number| format!("f{number:05}")).collect();
+    assert!(members(&listing, "name") == expected, "not the first 10,000 by name");
     let response = server.get_with("/many/", HTML).status(200);
-    assert!(entry_links(&response) == wanted, "not the first 10,000 by name");
+    assert!(entry_links(&response) == expected, "not the first 10,000 by name");
     let text = response.text().replace([',', '\u{202f}', '\u{a0}'], "");
     assert!(text.contains("12000") && text.contains("10000"), "a count is missing");
 }
