@@ -14,30 +14,30 @@
 //!
 //! The files, from the lowest to the highest; each imports only from those above it.
 
-pub mod accept;
-pub mod access_log;
-pub mod admin;
-pub mod close_reason;
-pub mod conn_entry;
-pub mod connection;
-pub mod connections;
 pub mod critical_thread;
-pub mod endpoint;
-pub mod https_redirect;
-pub mod log_writer;
-pub mod metrics;
-pub mod overload;
-pub mod proxy_protocol;
-pub mod read_buffer;
-pub mod reaper;
 pub mod sd_notify;
+pub mod log_writer;
+pub mod endpoint;
+pub mod conn_entry;
+pub mod close_reason;
+pub mod connections;
+pub mod read_buffer;
+pub mod trace;
+pub mod write;
+pub mod access_log;
+pub mod metrics;
+pub mod connection;
+pub mod overload;
+pub mod thread_pool;
+pub mod https_redirect;
+pub mod admin;
+pub mod tls;
+pub mod proxy_protocol;
+pub mod accept;
+pub mod reaper;
 pub mod shutdown;
 #[cfg(test)]
 mod tests;
-pub mod thread_pool;
-pub mod tls;
-pub mod trace;
-pub mod write;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
