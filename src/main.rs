@@ -70,9 +70,10 @@ fn start() -> Result<(), (u8, String)> {
     if memory.is_some() {
         use_one_heap()?;
     }
-    let config = Config::new(&args, memory).map_err(|error| (USAGE, error.to_string()))?;
+    let level = log_filter(&args);
+    let config = Config::new(args, memory).map_err(|error| (USAGE, error.to_string()))?;
     let diagnostics = LogWriter::to_stderr().map_err(no_thread)?;
-    init_log(&args, diagnostics.clone());
+    init_log(&level, diagnostics.clone());
     let mut notes = Vec::new();
     let keys = config.tls.as_ref().map(|tls| keys(tls, &mut notes)).transpose()?;
     let endpoints = open(&config)?;
@@ -172,17 +173,20 @@ fn drop_privileges(config: &Config, keys: Option<&Certificates>, notes: &mut Vec
     Ok(())
 }
 
-/// Sets up the diagnostics on standard error: as `-q` and `-v` say, or else as RUST_LOG does.
-fn init_log(args: &Args, output: LogWriter) {
-    let level = match (args.quiet, args.verbose) {
-        (true, _) => Some("error"),
-        (false, 0) => None,
-        (false, 1) => Some("debug"),
-        (false, _) => Some("trace"),
-    };
-    let filter = level.map_or_else(|| std::env::var("RUST_LOG").unwrap_or("warn".to_owned()), str::to_owned);
+/// The filter of the diagnostics: `-q` and `-v`, or else RUST_LOG.
+fn log_filter(args: &Args) -> String {
+    match (args.quiet, args.verbose) {
+        (true, _) => "error".to_owned(),
+        (false, 0) => std::env::var("RUST_LOG").unwrap_or("warn".to_owned()),
+        (false, 1) => "debug".to_owned(),
+        (false, _) => "trace".to_owned(),
+    }
+}
+
+/// Sets up the diagnostics on standard error.
+fn init_log(filter: &str, output: LogWriter) {
     let mut builder = env_logger::Builder::new();
-    builder.parse_filters(&filter);
+    builder.parse_filters(filter);
     builder.format(|out, record| {
         let now = Rfc3339(HttpDate::clamped(SystemTime::now()));
         writeln!(out, "{now} {} {}", record.level(), record.args())

@@ -654,7 +654,7 @@ mod tests {
 
     #[test]
     fn a_proxy_counts_for_nobody_until_it_says_for_whom_it_speaks() {
-        let trusted = TrustedProxies::parse(&["2001:db8::1".to_owned()]).expect("an address");
+        let trusted = TrustedProxies::new(vec!["2001:db8::1".parse().expect("an address")]);
         let connections = Connections::new(20, Some(1), trusted);
         let take = |ip: &str| {
             let (_client, server, _) = pair();

@@ -57,7 +57,11 @@ fn an_address_that_cannot_be_used_is_refused_with_what_to_type() {
     for bad in ["9100", "localhost:9100", "127.0.0.1", "::1:x", ""] {
         let output = run(&["--port", "0", "--admin", bad], &[]);
         assert_eq!(output.status.code(), Some(2), "{bad:?}");
-        assert!(output.stderr.starts_with("serve: --admin: an IP address and a port, such as"), "{}", output.stderr);
+        assert!(
+            output.stderr.starts_with("serve: --admin: expected an IP address and a port, such as"),
+            "{}",
+            output.stderr
+        );
     }
     let folder = Folder::new();
     let server = serve(&folder).start();
@@ -162,7 +166,7 @@ fn a_drain_delay_that_is_no_time_is_refused() {
     for bad in ["-1", "1.5", "soon", "86401"] {
         let output = run(&["--port", "0", "--drain-delay", bad], &[]);
         assert_eq!(output.status.code(), Some(2), "{bad:?}");
-        let wanted = format!("serve: --drain-delay: seconds are a number from 0 to 86400, not {bad:?}\n");
+        let wanted = format!("serve: --drain-delay: expected seconds from 0 to 86400, got {bad:?}\n");
         assert_eq!(output.stderr, wanted);
     }
     assert_eq!(run(&["--port", "0"], &[("SERVE_DRAIN_DELAY", "x")]).status.code(), Some(2));

@@ -105,7 +105,7 @@ fn a_hangup_has_them_read_at_once() {
     let first = shown_to(&server, "localhost");
     // Nothing has changed, so they are read for no other reason.
     server.signal("HUP");
-    server.said(|line| line.contains("the keys were read again"));
+    server.said(|line| line.contains("certificates were read again"));
     assert!(shown_to(&server, "localhost") == first);
     let (cert, key) = certificate(&["localhost"]);
     keys.replace("a.key", key);
@@ -120,7 +120,7 @@ fn keys_that_cannot_be_used_are_not_and_that_is_said_once() {
     let server = serve_tls(&folder, &keys).start();
     let first = shown_to(&server, "localhost");
     keys.replace("a.pem", certificate(&["localhost"]).0);
-    let line = server.said(|line| line.contains("the old keys stay in use"));
+    let line = server.said(|line| line.contains("the old certificates stay in use"));
     assert!(line.contains("WARN") && line.contains("a.key") && line.contains("does not belong"), "{line}");
     assert!(shown_to(&server, "localhost") == first);
     keys.replace("a.key", "no key");
@@ -200,14 +200,14 @@ fn flags_that_do_not_fit_together_are_refused() {
     let (root, served) = (folder.path().display().to_string(), folder.at("served.key").display().to_string());
     let pair = ["--tls-cert", &cert, "--tls-key", &key];
     for (args, expected) in [
-        (vec!["--tls-cert", &cert], "--tls-key: each --tls-cert needs its key; there are 1 and 0"),
-        (vec!["--tls-key", &key], "--tls-key: each --tls-cert needs its key; there are 0 and 1"),
-        ([&pair[..], &["--tls-cert", &cert]].concat(), "--tls-key: each --tls-cert needs its key; there are 2 and 1"),
-        ([&pair[..], &["--tls-self-signed"]].concat(), "--tls-self-signed: takes the place of --tls-cert"),
+        (vec!["--tls-cert", &cert], "--tls-key: expected one for each --tls-cert, got 0 for 1"),
+        (vec!["--tls-key", &key], "--tls-key: expected one for each --tls-cert, got 1 for 0"),
+        ([&pair[..], &["--tls-cert", &cert]].concat(), "--tls-key: expected one for each --tls-cert, got 1 for 2"),
+        ([&pair[..], &["--tls-self-signed"]].concat(), "--tls-self-signed: excludes --tls-cert"),
         (vec!["--https-redirect", "80"], "--https-redirect: needs --tls-cert"),
         (vec!["--hsts", "80"], "--hsts: needs --tls-cert"),
-        (vec!["--tls-self-signed", "--https-redirect", "x"], "--https-redirect: ports are a number"),
-        (vec!["--tls-self-signed", "--hsts", "-1"], "--hsts: seconds are a number"),
+        (vec!["--tls-self-signed", "--https-redirect", "x"], "--https-redirect: expected a port from 0 to 65535"),
+        (vec!["--tls-self-signed", "--hsts", "-1"], "--hsts: expected seconds from 0 to 4294967295"),
         (vec!["--tls-self-signed", "--header", "strict-transport-security: x"], "--header: Strict-Transport-Security"),
         (vec!["--tls-cert", &cert, "--tls-key", &served], &format!("--tls-key: {served} lies below the root")),
     ] {
