@@ -6,8 +6,8 @@
 
 mod cli;
 mod config;
+mod escape;
 mod files;
-mod json;
 mod net;
 mod proto;
 mod sandbox;

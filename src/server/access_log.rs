@@ -4,12 +4,15 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::time::Instant;
+
+use serde::Serialize;
 
 use super::connections::ConnHandle;
 use super::log_writer::LogWriter;
 use super::write::Sent;
-use crate::json::{self, Value};
+use crate::escape;
 use crate::proto::date::Stamp;
 use crate::proto::request::Head;
 use crate::proto::syntax::ByteClass;
@@ -42,6 +45,23 @@ pub struct Record<'r> {
     pub response: &'r Response,
     /// What became of it.
     pub sent: &'r Sent,
+}
+
+/// The members of a JSON line, in order.
+#[derive(Serialize)]
+struct JsonLine<'l> {
+    time: &'l str,
+    client: IpAddr,
+    method: Option<Cow<'l, str>>,
+    target: Option<Cow<'l, str>>,
+    version: Option<Cow<'l, str>>,
+    status: u16,
+    bytes: u64,
+    duration_us: u64,
+    referer: Option<Cow<'l, str>>,
+    user_agent: Option<Cow<'l, str>>,
+    reason: Option<&'static str>,
+    broken_off: Option<String>,
 }
 
 /// The most bytes of a request line, of a target, or of a field that a line shows; what is longer ends in [`CUT`].
@@ -114,23 +134,21 @@ impl Record<'_> {
 
     fn json(&self, out: &mut Vec<u8>) {
         let mut words = self.line.splitn(3, |&byte| byte == b' ').filter(|word| !word.is_empty());
-        let reason = self.response.why.map(|why| why.explanation().what);
-        let broken_off = self.sent.outcome.as_ref().err().map(ToString::to_string);
-        let members = [
-            ("time", Value::Text(self.stamp.rfc3339.as_str().into())),
-            ("client", Value::Text(self.conn.client_ip(self.head).to_string().into())),
-            ("method", maybe(words.next())),
-            ("target", maybe(words.next())),
-            ("version", maybe(words.next())),
-            ("status", Value::Number(self.response.head.status.code().into())),
-            ("bytes", Value::Number(self.sent.bytes)),
-            ("duration_us", Value::Number(self.started.elapsed().as_micros() as u64)),
-            ("referer", maybe(self.field("Referer"))),
-            ("user_agent", maybe(self.field("User-Agent"))),
-            ("reason", reason.map_or(Value::Null, |what| Value::Text(what.into()))),
-            ("broken_off", broken_off.map_or(Value::Null, |why| Value::Text(why.into()))),
-        ];
-        json::object(out, &members);
+        let line = JsonLine {
+            time: &self.stamp.rfc3339,
+            client: self.conn.client_ip(self.head),
+            method: words.next().map(text),
+            target: words.next().map(text),
+            version: words.next().map(text),
+            status: self.response.head.status.code(),
+            bytes: self.sent.bytes,
+            duration_us: self.started.elapsed().as_micros() as u64,
+            referer: self.field("Referer").map(text),
+            user_agent: self.field("User-Agent").map(text),
+            reason: self.response.why.map(|why| why.explanation().what),
+            broken_off: self.sent.outcome.as_ref().err().map(ToString::to_string),
+        };
+        escape::json(out, &line);
     }
 
     fn field(&self, name: &str) -> Option<&[u8]> {
@@ -138,11 +156,11 @@ impl Record<'_> {
     }
 }
 
-fn maybe(bytes: Option<&[u8]>) -> Value<'_> {
-    bytes.map_or(Value::Null, |bytes| match shown(bytes) {
-        Cow::Borrowed(bytes) => Value::Text(String::from_utf8_lossy(bytes)),
-        Cow::Owned(bytes) => Value::Text(String::from_utf8_lossy(&bytes).into_owned().into()),
-    })
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    match shown(bytes) {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
+    }
 }
 
 /// As much of what a client sent as is written: it may send many times more than an answer is long, and each byte may take
