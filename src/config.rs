@@ -11,11 +11,14 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::SystemTime;
 
 use crate::cli::Args;
 use crate::files::cache::Cache;
 use crate::files::root::{Node, Root, RootPath, Symlinks};
-use crate::net::tls::certificates::CertPair;
+use crate::net::listener::own_addrs;
+use crate::net::tls::certificates::{CertPair, Certificates};
+use crate::net::tls::self_signed;
 use crate::net::trusted_proxies::{Network, TrustedProxies};
 use crate::proto::syntax::{is_field_byte, is_token};
 use crate::proto::target::RelPath;
@@ -134,6 +137,25 @@ impl Config {
             },
             user: args.user,
         })
+    }
+}
+
+impl CertificateSource {
+    /// Reads or makes the certificates, and adds notes about them.
+    pub fn load(&self, notes: &mut Vec<String>) -> Result<Certificates, String> {
+        if let CertificateSource::Files(pairs) = self {
+            let certificates = Certificates::read(pairs.clone()).map_err(|error| error.to_string())?;
+            notes.extend(certificates.invalid().iter().map(|what| format!("warning: {what}")));
+            return Ok(certificates);
+        }
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let names = ["localhost".to_owned(), host.trim().to_owned()];
+        let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let addrs: Vec<_> = loopback.into_iter().chain(own_addrs()).collect();
+        let made = self_signed::make(&names, &addrs, SystemTime::now());
+        let (certificates, fingerprint) = made.map_err(|error| format!("--tls-self-signed: {error}"))?;
+        notes.push(format!("its certificate is self-signed; SHA-256 fingerprint {fingerprint}"));
+        Ok(certificates)
     }
 }
 

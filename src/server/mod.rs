@@ -36,7 +36,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::net::listener::{self, Scheme};
 use crate::net::scheduling::prefer_throughput;
 use crate::net::tls::INTERNAL_ERROR_ALERT;
 use crate::net::trusted_proxies::TrustedProxies;
@@ -113,14 +112,14 @@ pub struct Server {
 const ADMIN_CONNECTIONS_MAX: usize = 8;
 
 /// Serves behind these doors until a signal says to stop, and returns when the last answer is sent or the grace is
-/// over. What is noted here is said where it says that it is ready.
-pub fn run(server: Server, endpoints: Vec<Endpoint>, notes: &[String]) {
+/// over. The banner is printed before it accepts.
+pub fn run(server: Server, endpoints: Vec<Endpoint>, banner: &str) {
     let server = Arc::new(server);
     let endpoints = Arc::new(endpoints);
     let acceptor = Arc::new(Acceptor::new(&server));
     let stop = signals::watch(&server);
-    let scheme = if server.tls.is_some() { Scheme::Https } else { Scheme::Http };
-    announce(scheme, &endpoints, (!server.options.is_quiet).then_some(notes));
+    // A closed standard error is no failure.
+    let _ = io::stderr().write_all(banner.as_bytes());
     let (asked, max) = (server.options.max_connections, server.connections.max());
     if max < asked {
         log::warn!(
@@ -195,21 +194,4 @@ impl Server {
         self.access_log.finish();
         self.diagnostics.finish();
     }
-}
-
-/// Says on standard error where the server listens. Programs read the first line, so nothing may come before it.
-fn announce(scheme: Scheme, endpoints: &[Endpoint], notes: Option<&[String]>) {
-    let addrs_of = |service| {
-        endpoints.iter().filter(move |endpoint| endpoint.service == service).map(|endpoint| endpoint.listener.addr)
-    };
-    let sites: Vec<SocketAddr> = addrs_of(Service::SiteSession).collect();
-    let urls = if notes.is_some() { listener::urls(scheme, &sites) } else { Vec::new() };
-    let sites = sites.iter().map(|addr| format!("listening on {scheme}://{addr}\n"));
-    let redirects = addrs_of(Service::Redirect).map(|addr| format!("redirecting on http://{addr}\n"));
-    let admins = addrs_of(Service::Admin).map(|addr| format!("admin on http://{addr}\n"));
-    let urls = urls.iter().map(|url| format!("  {url}\n"));
-    let notes = notes.unwrap_or_default().iter().map(|note| format!("{note}\n"));
-    // Whoever closed standard error does not want to know.
-    let _ = io::stderr()
-        .write_all(sites.chain(redirects).chain(admins).chain(urls).chain(notes).collect::<String>().as_bytes());
 }

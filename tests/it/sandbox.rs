@@ -103,7 +103,7 @@ fn a_user_is_become_for_good_and_has_its_own_groups_alone() {
         assert!(!server.diagnostics().iter().any(|line| line.contains("runs as root")));
     }
     let server = serve(&folder).start();
-    server.said(|line| line.starts_with("warning: it runs as root; --user NAME"));
+    server.said(|line| line.starts_with("warning: serve runs as root; --user NAME"));
     server.get("/private.txt").status(200).body("p");
 }
 
