@@ -417,7 +417,7 @@ fn record((server, responder): (&Server, &dyn Respond), record: &Record<'_>, lin
     }
     trace::body(record.conn, record.sent.bytes);
     if let Some(metrics) = &server.metrics {
-        metrics.answered(record);
+        metrics.response_sent(record);
     }
     server.access_log.write(record, line);
 }

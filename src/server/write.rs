@@ -69,7 +69,7 @@ impl ResponseWriter {
         if reply.head.is_none_or(|(head, _)| head.version > Version::Http09) {
             self.encode_head(response, reply);
         }
-        trace::answer(reply.conn, &self.bytes[start..]);
+        trace::response(reply.conn, &self.bytes[start..]);
         if !reply.is_to_head && !response.body.is_in_memory() {
             reply.conn.turn.end();
         }

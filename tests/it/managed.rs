@@ -94,6 +94,6 @@ fn a_watchdog_of_another_process_is_not_told_anything() {
 fn a_manager_that_is_not_there_is_named() {
     let output = crate::support::run(&["--port", "0"], &[("NOTIFY_SOCKET", "/nowhere/notify")]);
     assert_eq!(output.status.code(), Some(1));
-    let wanted = "serve: NOTIFY_SOCKET: nobody listens at /nowhere/notify: No such file or directory (os error 2)\n";
+    let wanted = "serve: NOTIFY_SOCKET: cannot connect to /nowhere/notify: No such file or directory (os error 2)\n";
     assert_eq!(output.stderr, wanted);
 }

@@ -300,7 +300,7 @@ fn lines_that_an_output_does_not_take_are_dropped_and_counted() {
     let unread = server.stdout();
     fill(&mut server);
     drop(unread);
-    while !server.next_line().contains(" lines are lost") {}
+    while !server.next_line().contains(" log lines dropped") {}
 }
 
 #[test]

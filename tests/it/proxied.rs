@@ -344,10 +344,10 @@ fn an_exchange_is_told_with_both_ends() {
     let folder = site();
     let server = behind_proxy(&folder).arg("-vv").start();
     served(&server, b"PROXY TCP4 10.0.0.9 198.51.100.1 56324 80\r\n");
-    server.said(|line| line.contains("from 127.0.0.1:") && line.ends_with(", which speaks for 10.0.0.9:56324"));
+    server.said(|line| line.contains("from 127.0.0.1:") && line.ends_with(", a proxy for 10.0.0.9:56324"));
     let server = believing(&folder).arg("-vv").start();
     server.get_with("/page.txt", "X-Forwarded-For: 192.0.2.7\r\n").status(200);
-    server.said(|line| line.ends_with("the client, as the proxy says: 192.0.2.7"));
+    server.said(|line| line.ends_with("client address from the proxy: 192.0.2.7"));
 }
 
 #[test]

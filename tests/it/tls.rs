@@ -261,7 +261,7 @@ fn a_key_that_is_replaced_by_something_else_than_a_file_holds_up_nothing() {
     fs::remove_file(keys.at("a.key")).expect("the key is there");
     mknodat(CWD, keys.at("a.key"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO can be made");
     server.signal("HUP");
-    server.said(|line| line.contains("the old keys stay in use") && line.contains("no regular file"));
+    server.said(|line| line.contains("the old certificates stay in use") && line.contains("not a regular file"));
     connect(&server, Version::V13).send(GET).response().status(200);
     server.signal("TERM");
     assert_eq!(server.ended().code(), Some(0));

@@ -105,7 +105,7 @@ fn a_hangup_has_them_read_at_once() {
     let first = shown_to(&server, "localhost");
     // Nothing has changed, so they are read for no other reason.
     server.signal("HUP");
-    server.said(|line| line.contains("certificates were read again"));
+    server.said(|line| line.contains("certificates reloaded"));
     assert!(shown_to(&server, "localhost") == first);
     let (cert, key) = certificate(&["localhost"]);
     keys.replace("a.key", key);
@@ -124,7 +124,7 @@ fn keys_that_cannot_be_used_are_not_and_that_is_said_once() {
     assert!(line.contains("WARN") && line.contains("a.key") && line.contains("does not belong"), "{line}");
     assert!(shown_to(&server, "localhost") == first);
     keys.replace("a.key", "no key");
-    server.said(|line| line.contains("it holds no key"));
+    server.said(|line| line.contains("expected an unencrypted PEM key"));
     fs::remove_file(keys.at("a.pem")).expect("it is there");
     server.said(|line| line.contains("a.pem: No such file"));
     assert!(shown_to(&server, "localhost") == first);
@@ -178,10 +178,10 @@ fn files_that_cannot_be_used_end_the_start() {
     let root = folder.path().display().to_string();
     for (cert, key, expected) in [
         (&a, &b_key, format!("--tls-key: {b_key}: the key does not belong to the certificate {a}")),
-        (&b, &a, format!("--tls-key: {a}: it holds no key in PEM form")),
-        (&a_key, &a_key, format!("--tls-cert: {a_key}: it holds no certificate in PEM form")),
-        (&text, &a_key, format!("--tls-cert: {text}: it holds no certificate in PEM form")),
-        (&a, &text, format!("--tls-key: {text}: it holds no key in PEM form")),
+        (&b, &a, format!("--tls-key: {a}: expected an unencrypted PEM key")),
+        (&a_key, &a_key, format!("--tls-cert: {a_key}: expected a PEM certificate")),
+        (&text, &a_key, format!("--tls-cert: {text}: expected a PEM certificate")),
+        (&a, &text, format!("--tls-key: {text}: expected an unencrypted PEM key")),
         (&none, &a_key, format!("--tls-cert: {none}: No such file")),
         (&a, &none, format!("--tls-key: {none}: No such file")),
     ] {

@@ -67,7 +67,7 @@ fn a_handshake_takes_no_longer_than_the_head_of_a_request() {
     }
     let took = since.elapsed();
     assert!(took < Duration::from_secs(15), "a slow handshake held its connection for {took:?}");
-    server.said(|line| line.contains("no TLS with") && line.contains("Overdue"));
+    server.said(|line| line.contains("TLS handshake with") && line.contains("Overdue"));
     assert!(server.log().is_empty(), "{:?}", server.log());
 }
 
@@ -91,7 +91,7 @@ fn what_is_no_handshake_is_told_so_and_hurts_nobody() {
         let said = rest(&stream);
         assert!(said.is_empty() || [21, 22].contains(&said[0]), "no record: {said:?}");
     }
-    server.said(|line| line.contains("no TLS with"));
+    server.said(|line| line.contains("TLS handshake with"));
     assert!(!server.diagnostics().iter().any(|line| line.contains("panicked")), "{:?}", server.diagnostics());
     connect(&server, Version::V13).send(GET).response().status(200);
 }

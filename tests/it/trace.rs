@@ -62,7 +62,7 @@ fn a_connection_kept_alive_is_told_with_the_reason() {
     let server = serve(&folder).arg("-vv").start();
     for (request, reason) in [
         ("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1"),
-        ("GET /a.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "the client asked"),
+        ("GET /a.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "the client requested"),
     ] {
         let before = ends(&server).len();
         let mut client = server.connect();
