@@ -38,7 +38,7 @@ impl Manager {
 }
 
 #[test]
-fn a_manager_is_told_when_it_is_ready_and_when_it_stops_although_it_is_confined_then() {
+fn sandboxed_server_notifies_ready_and_stopping() {
     let (folder, place) = (Folder::new().file("a.txt", "a"), Folder::new());
     let path = place.at("notify").display().to_string();
     for name in [path, format!("@serve-test-{}", std::process::id())] {
@@ -53,7 +53,7 @@ fn a_manager_is_told_when_it_is_ready_and_when_it_stops_although_it_is_confined_
 }
 
 #[test]
-fn a_manager_that_wants_to_know_is_told_that_the_server_is_alive_and_only_then() {
+fn watchdog_messages_are_sent_only_if_enabled() {
     let folder = Folder::new();
     let manager = Manager::at(format!("@serve-test-watchdog-{}", std::process::id()));
     let server = manager.starts(&folder, &[("WATCHDOG_USEC", "200000")]);
@@ -81,7 +81,7 @@ fn a_manager_that_wants_to_know_is_told_that_the_server_is_alive_and_only_then()
 }
 
 #[test]
-fn a_watchdog_of_another_process_is_not_told_anything() {
+fn foreign_watchdog_gets_no_message() {
     let folder = Folder::new();
     let manager = Manager::at(format!("@serve-test-other-{}", std::process::id()));
     let _server = manager.starts(&folder, &[("WATCHDOG_USEC", "200000"), ("WATCHDOG_PID", "1")]);
@@ -91,7 +91,7 @@ fn a_watchdog_of_another_process_is_not_told_anything() {
 }
 
 #[test]
-fn a_manager_that_is_not_there_is_named() {
+fn missing_notify_socket_is_named() {
     let output = crate::support::run(&["--port", "0"], &[("NOTIFY_SOCKET", "/nowhere/notify")]);
     assert_eq!(output.status.code(), Some(1));
     let wanted = "serve: NOTIFY_SOCKET: cannot connect to /nowhere/notify: No such file or directory (os error 2)\n";

@@ -41,7 +41,7 @@ fn other_door(server: &Server, beginning: &str) -> SocketAddr {
 }
 
 #[test]
-fn requests_are_answered_over_both_versions() {
+fn both_versions_are_served() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).start();
     for version in VERSIONS {
@@ -59,7 +59,7 @@ fn requests_are_answered_over_both_versions() {
 }
 
 #[test]
-fn it_is_announced_as_https() {
+fn banner_shows_https() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).start();
     let said = format!("listening on https://{}", server.addr);
@@ -68,7 +68,7 @@ fn it_is_announced_as_https() {
 }
 
 #[test]
-fn large_answers_arrive_whole() {
+fn large_responses_arrive_whole() {
     let bytes = large(20 << 20);
     let (folder, keys) = (Folder::new().file("large.bin", &bytes).file("middle.bin", &bytes[..150_000]), keys());
     let server = serve_tls(&folder, &keys).start();
@@ -82,7 +82,7 @@ fn large_answers_arrive_whole() {
 }
 
 #[test]
-fn what_is_being_worked_on_is_read_and_sent_too() {
+fn tls_body_is_read_and_response_sent() {
     let bytes = large(2 << 20);
     let (folder, keys) = (Folder::new(), keys());
     folder.write("young.bin", &bytes);
@@ -91,7 +91,7 @@ fn what_is_being_worked_on_is_read_and_sent_too() {
 }
 
 #[test]
-fn http_1_1_is_agreed_upon_and_nothing_else() {
+fn alpn_selects_only_http_1_1() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).start();
     for version in VERSIONS {
@@ -105,7 +105,7 @@ fn http_1_1_is_agreed_upon_and_nothing_else() {
 }
 
 #[test]
-fn the_end_is_told_unless_something_is_missing() {
+fn close_notify_is_sent_unless_truncated() {
     let bytes = large(30 << 20);
     let (folder, keys) = (site().file("large.bin", &bytes), keys());
     let server = serve_tls(&folder, &keys).start();
@@ -127,7 +127,7 @@ fn the_end_is_told_unless_something_is_missing() {
 }
 
 #[test]
-fn a_request_counts_although_the_client_ends_its_side_behind_it() {
+fn request_before_close_notify_is_served() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).start();
     let mut politely = connect(&server, Version::V13);
@@ -139,7 +139,7 @@ fn a_request_counts_although_the_client_ends_its_side_behind_it() {
 }
 
 #[test]
-fn who_comes_again_need_not_be_known_anew() {
+fn returning_client_resumes() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).start();
     for trust in [Trust::of(Version::V12), Trust::of(Version::V12).without_tickets(), Trust::of(Version::V13)] {
@@ -156,7 +156,7 @@ fn who_comes_again_need_not_be_known_anew() {
 }
 
 #[test]
-fn plain_http_is_told_to_use_https() {
+fn plain_http_on_tls_port_is_refused_with_advice() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).args(&["--hsts", "60"]).start();
     server.get("/a.txt").status(400).says("This port is for https").says("https://").lacks("Strict-Transport-Security");
@@ -167,7 +167,7 @@ fn plain_http_is_told_to_use_https() {
 }
 
 #[test]
-fn only_who_comes_over_tls_is_told_to_come_so_again() {
+fn hsts_is_sent_over_tls_only() {
     let (folder, keys) = (site(), keys());
     let name = "Strict-Transport-Security";
     for start in
@@ -186,7 +186,7 @@ fn only_who_comes_over_tls_is_told_to_come_so_again() {
 }
 
 #[test]
-fn plain_requests_are_sent_to_the_same_address_over_tls() {
+fn redirect_keeps_the_target() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).args(&["--https-redirect", "0"]).start();
     let plain = other_door(&server, "redirecting on http://");
@@ -213,7 +213,7 @@ fn plain_requests_are_sent_to_the_same_address_over_tls() {
 }
 
 #[test]
-fn the_proof_for_a_certificate_authority_stays_plain() {
+fn acme_challenge_stays_plain() {
     let folder = site().file(".well-known/acme-challenge/token", "proof").file(".well-known/other", "other");
     let keys = keys();
     let server = serve_tls(&folder, &keys).args(&["--https-redirect", "0"]).start();
@@ -226,7 +226,7 @@ fn the_proof_for_a_certificate_authority_stays_plain() {
 }
 
 #[test]
-fn a_proxy_says_for_whom_it_speaks_before_the_handshake() {
+fn proxy_header_comes_before_the_handshake() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).args(&["--proxy-protocol", "--trusted-proxy", "127.0.0.1"]).start();
     let mut client = server.connect();
@@ -237,7 +237,7 @@ fn a_proxy_says_for_whom_it_speaks_before_the_handshake() {
 }
 
 #[test]
-fn a_certificate_is_made_where_that_is_asked_for() {
+fn self_signed_certificate_is_made_on_request() {
     let folder = site();
     for start in [serve(&folder).arg("--tls-self-signed"), serve(&folder).env("SERVE_TLS_SELF_SIGNED", "1")] {
         let server = start.start();
@@ -255,7 +255,7 @@ fn a_certificate_is_made_where_that_is_asked_for() {
 }
 
 #[test]
-fn a_key_that_is_replaced_by_something_else_than_a_file_holds_up_nothing() {
+fn fifo_as_key_blocks_nothing() {
     let (folder, keys) = (site(), keys());
     let mut server = serve_tls(&folder, &keys).start();
     fs::remove_file(keys.at("a.key")).expect("the key is there");

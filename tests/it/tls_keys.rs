@@ -41,7 +41,7 @@ fn until_another_is_shown(server: &Server, old: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn who_asks_for_a_name_is_shown_its_certificate() {
+fn sni_selects_the_certificate() {
     let folder = site();
     let names = [["a.example", "localhost"], ["b.example", "*.b.example"], ["c.example", "c.test"]];
     let keys = Folder::new().pair("a", &names[0]).pair("b", &names[1]).pair("c", &names[2]);
@@ -72,7 +72,7 @@ fn who_asks_for_a_name_is_shown_its_certificate() {
 }
 
 #[test]
-fn keys_are_read_again_when_they_are_replaced_and_no_connection_ends() {
+fn replaced_certificates_are_reloaded_without_closing() {
     let (folder, keys) = (site(), Folder::new().pair("a", &["localhost"]));
     let server = serve_tls(&folder, &keys).env("RUST_LOG", "info").start();
     let trust = Trust::of(Version::V13);
@@ -99,7 +99,7 @@ fn keys_are_read_again_when_they_are_replaced_and_no_connection_ends() {
 }
 
 #[test]
-fn a_hangup_has_them_read_at_once() {
+fn sighup_reloads_certificates_at_once() {
     let (folder, keys) = (site(), Folder::new().pair("a", &["localhost"]));
     let server = serve_tls(&folder, &keys).env("RUST_LOG", "info").start();
     let first = shown_to(&server, "localhost");
@@ -115,7 +115,7 @@ fn a_hangup_has_them_read_at_once() {
 }
 
 #[test]
-fn keys_that_cannot_be_used_are_not_and_that_is_said_once() {
+fn unusable_certificates_keep_the_old_and_warn_once() {
     let (folder, keys) = (site(), Folder::new().pair("a", &["localhost"]));
     let server = serve_tls(&folder, &keys).start();
     let first = shown_to(&server, "localhost");
@@ -147,7 +147,7 @@ fn keys_that_cannot_be_used_are_not_and_that_is_said_once() {
 
 /// As certbot leaves them: `live` has links into `archive`, and a renewal puts new links in their place.
 #[test]
-fn links_to_keys_may_be_pointed_to_new_ones_elsewhere() {
+fn retargeted_links_reload_certificates() {
     let folder = site();
     let keys = Folder::new().dir("live/a").dir("archive/a").pair("archive/a/1", &["localhost"]);
     let point_to = |number: &str| {
@@ -169,7 +169,7 @@ fn links_to_keys_may_be_pointed_to_new_ones_elsewhere() {
 }
 
 #[test]
-fn files_that_cannot_be_used_end_the_start() {
+fn unusable_files_end_the_start() {
     let folder = Folder::new();
     let keys = Folder::new().pair("a", &["localhost"]).pair("b", &["localhost"]).file("text", "a text");
     let file = |name: &str| keys.at(name).display().to_string();
@@ -193,7 +193,7 @@ fn files_that_cannot_be_used_end_the_start() {
 }
 
 #[test]
-fn flags_that_do_not_fit_together_are_refused() {
+fn conflicting_flags_are_refused() {
     let folder = Folder::new().pair("served", &["localhost"]);
     let keys = Folder::new().pair("a", &["localhost"]);
     let (cert, key) = (keys.at("a.pem").display().to_string(), keys.at("a.key").display().to_string());
@@ -219,7 +219,7 @@ fn flags_that_do_not_fit_together_are_refused() {
 }
 
 #[test]
-fn who_may_not_read_the_keys_later_is_told_so() {
+fn keys_unreadable_after_user_switch_are_reported() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("only root can become another user");
         return;
