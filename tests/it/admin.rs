@@ -1,4 +1,4 @@
-//! What the server answers for itself, on an address of its own.
+//! Admin endpoint: /health and /metrics on their own address.
 
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -34,7 +34,7 @@ fn health_has_its_own_address() {
         let response = if method == "GET" { client.response().body("ok\n") } else { client.response_to_head() };
         response.status(200).has("Cache-Control", "no-store").has("Content-Type", "text/plain; charset=utf-8");
     }
-    // Nothing of it is told to those who are served, and nothing of the site to who asks there.
+    // The site does not serve these, and the admin endpoint does not serve the site.
     server.get("/health").status(404);
     client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(404);
 }
@@ -98,7 +98,7 @@ fn health_is_503_while_draining_serves_everyone() {
     server.signal("TERM");
     until_draining(admin);
     Client::connect(admin).send(HEALTH).response().status(503).body("draining\n").has("Cache-Control", "no-store");
-    // At first nobody is sent away, so that balancers can notice; then everybody is, with an answer.
+    // New connections are accepted until balancers have noticed; then they get a 503.
     let response = kept.send(get).response().status(200).body("a");
     assert!(response.all("Connection").is_empty() || told.elapsed() >= delay / 2, "{}", response.exchange);
     until("who is answered is sent away", || {

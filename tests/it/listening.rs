@@ -48,7 +48,7 @@ fn port_is_free_again_once_the_server_has_ended() {
     let port = free_port().to_string();
     for _ in 0..3 {
         let mut server = started(binary().args(["--bind", "127.0.0.1", "--port", &port, "--root"]).arg(folder.path()));
-        // The server closes first, so the system remembers this connection for a minute.
+        // The server closes first, so its side stays in TIME_WAIT.
         responses(server.listening());
         server.signal("TERM");
         server.ended();

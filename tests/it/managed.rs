@@ -1,4 +1,4 @@
-//! What whoever manages the process is told, as by systemd's protocol.
+//! sd_notify messages to a service manager.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -24,7 +24,7 @@ impl Manager {
         Manager { socket, name }
     }
 
-    /// What it is told next.
+    /// The next message.
     fn hears(&self) -> String {
         let mut message = [0; 1000];
         let length = self.socket.recv(&mut message).expect("something is told");

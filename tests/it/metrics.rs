@@ -1,4 +1,4 @@
-//! What is counted, as whoever collects it reads it.
+//! Metrics as their collector reads them.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,7 +10,7 @@ use crate::tls;
 
 const GET: &str = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// What is counted now, the value of each series by its name and labels.
+/// The present value of each series, by its name and labels.
 fn metrics(server: &Server) -> BTreeMap<String, f64> {
     let text = text(server);
     let mut lines = text.strip_suffix("# EOF\n").unwrap_or_else(|| panic!("no end: {text}")).lines();

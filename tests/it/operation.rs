@@ -379,7 +379,7 @@ fn large() -> Folder {
     Folder::new().file("large.bin", (0..LARGE).map(pattern).collect::<Vec<_>>())
 }
 
-/// Asks for the large file and reads nothing of it, so that the server is in the middle of its answer.
+/// Requests the large file and reads nothing, so that the response stays in progress.
 fn busy(server: &Server) -> Client {
     let mut client = server.connect();
     client.send(GET_LARGE);

@@ -1,5 +1,4 @@
-//! Behind a proxy: who is believed who the client is, in PROXY headers and in fields, and what follows for the log and for
-//! limits. 127.0.0.1 is the proxy, and other addresses of the loopback interface are somebody else.
+//! PROXY headers and forwarded fields: the client's address in the logs and in the per-IP limit.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -47,7 +46,7 @@ fn logged_from(server: &Server, ip: &str) {
     assert!(line.starts_with(&format!("{ip} - - [")), "not from {ip}: {line}");
 }
 
-/// Asserts that the connection is ended and nothing is said.
+/// Asserts that the connection closes without a response.
 #[track_caller]
 fn ended_in_silence(server: &Server, bytes: &[u8]) {
     server.connect().send(bytes).closed();
@@ -244,8 +243,8 @@ fn proxy_clients_count_for_the_per_ip_limit() {
     for _ in 0..2 {
         others.push(served(&server, b"PROXY TCP6 2001:db8:1:2::1 ::1 1 2\r\n"));
     }
-    let mut neighbour = server.connect();
-    neighbour.send("PROXY TCP6 2001:db8:1:2:ffff::1 ::1 1 2\r\n").send(GET).response().status(503);
+    let mut same_network = server.connect();
+    same_network.send("PROXY TCP6 2001:db8:1:2:ffff::1 ::1 1 2\r\n").send(GET).response().status(503);
     served(&server, b"PROXY TCP6 2001:db8:1:3::1 ::1 1 2\r\n");
     others.iter_mut().take(12).for_each(Client::still_open);
 }

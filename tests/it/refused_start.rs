@@ -205,7 +205,7 @@ fn low_port_without_root_suggests_another() {
         return;
     }
     let folder = Folder::new();
-    // Who is not root loses no right by this; who is root loses this one only.
+    // Root loses only this capability.
     let mut command = without_settings(Command::new("setpriv"));
     if rustix::process::geteuid().is_root() {
         command.args(["--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"]);

@@ -1,5 +1,4 @@
-//! What the process gives up once it listens, seen from outside. What it can still do is tried from inside, in
-//! `src/sandbox.rs`.
+//! Sandbox and user switch of the running server, seen from outside; unit tests try the sandbox from inside.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -159,7 +158,7 @@ fn descriptors_are_close_on_exec() {
     client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client.stream().peek(&mut [0]).expect("the response begins");
     let theirs = inheritable(server.pid());
-    // Standard streams, and what whoever runs the tests left open.
+    // Standard streams, and descriptors inherited from the test runner.
     let ours = inheritable(std::process::id());
     assert!(theirs.iter().all(|number| *number <= 2 || ours.contains(number)), "{theirs:?}, of which ours {ours:?}");
     let open = fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the process is there").count();

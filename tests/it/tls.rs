@@ -1,4 +1,4 @@
-//! A site over TLS: what is said there is what is said without it.
+//! A site over TLS: the responses are the same as without it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ pub fn large(length: usize) -> Vec<u8> {
 }
 
 /// Where the line that begins so says that the server listens too.
-fn other_door(server: &Server, beginning: &str) -> SocketAddr {
+fn other_endpoint(server: &Server, beginning: &str) -> SocketAddr {
     let line = server.said(|line| line.starts_with(beginning));
     line[beginning.len()..].parse().unwrap_or_else(|_| panic!("no address: {line}"))
 }
@@ -178,7 +178,7 @@ fn hsts_is_sent_over_tls_only() {
         client.send(GET).response().status(200).has(name, "max-age=3600");
         client.send("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n").response().status(404).has(name, "max-age=3600");
         client.send("GET / HTTP/9.9\r\nHost: a\r\n\r\n").response().status(505).has(name, "max-age=3600");
-        let plain = Client::connect(other_door(&server, "redirecting on http://")).send(GET).response();
+        let plain = Client::connect(other_endpoint(&server, "redirecting on http://")).send(GET).response();
         plain.status(308).lacks(name);
     }
     let server = serve_tls(&folder, &keys).start();
@@ -189,7 +189,7 @@ fn hsts_is_sent_over_tls_only() {
 fn redirect_keeps_the_target() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).args(&["--https-redirect", "0"]).start();
-    let plain = other_door(&server, "redirecting on http://");
+    let plain = other_endpoint(&server, "redirecting on http://");
     let port = server.addr.port();
     for (line, host, location) in [
         ("GET /a.txt?b=c HTTP/1.1", "localhost:80", format!("https://localhost:{port}/a.txt?b=c")),
@@ -217,7 +217,7 @@ fn acme_challenge_stays_plain() {
     let folder = site().file(".well-known/acme-challenge/token", "proof").file(".well-known/other", "other");
     let keys = keys();
     let server = serve_tls(&folder, &keys).args(&["--https-redirect", "0"]).start();
-    let plain = other_door(&server, "redirecting on http://");
+    let plain = other_endpoint(&server, "redirecting on http://");
     let response =
         |target: &str| Client::connect(plain).send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).response();
     response("/.well-known/acme-challenge/token").status(200).body("proof");

@@ -173,7 +173,7 @@ fn chromium_loads_a_page_over_tls() {
 }
 
 impl Server {
-    /// Does something once an answer is under way.
+    /// Runs a closure while a response is in progress.
     fn once_it_sends(&self, act: impl FnOnce()) {
         let since = Instant::now();
         let files = format!("/proc/{}/fd", self.pid());

@@ -63,7 +63,7 @@ fn sni_selects_the_certificate() {
             ("c.test", &c),
             ("x.y.b.example", &a),
             ("unknown.example", &a),
-            // Who asks for an address names nobody.
+            // A client that connects to an address sends no server name.
             ("127.0.0.1", &a),
         ] {
             assert!(shown_to(&server, name) == *expected, "{name} is shown another certificate");
@@ -85,7 +85,7 @@ fn replaced_certificates_are_reloaded_without_closing() {
     keys.replace("a.key", key);
     let second = until_another_is_shown(&server, &first);
     assert!(shown_by(&mut kept) == first);
-    // Who was known before is known still.
+    // Earlier tickets are still valid.
     let mut again = trust.connect(server.addr, "localhost");
     again.send(GET).response().status(200);
     assert_eq!(again.session().handshake_kind(), Some(HandshakeKind::Resumed));

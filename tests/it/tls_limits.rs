@@ -135,7 +135,7 @@ fn unread_response_times_out() {
     client.expect_broken_off();
 }
 
-/// That is its right (RFC 8446 §6.1), and what it still says then makes the system throw away nothing.
+/// A client may send close_notify early (RFC 8446 §6.1); bytes it sends later make the kernel discard nothing.
 #[test]
 fn early_close_notify_gets_the_whole_response() {
     let page = vec![b'x'; 8192];

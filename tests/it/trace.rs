@@ -155,7 +155,7 @@ fn control_bytes_do_not_reach_the_terminal() {
     }
 }
 
-/// Waits until so many exchanges have been told to their ends, and returns all lines of diagnostics.
+/// Waits until this number of exchanges is traced to its end, and returns all diagnostics.
 #[track_caller]
 fn told(server: &Server, exchanges: usize) -> Vec<String> {
     let since = std::time::Instant::now();
