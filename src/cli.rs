@@ -1,170 +1,228 @@
-//! What was typed: the flags, their environment variables and their help. Nothing is interpreted here.
+//! Command line: the flags, their environment variables, their types and their help.
 //!
-//! Values stay text, so that `config` can say in one place, and in one form, what is wrong with them.
+//! A value is checked here as far as it needs nothing else; `config` relates values to each other and to the file system.
 
+use std::error::Error;
 use std::ffi::{OsStr, OsString};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
+use std::str::FromStr;
+use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
-use clap::error::ErrorKind;
+use clap::builder::{BoolishValueParser, OsStringValueParser, PossibleValue, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+use crate::files::root::Symlinks;
+use crate::net::trusted_proxies::Network;
+use crate::proto::syntax::is_token;
+use crate::proto::target::RelPath;
+use crate::server::access_log::Format;
+
+/// A thread takes four memory maps; by default Linux gives a process 65,530.
+const CONNECTIONS_MAX: usize = 16_000;
+
+/// The longest timeout: a day.
+const TIMEOUT_SECS_MAX: u64 = 86_400;
 
 /// Serves the files of a directory over HTTP/1.1, 1.0 and 0.9: one blocking thread per connection.
 ///
-/// Each flag can also be given as the environment variable named in brackets; a flag that is typed counts more.
+/// Each flag can also be given as the environment variable named in brackets; a flag takes precedence.
 #[derive(Debug, Parser)]
 #[command(name = "serve", version, max_term_width = 100, allow_negative_numbers = true)]
 pub struct Args {
-    /// The directory to serve [default: .]
+    /// Directory to serve [default: .]
     #[arg(value_name = "DIR")]
     pub dir: Option<OsString>,
 
-    /// The directory to serve, for those who like a flag for it
+    /// Directory to serve, as a flag
     #[arg(short, long, value_name = "DIR", env = "SERVE_ROOT")]
     pub root: Option<OsString>,
 
-    /// The port to listen on; 0 picks a free one
-    #[arg(short, long, value_name = "N", env = "SERVE_PORT", default_value = "8080")]
-    pub port: String,
+    /// Port to listen on; 0 picks a free one
+    #[arg(short, long, value_name = "N", env = "SERVE_PORT", default_value = "8080", value_parser = port())]
+    pub port: u16,
 
-    /// An IP address to listen on; can be repeated [default: all, 0.0.0.0 and ::]
-    #[arg(short, long, value_name = "ADDR", env = "SERVE_BIND", value_delimiter = ',')]
-    pub bind: Vec<String>,
+    /// IP address to listen on; repeatable [default: all, 0.0.0.0 and ::]
+    #[arg(short, long, value_name = "ADDR", env = "SERVE_BIND", value_delimiter = ',', value_parser = ip)]
+    pub bind: Vec<IpAddr>,
 
-    /// Let other processes listen at the same addresses, so that a new server can take over before the old one ends
+    /// Let other processes listen at the same addresses
     #[arg(long, env = "SERVE_REUSE_PORT", value_parser = BoolishValueParser::new())]
     pub reuse_port: bool,
 
-    /// An address and port on which the server answers /health and /metrics [default: none]
-    #[arg(long, value_name = "ADDR:PORT", env = "SERVE_ADMIN")]
-    pub admin: Option<String>,
+    /// Address and port for /health and /metrics [default: none]
+    #[arg(long, value_name = "ADDR:PORT", env = "SERVE_ADMIN", value_parser = socket_addr)]
+    pub admin: Option<SocketAddr>,
 
-    /// Serve over TLS with this certificate and its chain, in PEM; can be repeated; in the variable, one a line
+    /// PEM certificate chain for TLS; repeatable, one a line in the variable
     #[arg(long, value_name = "FILE", env = "SERVE_TLS_CERT")]
     pub tls_cert: Vec<OsString>,
 
-    /// The key of that certificate, in PEM; can be repeated, in the same order; in the variable, one a line
+    /// PEM key of each certificate, in the same order
     #[arg(long, value_name = "FILE", env = "SERVE_TLS_KEY")]
     pub tls_key: Vec<OsString>,
 
-    /// Serve over TLS with a certificate made at the start, for a local network or a test
+    /// Serve over TLS with a certificate made at startup
     #[arg(long, env = "SERVE_TLS_SELF_SIGNED", value_parser = BoolishValueParser::new())]
     pub tls_self_signed: bool,
 
-    /// A port that answers plain http by sending it to https
-    #[arg(long, value_name = "PORT", env = "SERVE_HTTPS_REDIRECT")]
-    pub https_redirect: Option<String>,
+    /// Port that redirects plain HTTP to HTTPS
+    #[arg(long, value_name = "PORT", env = "SERVE_HTTPS_REDIRECT", value_parser = port())]
+    pub https_redirect: Option<u16>,
 
-    /// For how long browsers are told to come by https alone [default: they are not told]
-    #[arg(long, value_name = "SECONDS", env = "SERVE_HSTS")]
-    pub hsts: Option<String>,
+    /// Send Strict-Transport-Security with this max-age [default: none]
+    #[arg(long, value_name = "SECONDS", env = "SERVE_HSTS", value_parser = number("seconds", 0..=u32::MAX))]
+    pub hsts: Option<u32>,
 
-    /// The index files of a directory, by preference, separated by commas
-    #[arg(long, value_name = "NAMES", env = "SERVE_INDEX", default_value = "index.html")]
-    pub index: String,
+    /// Index files of a directory, by preference, separated by commas
+    #[arg(long, value_name = "NAMES", env = "SERVE_INDEX", default_value = "index.html", value_delimiter = ',')]
+    #[arg(action = ArgAction::Set, value_parser = file_name)]
+    pub index: Vec<RelPath>,
 
     /// List directories that have no index file
     #[arg(long, env = "SERVE_LIST", value_parser = BoolishValueParser::new())]
     pub list: bool,
 
-    /// The page for what is not there, a path below the root [default: 404.html, if the root has one]
-    #[arg(long, value_name = "FILE", env = "SERVE_NOT_FOUND")]
-    pub not_found: Option<OsString>,
+    /// Page for missing files, below the root [default: 404.html, if present]
+    #[arg(long, value_name = "FILE", env = "SERVE_NOT_FOUND", value_parser = below_root())]
+    pub not_found: Option<RelPath>,
 
-    /// Serve names that begin with a dot; without it only /.well-known/ is
+    /// Serve names that begin with a dot, not only /.well-known/
     #[arg(long, env = "SERVE_HIDDEN", value_parser = BoolishValueParser::new())]
     pub hidden: bool,
 
-    /// Which symbolic links are followed: those that stay inside the root, none, or all
+    /// Follow symbolic links that stay inside the root, none, or all
     #[arg(long, value_name = "inside|none|all", env = "SERVE_SYMLINKS", default_value = "inside")]
-    pub symlinks: String,
+    #[arg(value_enum, hide_possible_values = true)]
+    pub symlinks: Symlinks,
 
-    /// The charset of text files, or off
-    #[arg(long, value_name = "NAME|off", env = "SERVE_CHARSET", default_value = "utf-8")]
-    pub charset: String,
+    /// Charset of text files; "off" sends none
+    #[arg(long, value_name = "NAME|off", env = "SERVE_CHARSET", default_value = "utf-8", value_parser = charset)]
+    pub charset: std::option::Option<String>,
 
-    /// A field for every answer; can be repeated; in the variable, one a line
+    /// Field for every response; repeatable, one a line in the variable
     #[arg(long = "header", value_name = "K: V", env = "SERVE_HEADER")]
     pub headers: Vec<String>,
 
-    /// How long a cache may keep a file without asking again; 0: it asks each time
+    /// Let caches reuse files for this long; 0: always revalidate
     #[arg(long, value_name = "SECONDS", env = "SERVE_CACHE", default_value = "0")]
-    pub cache: String,
+    #[arg(value_parser = number("seconds", 0..=u32::MAX))]
+    pub cache: u32,
 
-    /// How much memory small files, and what is known of larger ones, may take, so that they need not be read again; 0 keeps
-    /// none
+    /// Memory for cached files; 0 disables
     #[arg(long, value_name = "MIB", env = "SERVE_CACHE_MEMORY", default_value = "64")]
-    pub cache_memory: String,
+    #[arg(value_parser = number("MiB", 0..=1_u64 << 20))]
+    pub cache_memory: u64,
 
-    /// Do not send app.js.br, app.js.zst or app.js.gz in the place of app.js to who accepts that
+    /// Never serve app.js.br, .zst or .gz in place of app.js
     #[arg(long, env = "SERVE_NO_PRECOMPRESSED", value_parser = BoolishValueParser::new())]
     pub no_precompressed: bool,
 
-    /// Compress texts of more than so many bytes for who accepts that, or off
-    #[arg(long, value_name = "BYTES|off", env = "SERVE_COMPRESS", default_value = "1024")]
-    pub compress: String,
+    /// Compress text files larger than BYTES; "off" disables
+    #[arg(long, value_name = "BYTES|off", env = "SERVE_COMPRESS", default_value = "1024", value_parser = size)]
+    pub compress: std::option::Option<u64>,
 
-    /// The user whose rights serve takes on once it listens, where it was started as root
+    /// Switch to this user once listening; needs root
     #[arg(long, value_name = "NAME", env = "SERVE_USER")]
     pub user: Option<String>,
 
-    /// Do not give up what serving files does not need: writing, other files, programs, connections out
+    /// Do not sandbox the process (writes, other files, exec, outgoing connections)
     #[arg(long, env = "SERVE_NO_SANDBOX", value_parser = BoolishValueParser::new())]
     pub no_sandbox: bool,
 
-    /// How many connections there may be at once; the one that has waited longest makes room for a new one
+    /// Maximum number of connections; a full table evicts the longest idle
     #[arg(long, value_name = "N", env = "SERVE_MAX_CONNECTIONS", default_value = "1024")]
-    pub max_connections: String,
+    #[arg(value_parser = number("connections", 1..=CONNECTIONS_MAX))]
+    pub max_connections: usize,
 
-    /// How many of them may come from one address, or one IPv6 /64 network; 0 sets no limit
+    /// Maximum per client address or IPv6 /64; 0: no limit
     #[arg(long, value_name = "N", env = "SERVE_MAX_PER_IP", default_value = "0")]
-    pub max_per_ip: String,
+    #[arg(value_parser = number("connections", 0..=CONNECTIONS_MAX))]
+    pub max_per_ip: usize,
 
-    /// The address or network of a proxy that is believed who the client is; can be repeated
+    /// Proxy address or network that may state the client's address; repeatable
     #[arg(long = "trusted-proxy", value_name = "CIDR", env = "SERVE_TRUSTED_PROXY", value_delimiter = ',')]
-    pub trusted_proxies: Vec<String>,
+    pub trusted_proxies: Vec<Network>,
 
-    /// Ask trusted proxies for a PROXY header, version 1 or 2, before the first request
+    /// Require a PROXY header, version 1 or 2, from trusted proxies
     #[arg(long, env = "SERVE_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
     pub proxy_protocol: bool,
 
-    /// How long a request may take to arrive
-    #[arg(long, value_name = "SECONDS", env = "SERVE_HEADER_TIMEOUT", default_value = "60")]
-    pub header_timeout: String,
+    /// Time limit for a request to arrive
+    #[arg(long, value_name = "SECONDS", env = "SERVE_HEADER_TIMEOUT", default_value = "60", value_parser = secs(1))]
+    pub header_timeout: Duration,
 
-    /// How long a connection may idle between requests
-    #[arg(long, value_name = "SECONDS", env = "SERVE_IDLE_TIMEOUT", default_value = "60")]
-    pub idle_timeout: String,
+    /// Time limit for an idle connection between requests
+    #[arg(long, value_name = "SECONDS", env = "SERVE_IDLE_TIMEOUT", default_value = "60", value_parser = secs(1))]
+    pub idle_timeout: Duration,
 
-    /// How long a client may take for each 64 KiB of an answer
-    #[arg(long, value_name = "SECONDS", env = "SERVE_WRITE_TIMEOUT", default_value = "60")]
-    pub write_timeout: String,
+    /// Time limit for each 64 KiB of a response
+    #[arg(long, value_name = "SECONDS", env = "SERVE_WRITE_TIMEOUT", default_value = "60", value_parser = secs(1))]
+    pub write_timeout: Duration,
 
-    /// How long /health answers 503 before the server stops, so that balancers notice
-    #[arg(long, value_name = "SECONDS", env = "SERVE_DRAIN_DELAY", default_value = "0")]
-    pub drain_delay: String,
+    /// Let /health return 503 for this long before shutdown
+    #[arg(long, value_name = "SECONDS", env = "SERVE_DRAIN_DELAY", default_value = "0", value_parser = secs(0))]
+    pub drain_delay: Duration,
 
-    /// How long answers in progress may take once the server stops
-    #[arg(long, value_name = "SECONDS", env = "SERVE_GRACE", default_value = "5")]
-    pub grace: String,
+    /// Time limit for responses in progress at shutdown
+    #[arg(long, value_name = "SECONDS", env = "SERVE_GRACE", default_value = "5", value_parser = secs(1))]
+    pub grace: Duration,
 
-    /// The form of the access log, which goes to standard output
+    /// Format of the access log on standard output
     #[arg(long, value_name = "common|combined|json|off", env = "SERVE_LOG", default_value = "common")]
-    pub log: String,
+    #[arg(value_enum, hide_possible_values = true)]
+    pub log: LogFormat,
 
-    /// Show no URLs and no access log, and only errors
+    /// Show no URLs, no access log, and only errors
     #[arg(short, long, env = "SERVE_QUIET", value_parser = BoolishValueParser::new())]
     pub quiet: bool,
 
-    /// Say more: -v what happens, -vv every exchange in its seven steps
-    #[arg(short, long, env = "SERVE_VERBOSE", action = ArgAction::Count)]
+    /// Log more: -v connections, -vv the seven steps of each exchange
+    #[arg(short, long, env = "SERVE_VERBOSE", action = ArgAction::Count, value_parser = number("a number", 0..=u8::MAX))]
     pub verbose: u8,
 }
 
-/// Reads the command line and the environment. The error is also how clap asks for its help to be shown.
+/// The values of `--log`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[allow(missing_docs, reason = "the names are the values")]
+pub enum LogFormat {
+    Common,
+    Combined,
+    Json,
+    Off,
+}
+
+impl From<LogFormat> for Option<Format> {
+    fn from(format: LogFormat) -> Option<Format> {
+        match format {
+            LogFormat::Common => Some(Format::Common),
+            LogFormat::Combined => Some(Format::Combined),
+            LogFormat::Json => Some(Format::Json),
+            LogFormat::Off => None,
+        }
+    }
+}
+
+impl ValueEnum for Symlinks {
+    fn value_variants<'v>() -> &'v [Symlinks] {
+        &[Symlinks::Inside, Symlinks::None, Symlinks::All]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Symlinks::Inside => "inside",
+            Symlinks::None => "none",
+            Symlinks::All => "all",
+        }))
+    }
+}
+
+/// Parses the command line and the environment. The error is also clap's way to request its help.
 pub fn parse() -> Result<Args, clap::Error> {
-    // A variable that is set to nothing counts as not set.
+    // An empty variable counts as unset.
     let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
     let mut command = Args::command().mut_args(|arg| if is_empty(&arg) { arg.env(None::<&str>) } else { arg });
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
@@ -191,12 +249,90 @@ fn lines(text: &OsString) -> Vec<OsString> {
     lines.map(|line| OsStr::from_bytes(line).to_owned()).collect()
 }
 
-/// Makes one line of what clap has to say about a command line, and of its advice.
+/// A number in a range; `unit` names it in the error.
+fn number<T>(unit: &'static str, range: RangeInclusive<T>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr + PartialOrd + ToString + Clone + Send + Sync + 'static,
+{
+    move |text: &str| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number
+            .ok_or_else(|| format!("expected {unit} from {} to {}", range.start().to_string(), range.end().to_string()))
+    }
+}
+
+fn port() -> impl TypedValueParser<Value = u16> {
+    number("a port", 0..=u16::MAX)
+}
+
+fn secs(least: u64) -> impl TypedValueParser<Value = Duration> {
+    number("seconds", least..=TIMEOUT_SECS_MAX).map(Duration::from_secs)
+}
+
+fn ip(text: &str) -> Result<IpAddr, &'static str> {
+    let ip = text.trim_start_matches('[').trim_end_matches(']').parse();
+    ip.or(Err("expected an IP address, such as 127.0.0.1 or ::1"))
+}
+
+fn socket_addr(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().or(Err("expected an IP address and a port, such as 127.0.0.1:9100 or [::1]:9100"))
+}
+
+fn file_name(text: &str) -> Result<RelPath, &'static str> {
+    let name = RelPath::new(text.trim().as_bytes()).filter(|_| !text.contains('/'));
+    name.ok_or("expected file names separated by commas")
+}
+
+fn below_root() -> impl TypedValueParser<Value = RelPath> {
+    let parse = |path: OsString| RelPath::new(path.as_bytes());
+    OsStringValueParser::new()
+        .try_map(move |path| parse(path).ok_or("expected a path below the root, such as errors/404.html"))
+}
+
+fn charset(text: &str) -> Result<Option<String>, &'static str> {
+    match text {
+        "off" => Ok(None),
+        name if is_token(name.as_bytes()) => Ok(Some(name.to_owned())),
+        _ => Err("expected the name of a charset, such as utf-8, or \"off\""),
+    }
+}
+
+fn size(text: &str) -> Result<Option<u64>, &'static str> {
+    match text {
+        "off" => Ok(None),
+        bytes => bytes.parse().map(Some).or(Err("expected a size in bytes, such as 1024, or \"off\"")),
+    }
+}
+
+/// Makes one line of clap's error.
 pub fn explain(error: &clap::Error) -> String {
+    let text_of = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let expected = match (error.kind(), error.get(ContextKind::ValidValue), error.source()) {
+        (ErrorKind::InvalidValue, Some(ContextValue::Strings(values)), _) if !values.is_empty() => one_of(values),
+        (ErrorKind::ValueValidation, _, Some(source)) => source.to_string(),
+        _ => return first_line(error),
+    };
+    // Only clap's own parser, which is the switches', explains differently.
+    let expected = if expected.starts_with("expected ") { &expected } else { "expected true or false" };
+    let arg = text_of(ContextKind::InvalidArg).unwrap_or_default();
+    let flag = arg.split([' ', '.']).next().unwrap_or_default();
+    format!("{flag}: {expected}, got {:?}", text_of(ContextKind::InvalidValue).unwrap_or_default())
+}
+
+fn one_of(values: &[String]) -> String {
+    let (last, others) = values.split_last().expect("an enum has values");
+    format!("expected {} or {last}", others.join(", "))
+}
+
+/// The first line of clap's text, and its tips.
+fn first_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let what = lines.next().unwrap_or_default();
-    // That a flag nobody knows could be a value is no help here.
+    // Passing an unknown flag as a value is no help here.
     let tips: Vec<_> =
         lines.filter_map(|line| line.strip_prefix("tip: ")).filter(|tip| !tip.contains("'-- ")).collect();
     let what = what.strip_prefix("error: ").unwrap_or(what);

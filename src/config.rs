@@ -1,23 +1,25 @@
-//! What it means: every value parsed into its final type, or an error that names the flag and says what to type.
+//! Configuration: the values of the command line checked against each other and the file system, as types of the layers
+//! that use them.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::Duration;
+use std::time::SystemTime;
 
 use crate::cli::Args;
 use crate::files::cache::Cache;
 use crate::files::root::{Node, Root, RootPath, Symlinks};
-use crate::net::tls::certificates::CertPair;
-use crate::net::trusted_proxies::TrustedProxies;
+use crate::net::listener::own_addrs;
+use crate::net::tls::certificates::{CertPair, Certificates};
+use crate::net::tls::self_signed;
+use crate::net::trusted_proxies::{Network, TrustedProxies};
 use crate::proto::syntax::{is_field_byte, is_token};
 use crate::proto::target::RelPath;
 use crate::server::access_log::Format;
@@ -27,25 +29,22 @@ use crate::site::content_coding::{Compression, WarnOnce};
 use crate::site::headers::{HeaderPolicy, OWN_FIELDS};
 use crate::site::semaphore::Semaphore;
 
-/// A thread takes four memory maps, and Linux gives a process 65,530 of them unless told otherwise.
-const CONNECTIONS_MAX: u64 = 16_000;
-
-/// The field that tells browsers to come by TLS alone (RFC 6797 §6.1).
+/// RFC 6797 §6.1.
 const HSTS: &str = "Strict-Transport-Security";
 
-/// How many listings may be in memory at once.
+/// The most listings in memory at once.
 const LISTINGS_MAX: usize = 64;
 
-/// The most memory that making and holding one takes, with some to spare.
+/// The most memory for one listing, in bytes.
 const LISTING_SPACE: u64 = 8 << 20;
 
-/// The most memory that compressing one file takes, with some to spare.
+/// The most memory for compressing one file, in bytes.
 const COMPRESSION_SPACE: u64 = 32 << 20;
 
-/// How many files may be compressed at once to be kept, however many processors there are; half as many meanwhile are sent.
+/// The most files compressed at once for the cache, on any number of processors.
 const COMPRESSIONS_MAX: usize = 8;
 
-/// Everything the program is asked to do.
+/// The checked configuration.
 #[derive(Debug)]
 pub struct Config {
     /// The addresses to listen on.
@@ -54,45 +53,45 @@ pub struct Config {
     pub port: u16,
     /// Whether other processes may listen at the same addresses.
     pub reuse_port: bool,
-    /// Where the server answers for itself, if anywhere.
+    /// The address of the admin endpoint, if there is one.
     pub admin: Option<SocketAddr>,
-    /// How the site is served over TLS, if it is.
+    /// TLS, if the site is served over it.
     pub tls: Option<Tls>,
-    /// Whose rights to take on once it listens.
+    /// The user to switch to once the server listens.
     pub user: Option<String>,
-    /// Whether to give up what serving files does not need.
+    /// Whether to sandbox the process.
     pub sandbox: bool,
-    /// The form of the access log, if there is one.
+    /// The format of the access log, if there is one.
     pub log: Option<Format>,
-    /// The proxies that are believed who their clients are.
+    /// The proxies that may state a client's address.
     pub trusted: TrustedProxies,
-    /// What the site layer is asked for.
+    /// The site.
     pub site: site::Site,
-    /// What the server layer is asked for.
+    /// The options of the server layer.
     pub server: server::Options,
 }
 
-/// What is asked for of a site over TLS.
+/// The configuration of TLS.
 #[derive(Debug)]
 pub struct Tls {
     /// Where its certificates come from.
     pub certificates: CertificateSource,
-    /// The port that sends plain HTTP there, if there is one; 0 for any.
+    /// The port that redirects plain HTTP, if there is one; 0 for any.
     pub redirect_port: Option<u16>,
-    /// For how long browsers are to come by TLS alone, if they are told.
+    /// The max-age of Strict-Transport-Security, if it is sent.
     pub hsts_secs: Option<u64>,
 }
 
 /// Where certificates come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateSource {
-    /// Files.
+    /// Files, reread when they change.
     Files(Vec<CertPair>),
-    /// One is made at the start.
+    /// One made at startup.
     SelfSigned,
 }
 
-/// A value that cannot be used.
+/// An unusable value, and its flag.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
     flag: &'static str,
@@ -100,59 +99,63 @@ pub struct ConfigError {
 }
 
 impl Config {
-    /// Reads the values of the arguments. Files kept in memory take no more than a quarter of this many bytes, if there is
-    /// a limit.
-    pub fn new(args: &Args, memory: Option<u64>) -> Result<Config, ConfigError> {
-        let symlinks = symlinks(&args.symlinks)?;
-        let (root, opened) = root(args.root.as_deref().unwrap_or(OsStr::new(".")), symlinks)?;
+    /// Checks the arguments together. `memory` is the limit on address space, in bytes; the cache takes at most a quarter.
+    pub fn new(args: Args, memory: Option<u64>) -> Result<Config, ConfigError> {
+        let (root, opened) = root(args.root.as_deref().unwrap_or(OsStr::new(".")), args.symlinks)?;
         let headers = args.headers.iter().map(|line| header(line)).collect::<Result<Vec<_>, _>>()?;
-        let cache_secs = number("--cache", "seconds", &args.cache, 0, u64::from(u32::MAX))?;
-        let seconds = |flag, text: &str| number(flag, "seconds", text, 1, 86_400).map(Duration::from_secs);
-        let log = log_format(&args.log)?;
-        let cache_memory = number("--cache-memory", "MiB", &args.cache_memory, 0, 1 << 20)? << 20;
-        let trusted = trusted(&args.trusted_proxies, args.proxy_protocol)?;
-        let tls = tls(args, &headers)?;
+        let cache_memory = args.cache_memory << 20;
         Ok(Config {
-            addrs: addrs(&args.bind)?,
-            port: number("--port", "ports", &args.port, 0, u64::from(u16::MAX))? as u16,
+            addrs: addrs(&args.bind),
+            port: args.port,
             reuse_port: args.reuse_port,
-            admin: args.admin.as_deref().map(admin).transpose()?,
-            tls,
-            user: args.user.clone(),
+            admin: args.admin,
+            tls: tls(&args, &headers)?,
             sandbox: !args.no_sandbox,
-            log: if args.quiet { None } else { log },
-            trusted,
+            log: if args.quiet { None } else { args.log.into() },
+            trusted: trusted(args.trusted_proxies, args.proxy_protocol)?,
             site: site::Site {
                 root,
-                index: index(&args.index)?,
+                index: args.index,
                 list: args.list,
                 listings: Semaphore::new(memory.map_or(LISTINGS_MAX, |memory| listings_in(memory / 8))),
-                not_found: not_found(args.not_found.as_deref(), &opened)?,
+                not_found: not_found(args.not_found, &opened)?,
                 hidden: args.hidden,
-                charset: charset(&args.charset)?,
+                charset: args.charset,
                 files: Cache::new(memory.map_or(cache_memory, |memory| cache_memory.min(memory / 4))),
-                headers: HeaderPolicy::new(cache_secs, &headers),
-                compression: compression(&args.compress, memory)?,
+                headers: HeaderPolicy::new(args.cache.into(), &headers),
+                compression: args.compress.and_then(|above| compression(above, memory)),
                 precompressed: (!args.no_precompressed).then(WarnOnce::default),
             },
             server: server::Options {
-                max_connections: number("--max-connections", "connections", &args.max_connections, 1, CONNECTIONS_MAX)?
-                    as usize,
-                max_per_ip: match number("--max-per-ip", "connections", &args.max_per_ip, 0, CONNECTIONS_MAX)? {
-                    0 => None,
-                    max => Some(max as usize),
-                },
+                max_connections: args.max_connections,
+                max_per_ip: Some(args.max_per_ip).filter(|max| *max > 0),
                 proxy_protocol: args.proxy_protocol,
-                timeouts: Timeouts {
-                    header: seconds("--header-timeout", &args.header_timeout)?,
-                    idle: seconds("--idle-timeout", &args.idle_timeout)?,
-                    write: seconds("--write-timeout", &args.write_timeout)?,
-                },
-                drain_delay: Duration::from_secs(number("--drain-delay", "seconds", &args.drain_delay, 0, 86_400)?),
-                grace: seconds("--grace", &args.grace)?,
+                timeouts: Timeouts { header: args.header_timeout, idle: args.idle_timeout, write: args.write_timeout },
+                drain_delay: args.drain_delay,
+                grace: args.grace,
                 is_quiet: args.quiet,
             },
+            user: args.user,
         })
+    }
+}
+
+impl CertificateSource {
+    /// Reads or makes the certificates, and adds notes about them.
+    pub fn load(&self, notes: &mut Vec<String>) -> Result<Certificates, String> {
+        if let CertificateSource::Files(pairs) = self {
+            let certificates = Certificates::read(pairs.clone()).map_err(|error| error.to_string())?;
+            notes.extend(certificates.invalid().iter().map(|what| format!("warning: {what}")));
+            return Ok(certificates);
+        }
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let names = ["localhost".to_owned(), host.trim().to_owned()];
+        let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let addrs: Vec<_> = loopback.into_iter().chain(own_addrs()).collect();
+        let made = self_signed::make(&names, &addrs, SystemTime::now());
+        let (certificates, fingerprint) = made.map_err(|error| format!("--tls-self-signed: {error}"))?;
+        notes.push(format!("its certificate is self-signed; SHA-256 fingerprint {fingerprint}"));
+        Ok(certificates)
     }
 }
 
@@ -166,93 +169,65 @@ fn wrong<T>(flag: &'static str, what: String) -> Result<T, ConfigError> {
     Err(ConfigError { flag, what })
 }
 
-fn number(flag: &'static str, unit: &str, text: &str, least: u64, most: u64) -> Result<u64, ConfigError> {
-    match text.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => wrong(flag, format!("{unit} are a number from {least} to {most}, not {text:?}")),
-    }
-}
-
-/// How many listings so much memory is enough for.
+/// The number of listings that fit into this memory.
 fn listings_in(memory: u64) -> usize {
     (memory / LISTING_SPACE).clamp(1, LISTINGS_MAX as u64) as usize
 }
 
-/// What is compressed: at once by as many as there are processors for what is kept, which takes milliseconds, and by half of
-/// them for what is sent meanwhile. Where memory is limited an eighth of it has to be enough, or nothing is.
-fn compression(text: &str, memory: Option<u64>) -> Result<Option<Compression>, ConfigError> {
-    if text == "off" {
-        return Ok(None);
-    }
-    let Ok(above) = text.parse() else {
-        let what = format!("how many bytes a text has that is not worth it, such as 1024, or off, not {text:?}");
-        return wrong("--compress", what);
-    };
+/// Compression of files larger than `above`: one job a processor for files that the cache keeps, which takes
+/// milliseconds, and half as many for files sent meanwhile. Under a memory limit an eighth of it has to suffice for one.
+fn compression(above: u64, memory: Option<u64>) -> Option<Compression> {
     let processors = available_parallelism().map_or(1, NonZero::get).min(COMPRESSIONS_MAX);
     let fit = memory.map_or(usize::MAX, |memory| (memory / 8 / 2 / COMPRESSION_SPACE) as usize);
     let at_once = [processors, processors.div_ceil(2)].map(|most| most.min(fit));
-    Ok((fit > 0).then(|| Compression::new(above, at_once)))
+    (fit > 0).then(|| Compression::new(above, at_once))
 }
 
-/// All addresses, IPv4 and IPv6, unless some are named.
-fn addrs(names: &[String]) -> Result<Vec<IpAddr>, ConfigError> {
-    if names.is_empty() {
-        return Ok(vec![IpAddr::from([0u8; 4]), IpAddr::from([0u16; 8])]);
+/// The addresses to listen on, each once; by default all, IPv4 and IPv6.
+fn addrs(bind: &[IpAddr]) -> Vec<IpAddr> {
+    if bind.is_empty() {
+        return vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
     }
-    let mut addrs = names
-        .iter()
-        .map(|name| match name.trim_start_matches('[').trim_end_matches(']').parse() {
-            Ok(addr) => Ok(addr),
-            Err(_) => wrong("--bind", format!("not an IP address, such as 127.0.0.1 or ::1: {name:?}")),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
     let mut seen = HashSet::new();
-    addrs.retain(|addr| seen.insert(*addr));
-    Ok(addrs)
+    bind.iter().copied().filter(|addr| seen.insert(*addr)).collect()
 }
 
-/// TLS, where there are keys or are to be.
+/// TLS, if a certificate is configured.
 fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, ConfigError> {
-    let pairs: Vec<_> = args.tls_cert.iter().zip(&args.tls_key).map(|(cert, key)| pair(cert, key)).collect();
     let certificates = match (args.tls_cert.len(), args.tls_key.len(), args.tls_self_signed) {
-        (0, 0, false) => None,
-        (0, 0, true) => Some(CertificateSource::SelfSigned),
-        (_, _, true) => return wrong("--tls-self-signed", "takes the place of --tls-cert and --tls-key".to_owned()),
-        (certs, keys, false) if certs == keys => Some(CertificateSource::Files(pairs)),
+        (0, 0, false) => {
+            let flags = [("--https-redirect", args.https_redirect.is_some()), ("--hsts", args.hsts.is_some())];
+            return match flags.into_iter().find(|(_, is_set)| *is_set) {
+                Some((flag, _)) => wrong(flag, "needs --tls-cert and --tls-key, or --tls-self-signed".to_owned()),
+                None => Ok(None),
+            };
+        }
+        (0, 0, true) => CertificateSource::SelfSigned,
+        (_, _, true) => return wrong("--tls-self-signed", "excludes --tls-cert and --tls-key".to_owned()),
+        (certs, keys, false) if certs == keys => CertificateSource::Files(pairs(args)?),
         (certs, keys, false) => {
-            return wrong("--tls-key", format!("each --tls-cert needs its key; there are {certs} and {keys}"));
+            return wrong("--tls-key", format!("expected one for each --tls-cert, got {keys} for {certs}"));
         }
     };
-    let Some(certificates) = certificates else {
-        let flags = [("--https-redirect", &args.https_redirect), ("--hsts", &args.hsts)];
-        return match flags.into_iter().find(|(_, value)| value.is_some()) {
-            Some((flag, _)) => wrong(flag, "needs --tls-cert and --tls-key, or --tls-self-signed".to_owned()),
-            None => Ok(None),
-        };
-    };
-    if let CertificateSource::Files(pairs) = &certificates {
-        pairs.iter().try_for_each(|pair| is_outside(&pair.key, args.root.as_deref()))?;
-    }
     if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(HSTS)) {
-        return wrong("--header", format!("{HSTS} would be said over plain HTTP too; use --hsts SECONDS"));
+        return wrong("--header", format!("{HSTS} would be sent over plain HTTP too; use --hsts SECONDS"));
     }
-    let redirect = |text: &String| number("--https-redirect", "ports", text, 0, u64::from(u16::MAX));
-    let hsts = |text: &String| number("--hsts", "seconds", text, 0, u64::from(u32::MAX));
-    Ok(Some(Tls {
-        certificates,
-        redirect_port: args.https_redirect.as_ref().map(redirect).transpose()?.map(|port| port as u16),
-        hsts_secs: args.hsts.as_ref().map(hsts).transpose()?,
-    }))
+    Ok(Some(Tls { certificates, redirect_port: args.https_redirect, hsts_secs: args.hsts.map(u64::from) }))
 }
 
-fn pair(cert: &OsStr, key: &OsStr) -> CertPair {
-    CertPair { cert: cert.into(), key: key.into() }
+/// The certificates, each with its key.
+fn pairs(args: &Args) -> Result<Vec<CertPair>, ConfigError> {
+    let pair = |(cert, key): (&OsString, &OsString)| {
+        is_outside(key.as_ref(), args.root.as_deref())?;
+        Ok(CertPair { cert: cert.into(), key: key.into() })
+    };
+    args.tls_cert.iter().zip(&args.tls_key).map(pair).collect()
 }
 
-/// Refuses a key that anyone could ask for.
+/// Refuses a key that the site would serve.
 fn is_outside(key: &Path, root: Option<&OsStr>) -> Result<(), ConfigError> {
     let root = fs::canonicalize(root.unwrap_or(OsStr::new(".")));
-    // A link in the root is followed with `--symlinks all`.
+    // `--symlinks all` follows a link in the root to it.
     let named = key.parent().map(|dir| if dir == Path::new("") { Path::new(".") } else { dir });
     let places = [fs::canonicalize(key).ok(), named.and_then(|dir| fs::canonicalize(dir).ok())];
     match root {
@@ -263,25 +238,17 @@ fn is_outside(key: &Path, root: Option<&OsStr>) -> Result<(), ConfigError> {
     }
 }
 
-/// One address alone: what is told there is not for everybody.
-fn admin(text: &str) -> Result<SocketAddr, ConfigError> {
-    text.parse().or_else(|_| {
-        wrong("--admin", format!("an IP address and a port, such as 127.0.0.1:9100 or [::1]:9100, not {text:?}"))
-    })
-}
-
-/// The proxies that are trusted. Who is asked for PROXY headers has to be named.
-fn trusted(names: &[String], proxy_protocol: bool) -> Result<TrustedProxies, ConfigError> {
-    let trusted = TrustedProxies::parse(names).or_else(|error| wrong("--trusted-proxy", error))?;
+/// The trusted proxies. PROXY headers need at least one.
+fn trusted(networks: Vec<Network>, proxy_protocol: bool) -> Result<TrustedProxies, ConfigError> {
+    let trusted = TrustedProxies::new(networks);
     if proxy_protocol && trusted.is_empty() {
-        let from = "from whom? add --trusted-proxy with the proxy's address or network, such as 10.0.0.0/8";
-        return wrong("--proxy-protocol", from.to_owned());
+        let what = "needs --trusted-proxy with the proxy's address or network, such as 10.0.0.0/8";
+        return wrong("--proxy-protocol", what.to_owned());
     }
     Ok(trusted)
 }
 
-/// Checks that the root is a directory that can be served on this system. The path is made absolute, so that it means
-/// the same for every connection; its links are followed anew for each.
+/// Opens the root, to refuse it early. The path is made absolute; its links are followed anew for each connection.
 fn root(path: &OsStr, symlinks: Symlinks) -> Result<(RootPath, Arc<Root>), ConfigError> {
     const FLAG: &str = "--root";
     let shown = Path::new(path).display();
@@ -297,75 +264,33 @@ fn root(path: &OsStr, symlinks: Symlinks) -> Result<(RootPath, Arc<Root>), Confi
     let opened = root.open().or_else(|error| wrong(FLAG, format!("cannot be opened: {shown}: {error}")))?;
     match opened.probe() {
         Ok(()) => Ok((root, opened)),
-        Err(error) => wrong(FLAG, format!("this system has no openat2, which Linux has since 5.6: {error}")),
+        Err(error) => wrong(FLAG, format!("this kernel lacks openat2, which Linux has since 5.6: {error}")),
     }
 }
 
-fn symlinks(text: &str) -> Result<Symlinks, ConfigError> {
-    match text {
-        "inside" => Ok(Symlinks::Inside),
-        "none" => Ok(Symlinks::None),
-        "all" => Ok(Symlinks::All),
-        _ => wrong("--symlinks", format!("one of inside, none and all, not {text:?}")),
-    }
-}
-
-fn index(names: &str) -> Result<Vec<RelPath>, ConfigError> {
-    let name = |name: &str| match RelPath::new(name.as_bytes()) {
-        Some(path) if !name.contains('/') => Ok(path),
-        _ => wrong("--index", format!("names of files, separated by commas, not {names:?}")),
-    };
-    names.split(',').map(str::trim).map(name).collect()
-}
-
-/// The page for what is not there. One that is named has to be there; the default need not.
-fn not_found(path: Option<&OsStr>, root: &Root) -> Result<RelPath, ConfigError> {
-    const FLAG: &str = "--not-found";
-    let name = path.unwrap_or(OsStr::new("404.html"));
-    let Some(page) = RelPath::new(name.as_bytes()) else {
-        return wrong(FLAG, format!("a path below the root, such as errors/404.html, not {name:?}"));
+/// The page for missing files. A configured one has to exist; the default need not.
+fn not_found(page: Option<RelPath>, root: &Root) -> Result<RelPath, ConfigError> {
+    let Some(page) = page else {
+        return Ok(RelPath::new(b"404.html").expect("a file name"));
     };
     match root.open(&page) {
         Ok(Node::File(_)) => Ok(page),
-        _ if path.is_none() => Ok(page),
-        _ => wrong(FLAG, format!("no such file in the root: {}", Path::new(name).display())),
+        _ => wrong("--not-found", format!("no such file in the root: {}", String::from_utf8_lossy(page.as_bytes()))),
     }
 }
 
-fn charset(name: &str) -> Result<Option<String>, ConfigError> {
-    match name {
-        "off" => Ok(None),
-        name if is_token(name.as_bytes()) => Ok(Some(name.to_owned())),
-        _ => wrong("--charset", format!("the name of a charset, such as utf-8, or off, not {name:?}")),
-    }
-}
-
+/// Parses a response field; it has no control characters, and `serve` does not write it from what it sends.
 fn header(line: &str) -> Result<(String, String), ConfigError> {
-    const FLAG: &str = "--header";
-    let Some((name, value)) = line.split_once(':') else {
-        return wrong(FLAG, format!("a name, a colon and a value, such as 'X-Frame-Options: DENY', not {line:?}"));
-    };
+    let (name, value) = line.split_once(':').unwrap_or_default();
     let value = value.trim_matches([' ', '\t']);
-    if !is_token(name.as_bytes()) {
-        return wrong(FLAG, format!("a name is made of letters, digits and hyphens, not {name:?}"));
-    }
-    if !value.bytes().all(is_field_byte) {
-        return wrong(FLAG, format!("a value holds no line end and no control character: {line:?}"));
+    if !is_token(name.as_bytes()) || !value.bytes().all(is_field_byte) {
+        let example = "expected a name, a colon and a value, such as 'X-Frame-Options: DENY'";
+        return wrong("--header", format!("{example}, got {line:?}"));
     }
     if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
-        return wrong(FLAG, format!("{name} is written by serve from what it sends"));
+        return wrong("--header", format!("{name} is written by serve from what it sends"));
     }
     Ok((name.to_owned(), value.to_owned()))
-}
-
-fn log_format(text: &str) -> Result<Option<Format>, ConfigError> {
-    match text {
-        "common" => Ok(Some(Format::Common)),
-        "combined" => Ok(Some(Format::Combined)),
-        "json" => Ok(Some(Format::Json)),
-        "off" => Ok(None),
-        _ => wrong("--log", format!("one of common, combined, json and off, not {text:?}")),
-    }
 }
 
 #[cfg(test)]
@@ -373,17 +298,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_is_a_field_that_cannot_break_an_answer() {
+    fn header_cannot_break_a_response() {
         let good = header("X-Frame-Options:  DENY ").expect("a field");
         assert_eq!(good, ("X-Frame-Options".to_owned(), "DENY".to_owned()));
         for bad in ["", "a", ": b", "a b: c", "a: b\r\nc: d", "a: b\0", "a\n: b", "content-length: 5", "Date: x"] {
             assert!(header(bad).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn an_error_names_the_flag_and_says_what_fits() {
-        let error = number("--port", "ports", "99999", 0, 65535).expect_err("too large");
-        assert_eq!(error.to_string(), "--port: ports are a number from 0 to 65535, not \"99999\"");
     }
 }

@@ -1,85 +1,85 @@
 //! `serve`: a static file server that shows how a web server works.
 //!
-//! The way through the code: what was typed ([`cli`]) is given its meaning ([`config`]); the server ([`server`]) accepts
-//! connections ([`net`]), reads requests ([`proto`]), has them answered ([`site`], from [`files`]) and sends the answers.
+//! The way through the code: [`cli`] parses the flags and [`config`] checks them together; the server ([`server`]) accepts
+//! connections ([`net`]), reads requests ([`proto`]), makes responses ([`site`], from [`files`]) and sends them.
 #![forbid(unsafe_code)]
 
+mod banner;
 mod cli;
 mod config;
+mod endpoints;
+mod escape;
 mod files;
-mod json;
 mod net;
+mod privileges;
 mod proto;
 mod sandbox;
 mod server;
 mod site;
 
-use std::fs;
-use std::io::{self, ErrorKind, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::io::{self, Write};
+use std::process::ExitCode;
 use std::time::SystemTime;
 
+use banner::{Scheme, banner};
 use cli::Args;
-use config::{CertificateSource, Config};
+use config::Config;
 use env_logger::Target;
-use net::listener::{BindError, ListenOptions, bind_all, own_addrs};
-use net::tls::certificates::Certificates;
-use net::tls::self_signed;
-use net::{rlimits, socket_activation};
+use net::rlimits;
 use proto::date::{HttpDate, Rfc3339};
-use sandbox::SandboxStatus;
 use server::Server;
 use server::access_log::AccessLog;
-use server::endpoint::{Endpoint, Service};
+use server::endpoint::Service;
 use server::log_writer::LogWriter;
 use server::metrics::Metrics;
 use server::sd_notify::SdNotify;
 use server::tls::TlsEndpoint;
 
-/// What was typed cannot be used.
+/// The exit code for unusable arguments.
 const USAGE: u8 = 2;
 
-/// What was asked for cannot be started.
+/// The exit code for a failed start.
 const START: u8 = 1;
 
 fn main() -> ExitCode {
-    match start() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((code, what)) => {
-            // Whoever closed standard error does not want to know.
-            let _ = writeln!(io::stderr(), "serve: {what}");
-            ExitCode::from(code)
+    let outcome = match cli::parse() {
+        Err(help) if !help.use_stderr() => {
+            // A closed standard output is no failure.
+            let _ = help.print();
+            Ok(())
         }
-    }
+        Err(error) => Err((USAGE, cli::explain(&error))),
+        Ok(args) => run(args),
+    };
+    let Err((code, what)) = outcome else { return ExitCode::SUCCESS };
+    let _ = writeln!(io::stderr(), "serve: {what}");
+    ExitCode::from(code)
 }
 
-/// Starts the server and returns once it has stopped. The error is an exit code and a line for the person who started it.
-fn start() -> Result<(), (u8, String)> {
-    let args = match cli::parse() {
-        Err(shown) if !shown.use_stderr() => {
-            // A reader of the help that went away has seen enough of it.
-            let _ = shown.print();
-            return Ok(());
-        }
-        args => args.map_err(|error| (USAGE, cli::explain(&error)))?,
-    };
+/// Runs the server until it has shut down. The error is an exit code and a line for the operator.
+fn run(args: Args) -> Result<(), (u8, String)> {
     let memory = rlimits::memory();
-    if memory.is_some() {
-        use_one_heap()?;
-    }
-    let config = Config::new(&args, memory).map_err(|error| (USAGE, error.to_string()))?;
+    let filter = log_filter(&args);
+    let config = Config::new(args, memory).map_err(|error| (USAGE, error.to_string()))?;
+    start(config, memory, &filter).map_err(|what| (START, what))
+}
+
+fn start(config: Config, memory: Option<u64>, filter: &str) -> Result<(), String> {
+    let no_thread = |error| format!("cannot start a thread: {error}");
     let diagnostics = LogWriter::to_stderr().map_err(no_thread)?;
-    init_log(&args, diagnostics.clone());
+    init_log(filter, diagnostics.clone());
     let mut notes = Vec::new();
-    let keys = config.tls.as_ref().map(|tls| keys(tls, &mut notes)).transpose()?;
-    let endpoints = open(&config)?;
-    let sd_notify = SdNotify::from_env().map_err(|what| (START, what))?;
-    drop_privileges(&config, keys.as_ref(), &mut notes)?;
-    if endpoints.iter().any(|endpoint| endpoint.service == Service::Site && endpoint.listener.is_inherited()) {
-        notes.push("these sockets were passed to it (LISTEN_FDS); --bind and --port are not used".to_owned());
+    let certificates = config.tls.as_ref().map(|tls| tls.certificates.load(&mut notes)).transpose()?;
+    let endpoints = endpoints::open(&config)?;
+    let sd_notify = SdNotify::from_env()?;
+    notes.extend(privileges::drop(&config, certificates.as_ref())?);
+    let mut sites = endpoints.iter().filter(|endpoint| endpoint.service == Service::Site);
+    let site = sites.next().expect("the site has an endpoint");
+    if site.listener.is_inherited() {
+        notes.push("its sockets are inherited (LISTEN_FDS); --bind and --port are ignored".to_owned());
     }
+    let scheme = if config.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let banner = banner(scheme, &endpoints, (!config.server.is_quiet).then_some(&notes));
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
     let (asked, max) = (config.server.max_connections, rlimits::connections(memory));
     if max < asked {
@@ -88,158 +88,30 @@ fn start() -> Result<(), (u8, String)> {
         );
     }
     let options = server::Options { max_connections: asked.min(max), ..config.server };
-    let site_door = endpoints.iter().find(|endpoint| endpoint.service == Service::Site);
-    let port = site_door.map_or(config.port, |endpoint| endpoint.listener.addr.port());
-    let hsts_secs = config.tls.as_ref().and_then(|tls| tls.hsts_secs);
-    let tls = keys.map(|keys| TlsEndpoint { certificates: keys, hsts_secs, port });
+    let (port, hsts_secs) = (site.listener.addr.port(), config.tls.and_then(|tls| tls.hsts_secs));
+    let tls = certificates.map(|certificates| TlsEndpoint { certificates, hsts_secs, port });
     let metrics = endpoints.iter().any(|endpoint| endpoint.service == Service::Admin).then(Metrics::new);
     let server = Server::new(options, config.site, config.trusted, access_log, diagnostics);
-    let server = Server { tls, metrics, sd_notify, ..server };
-    server::run(server, endpoints, &notes).map_err(|error| (START, error.to_string()))
+    server::run(Server { tls, metrics, sd_notify, ..server }, endpoints, &banner).map_err(|error| error.to_string())
 }
 
-/// Reads the keys, or makes one.
-fn keys(tls: &config::Tls, notes: &mut Vec<String>) -> Result<Certificates, (u8, String)> {
-    match &tls.certificates {
-        CertificateSource::Files(pairs) => {
-            let keys = Certificates::read(pairs.clone()).map_err(|error| (START, error.to_string()))?;
-            notes.extend(keys.invalid().iter().map(|what| format!("warning: {what}")));
-            Ok(keys)
-        }
-        CertificateSource::SelfSigned => {
-            // It says no more than what the system is called.
-            let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-            let names = ["localhost".to_owned(), host.trim().to_owned()];
-            let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-            let addrs: Vec<_> = loopback.into_iter().chain(own_addrs()).collect();
-            let made = self_signed::make(&names, &addrs, SystemTime::now());
-            let (keys, fingerprint) = made.map_err(|error| (START, format!("--tls-self-signed: {error}")))?;
-            notes.push(format!("its certificate is signed by itself; SHA-256 fingerprint {fingerprint}"));
-            Ok(keys)
-        }
+/// The filter of the diagnostics: `-q` and `-v`, or else RUST_LOG.
+fn log_filter(args: &Args) -> String {
+    match (args.quiet, args.verbose) {
+        (true, _) => "error".to_owned(),
+        (false, 0) => std::env::var("RUST_LOG").unwrap_or("warn".to_owned()),
+        (false, 1) => "debug".to_owned(),
+        (false, _) => "trace".to_owned(),
     }
 }
 
-/// Listens where connections are wanted, first of all for the site. Sockets that were passed to the process take the
-/// place of those it would bind.
-fn open(config: &Config) -> Result<Vec<Endpoint>, (u8, String)> {
-    let terms = ListenOptions { write_timeout: config.server.timeouts.write, reuse_port: config.reuse_port };
-    let behind = |service| move |listener| Endpoint { listener, service };
-    let passed = socket_activation::take(terms.write_timeout).map_err(|what| (START, what))?;
-    let service_of = |name: &str| match name {
-        "admin" => Service::Admin,
-        "redirect" if config.tls.is_some() => Service::Redirect,
-        _ => Service::Site,
-    };
-    let endpoint = |passed: socket_activation::PassedSocket| behind(service_of(&passed.name))(passed.listener);
-    let mut endpoints: Vec<Endpoint> = passed.into_iter().map(endpoint).collect();
-    let lacks = |endpoints: &[Endpoint], service| !endpoints.iter().any(|endpoint| endpoint.service == service);
-    let bind = |addrs: &[_], port, service| {
-        let bound = bind_all(addrs, port, terms).map_err(|error| (START, explain(&error, service)))?;
-        Ok(bound.into_iter().map(behind(service)))
-    };
-    if lacks(&endpoints, Service::Site) {
-        endpoints.extend(bind(&config.addrs, config.port, Service::Site)?);
-    }
-    let redirect = config.tls.as_ref().and_then(|tls| tls.redirect_port);
-    if let Some(port) = redirect.filter(|_| lacks(&endpoints, Service::Redirect)) {
-        endpoints.extend(bind(&config.addrs, port, Service::Redirect)?);
-    }
-    if let Some(addr) = config.admin.filter(|_| lacks(&endpoints, Service::Admin)) {
-        endpoints.extend(bind(&[addr.ip()], addr.port(), Service::Admin)?);
-    }
-    Ok(endpoints)
-}
-
-/// Gives up what is not needed any more once the listeners are there, and says how far that went.
-fn drop_privileges(config: &Config, keys: Option<&Certificates>, notes: &mut Vec<String>) -> Result<(), (u8, String)> {
-    if let Some(name) = &config.user {
-        sandbox::switch_user(name).map_err(|error| (START, format!("--user: {name}: {error}")))?;
-        let root = config.site.root.open().and_then(|root| root.probe());
-        root.map_err(|error| (START, format!("--user: {name} may not enter the root: {error}")))?;
-        for file in keys.map(Certificates::unreadable).unwrap_or_default() {
-            notes.push(format!("warning: {name} may not read {}; when it changes, start again", file.display()));
-        }
-    }
-    if sandbox::is_root() {
-        notes.push("warning: it runs as root; --user NAME takes on the rights of another user".to_owned());
-    }
-    let confined = if config.sandbox {
-        let mut places = config.site.root.places().map_err(|error| (START, format!("--root: {error}")))?;
-        places.extend(keys.map(Certificates::places).unwrap_or_default());
-        sandbox::enter(places).map_err(|error| (START, format!("--no-sandbox is needed here: {error}")))?
-    } else {
-        SandboxStatus::Disabled
-    };
-    notes.push(confined.to_string());
-    Ok(())
-}
-
-/// Sets up the diagnostics on standard error: as `-q` and `-v` say, or else as RUST_LOG does.
-fn init_log(args: &Args, output: LogWriter) {
-    let level = match (args.quiet, args.verbose) {
-        (true, _) => Some("error"),
-        (false, 0) => None,
-        (false, 1) => Some("debug"),
-        (false, _) => Some("trace"),
-    };
-    let filter = level.map_or_else(|| std::env::var("RUST_LOG").unwrap_or("warn".to_owned()), str::to_owned);
+/// Sets up the diagnostics on standard error.
+fn init_log(filter: &str, output: LogWriter) {
     let mut builder = env_logger::Builder::new();
-    builder.parse_filters(&filter);
+    builder.parse_filters(filter).target(Target::Pipe(Box::new(output)));
     builder.format(|out, record| {
         let now = Rfc3339(HttpDate::clamped(SystemTime::now()));
         writeln!(out, "{now} {} {}", record.level(), record.args())
     });
-    builder.target(Target::Pipe(Box::new(output)));
     builder.init();
-}
-
-/// Begins this program anew with one heap for all threads. Otherwise the C library reserves 64 MiB of address space for
-/// each of several heaps; where there is a limit on that, no figure for what is left would hold.
-fn use_one_heap() -> Result<(), (u8, String)> {
-    const HEAPS: &str = "MALLOC_ARENA_MAX";
-    if std::env::var_os(HEAPS).is_some() {
-        return Ok(());
-    }
-    let mut args = std::env::args_os();
-    let name = args.next().unwrap_or_default();
-    // It only comes back if it fails, and then signals are not as they were, so that there is no going on.
-    let again = |program| Command::new(program).arg0(name).args(args).env(HEAPS, "1").exec();
-    let error = std::env::current_exe().map_or_else(|error| error, again);
-    Err((START, format!("with its limit on memory it has to begin anew, and cannot: {error}; set {HEAPS}=1")))
-}
-
-fn no_thread(error: io::Error) -> (u8, String) {
-    (START, format!("no thread can be started: {error}"))
-}
-
-/// Says why an address cannot be listened on, and what to type instead.
-fn explain(bind: &BindError, service: Service) -> String {
-    let (addr, port) = (bind.addr, bind.addr.port());
-    let (port_flag, addr_flag) = match service {
-        Service::Site => ("--port", "--bind"),
-        Service::Redirect => ("--https-redirect", "--bind"),
-        Service::Admin => ("--admin", "--admin"),
-    };
-    let at = |port: u16| match service {
-        Service::Site => format!("--port {port}"),
-        Service::Redirect => format!("--https-redirect {port}"),
-        Service::Admin => format!("--admin {}", SocketAddr::new(addr.ip(), port)),
-    };
-    match bind.error.kind() {
-        ErrorKind::AddrInUse => format!(
-            "{port_flag}: {addr} is in use; stop the program that uses it, or try {}, or {} for a free one",
-            at(port.checked_add(1).unwrap_or(8080)),
-            at(0),
-        ),
-        ErrorKind::PermissionDenied => format!(
-            "{port_flag}: {port} may not be listened on without the right to; run as root, or try {}",
-            at(port.saturating_add(8000)),
-        ),
-        ErrorKind::AddrNotAvailable if service != Service::Admin => {
-            format!("--bind: {} is no address of this machine; leave --bind out to listen on all", addr.ip())
-        }
-        ErrorKind::AddrNotAvailable => format!("{addr_flag}: {} is no address of this machine", addr.ip()),
-        _ => format!("{addr_flag}: cannot listen on {addr}: {}", bind.error),
-    }
 }

@@ -1,10 +1,7 @@
-//! What the process gives up once it listens: the rights of root, and everything but reading below the root. Requests are
-//! kept inside the root by how files are opened; this is for the case that a fault in that is found one day.
+//! Sandbox: Landlock rules that leave the process only reading below the root, in case a fault lets a request out of it.
 //!
-//! The only user of landlock, and beside the listener of nix. It has to come before the first thread: what a thread gives up,
-//! only it and those that it starts lose.
+//! The only user of landlock. The rules apply to the calling thread and those it starts, so it has to be the first one.
 
-use std::ffi::CString;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -12,73 +9,34 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
     RulesetStatus, Scope,
 };
-use nix::errno::Errno;
-use nix::sys::prctl;
-use nix::unistd::{Uid, User, geteuid, initgroups, setgid, setuid};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-/// The newest version of Landlock that is asked for; an older kernel does as much of it as it can.
+/// The newest Landlock version in use; an older kernel enforces what it supports.
 const NEWEST: ABI = ABI::V6;
 
-/// How far the process is confined.
+/// How much the sandbox restricts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SandboxStatus {
-    /// Reading below these directories is all that is left of files; no program can be started and no TCP connection made.
+    /// Everything: only reading below these directories is left; no exec, no TCP connection.
     Enforced(Vec<PathBuf>),
-    /// The same, as far as this kernel can.
+    /// The same, as far as the kernel supports it.
     Partial(Vec<PathBuf>),
-    /// This kernel has no Landlock.
+    /// Nothing: the kernel lacks Landlock.
     Unsupported,
-    /// Nobody wanted it.
+    /// Nothing: `--no-sandbox`.
     Disabled,
 }
 
-/// Why a user's rights cannot be taken on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserError {
-    /// There is no such user.
-    Unknown,
-    /// Only root can become somebody else.
-    NotRoot,
-    /// The system refuses.
-    System(Errno),
-}
-
-/// Reports whether the process has the rights of root.
-pub fn is_root() -> bool {
-    geteuid().is_root()
-}
-
-/// Takes on the rights of this user, of its group and its further groups, for good.
-pub fn switch_user(name: &str) -> Result<(), UserError> {
-    let user = User::from_name(name)?.ok_or(UserError::Unknown)?;
-    if user.uid == geteuid() && !is_root() {
-        return Ok(());
-    }
-    if !is_root() {
-        return Err(UserError::NotRoot);
-    }
-    let c_name = CString::new(name).map_err(|_| UserError::Unknown)?;
-    initgroups(&c_name, user.gid)?;
-    setgid(user.gid)?;
-    setuid(user.uid)?;
-    // It would be of no use if there were a way back.
-    if !user.uid.is_root() && setuid(Uid::from_raw(0)).is_ok() {
-        return Err(UserError::System(Errno::EPERM));
-    }
-    Ok(())
-}
-
-/// Gives up everything but reading below these directories, for this thread and those it starts. Of what the process has
-/// in memory, no core file is left either.
+/// Restricts this thread, and those it starts, to reading below these directories. The process leaves no core file either.
 pub fn enter(readable: Vec<PathBuf>) -> Result<SandboxStatus, RulesetError> {
-    let _ = prctl::set_dumpable(false);
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
         .create()?;
     for place in &readable {
-        // What cannot be reached now cannot be read later.
+        // A missing directory stays unreadable.
         if let Ok(place) = PathFd::new(place) {
             rules = rules.add_rule(PathBeneath::new(place, AccessFs::ReadFile | AccessFs::ReadDir))?;
         }
@@ -111,24 +69,6 @@ impl fmt::Display for SandboxStatus {
     }
 }
 
-impl From<Errno> for UserError {
-    fn from(errno: Errno) -> UserError {
-        UserError::System(errno)
-    }
-}
-
-impl fmt::Display for UserError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            UserError::Unknown => f.write_str("no such user"),
-            UserError::NotRoot => {
-                f.write_str("only root can become another user; start serve as root, or without --user")
-            }
-            UserError::System(errno) => write!(f, "the system refuses: {}", errno.desc()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,9 +78,9 @@ mod tests {
     use std::process::Command;
     use std::thread;
 
-    /// From inside, on a thread of its own: only that is confined, and the rest of the tests are not.
+    /// A thread of its own, because the sandbox is per thread.
     #[test]
-    fn inside_the_root_can_be_read_and_nothing_else_can_be_done() {
+    fn sandbox_permits_only_reading_below_the_root() {
         let root = std::env::temp_dir().join(format!("serve-confined-{}", std::process::id()));
         fs::create_dir_all(root.join("dir")).expect("the directory can be made");
         fs::write(root.join("dir/a.txt"), "a").expect("the file can be written");
@@ -166,11 +106,5 @@ mod tests {
         };
         thread::scope(|scope| scope.spawn(inside).join()).expect("confined as it should be");
         fs::remove_dir_all(&root).expect("the other threads are free");
-    }
-
-    #[test]
-    fn a_user_that_does_not_exist_is_not_become() {
-        assert_eq!(switch_user("nobody-by-that-name"), Err(UserError::Unknown));
-        assert_eq!(switch_user("a\0b"), Err(UserError::Unknown));
     }
 }

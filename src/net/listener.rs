@@ -1,7 +1,6 @@
 //! Listening sockets: bind, accept, close. The only user of socket2 and if_addrs; of nix it uses a macro, for an option that
 //! socket2 does not have.
 
-use std::fmt;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -272,68 +271,11 @@ fn is_exhaustion(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
-/// How a URL begins (RFC 9110 §4.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// Plain.
-    Http,
-    /// Over TLS.
-    Https,
-}
-
-impl Scheme {
-    fn usual_port(self) -> u16 {
-        match self {
-            Scheme::Http => 80,
-            Scheme::Https => 443,
-        }
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        })
-    }
-}
-
-/// The URLs under which a person on this machine or near it reaches a server at these addresses.
-pub fn urls(scheme: Scheme, addrs: &[SocketAddr]) -> Vec<String> {
-    let mut urls = Vec::new();
-    let mut add = |host: String, port: u16| {
-        let port = if port == scheme.usual_port() { String::new() } else { format!(":{port}") };
-        let url = format!("{scheme}://{host}{port}/");
-        if !urls.contains(&url) {
-            urls.push(url);
-        }
-    };
-    for addr in addrs {
-        if !addr.ip().is_unspecified() {
-            add(host(addr.ip()), addr.port());
-            continue;
-        }
-        add("localhost".to_owned(), addr.port());
-        for ip in own_addrs().into_iter().filter(|ip| ip.is_ipv4() == addr.is_ipv4()) {
-            add(host(ip), addr.port());
-        }
-    }
-    urls
-}
-
 /// This machine's addresses, but for those that mean something only on it or on one cable.
 pub fn own_addrs() -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let others = interfaces.iter().filter(|interface| !interface.is_loopback() && !interface.is_link_local());
     others.map(|interface| interface.ip()).collect()
-}
-
-fn host(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    }
 }
 
 #[cfg(test)]
@@ -413,16 +355,5 @@ mod tests {
         inherited.close();
         let other = Stop::new().expect("there are descriptors");
         assert!(bound.incoming(&other).next().is_some_and(|accepted| accepted.is_ok()));
-    }
-
-    #[test]
-    fn url_is_what_a_person_would_type() {
-        let urls_of = |addr: &str| urls(Scheme::Http, &[addr.parse().expect("an address")]);
-        assert_eq!(urls(Scheme::Https, &["[::1]:443".parse().expect("an address")]), ["https://[::1]/"]);
-        assert_eq!(urls(Scheme::Https, &["127.0.0.1:80".parse().expect("an address")]), ["https://127.0.0.1:80/"]);
-        assert_eq!(urls_of("127.0.0.1:8080"), ["http://127.0.0.1:8080/"]);
-        assert_eq!(urls_of("127.0.0.1:80"), ["http://127.0.0.1/"]);
-        assert_eq!(urls_of("[::1]:8080"), ["http://[::1]:8080/"]);
-        assert_eq!(urls_of("0.0.0.0:8080")[0], "http://localhost:8080/");
     }
 }

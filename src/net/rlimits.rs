@@ -1,27 +1,30 @@
-//! What the system lets this process have: descriptors and memory, and for how many connections that is enough.
+//! Resource limits of the process (getrlimit(2)): descriptors, address space, and the connections that fit into them.
 //!
-//! Only limits of the process are looked at (setrlimit(2)). A control group's are not: what lies beyond those ends the
-//! process whatever it does, so whoever sets one counts with the README's figures.
+//! A control group's limits are not read: beyond those the kernel kills the process, so the operator plans for them.
 
 use std::fs;
+use std::num::NonZero;
+use std::thread::available_parallelism;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Of so many connections, one at a time can be sure of a descriptor for a file. Most idle, and most files are in memory;
-/// where more ask for others at once, some are asked to try again in a moment.
+/// Connections per descriptor kept free for a file. Most connections idle, and most files are cached.
 const CONNECTIONS_FOR_A_FILE: u64 = 4;
 
-/// What the rest of the program needs: standard streams, listeners, the root, start-up, connections that are turned away.
+/// Descriptors for everything else: standard streams, listeners, the root, shed connections.
 const OTHERS: u64 = 40;
 
-/// The address space that a connection takes: its thread's stack, which is mostly not backed by memory, and the largest
-/// head that may come.
+/// Address space of a connection, in bytes: its thread's stack and the largest request head.
 const CONNECTION_SPACE: u64 = 320 * 1024;
 
-/// Raises this process's limit on descriptors to the highest that it may set itself, and returns for how many connections
-/// that is enough: each needs one, and another while it is sent a file that is not in memory.
-///
-/// Half of `memory`, where there is a limit on it, has to be enough for them too: who cannot get memory cannot go on.
+/// Address space that glibc reserves for each malloc arena, in bytes.
+const ARENA_SPACE: u64 = 64 << 20;
+
+/// The most arenas that glibc makes for each processor.
+const ARENAS_PER_CPU: u64 = 8;
+
+/// Raises the descriptor limit to its maximum, and returns the number of connections that fit: each takes a descriptor,
+/// and some take another for a file. They may take half of `memory`, because a failed allocation aborts.
 pub fn connections(memory: Option<u64>) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -30,13 +33,20 @@ pub fn connections(memory: Option<u64>) -> usize {
     usize::try_from(enough_for(limit.unwrap_or(u64::MAX)).min(fit)).unwrap_or(usize::MAX).max(1)
 }
 
-/// The address space in bytes that is left to this process, if there is a limit on it.
+/// The address space left to this process beside malloc's arenas, in bytes, if it is limited.
 pub fn memory() -> Option<u64> {
     let limit = getrlimit(Resource::As).current?;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib =
         status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    Some(limit.saturating_sub(kib.unwrap_or(0) * 1024))
+    let cpus = available_parallelism().map_or(1, NonZero::get) as u64;
+    Some(beside_arenas(limit.saturating_sub(kib.unwrap_or(0) * 1024), cpus))
+}
+
+/// At least an eighth: arenas stop growing where the next one does not fit.
+fn beside_arenas(left: u64, cpus: u64) -> u64 {
+    let arenas = (left / ARENA_SPACE).min(cpus * ARENAS_PER_CPU);
+    (left - arenas * ARENA_SPACE).max(left / 8)
 }
 
 fn enough_for(descriptors: u64) -> u64 {
@@ -49,10 +59,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fifth_of_the_descriptors_is_left_for_files() {
+    fn a_fifth_of_the_descriptors_stays_free_for_files() {
         assert_eq!(enough_for(20_040), 16_000);
         assert_eq!(enough_for(64), 20);
         assert_eq!(enough_for(5), 0);
         assert!(enough_for(u64::MAX) >= 16_000);
+    }
+
+    #[test]
+    fn arenas_count_against_the_address_space() {
+        assert_eq!(beside_arenas(16 << 20, 2), 16 << 20);
+        assert_eq!(beside_arenas(360 << 20, 2), 45 << 20);
+        assert_eq!(beside_arenas(2 << 30, 2), 1 << 30);
     }
 }

@@ -1,50 +1,56 @@
-//! Addresses that are trusted to speak for others: proxies. The only user of ipnet.
+//! Trusted proxies: the addresses and networks that may state a client's address. The only user of ipnet.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// The addresses of proxies that are trusted.
+/// The networks of trusted proxies.
 #[derive(Debug, Default)]
-pub struct TrustedProxies {
-    networks: Vec<IpNet>,
-}
+pub struct TrustedProxies(Vec<Network>);
+
+/// An address or a network, such as `10.0.0.1` or `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug)]
+pub struct Network(IpNet);
 
 impl TrustedProxies {
-    /// Reads addresses and networks, such as `10.0.0.1` and `10.0.0.0/8`. The error says what to type instead.
-    pub fn parse(names: &[String]) -> Result<TrustedProxies, String> {
-        let networks = names.iter().map(|name| network(name.trim()));
-        Ok(TrustedProxies { networks: networks.collect::<Result<_, _>>()? })
+    /// Trusts these networks.
+    pub fn new(networks: Vec<Network>) -> TrustedProxies {
+        TrustedProxies(networks)
     }
 
-    /// Reports whether nobody is trusted.
+    /// Reports whether no address is trusted.
     pub fn is_empty(&self) -> bool {
-        self.networks.is_empty()
+        self.0.is_empty()
     }
 
-    /// Reports whether the address is trusted. An address of IPv4 that is written as one of IPv6 is what it is.
+    /// Reports whether the address is trusted. An IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, ip: IpAddr) -> bool {
-        self.networks.iter().any(|network| network.contains(&ip.to_canonical()))
+        self.0.iter().any(|network| network.0.contains(&ip.to_canonical()))
     }
 }
 
-fn network(name: &str) -> Result<IpNet, String> {
-    if let Ok(ip) = name.parse::<IpAddr>() {
-        return Ok(IpNet::from(ip.to_canonical()));
-    }
-    let network = canonical(name.parse::<IpNet>().map_err(|_| {
-        format!("an address or a network, such as 10.0.0.1, 10.0.0.0/8 or 2001:db8::/32, not {name:?}")
-    })?);
-    if network.trunc() != network {
+impl FromStr for Network {
+    type Err = String;
+
+    /// Parses an address or a network. The error says what is expected.
+    fn from_str(name: &str) -> Result<Network, String> {
+        let name = name.trim();
+        if let Ok(ip) = name.parse::<IpAddr>() {
+            return Ok(Network(ip.to_canonical().into()));
+        }
+        let network = name.parse().map_err(|_| "expected an address or a network, such as 10.0.0.1 or 10.0.0.0/8")?;
+        let network = canonical(network);
         let (ip, whole) = (network.addr(), network.trunc());
-        return Err(format!(
-            "{name} is one address in a network; type {whole} for the network, or {ip} for the address"
-        ));
+        if whole == network {
+            Ok(Network(network))
+        } else {
+            Err(format!("expected {whole} for the network or {ip} for the address"))
+        }
     }
-    Ok(network)
 }
 
-/// A network of IPv4 that is written as one of IPv6 is what it is.
+/// Turns an IPv4-mapped IPv6 network into the IPv4 network.
 fn canonical(network: IpNet) -> IpNet {
     let bits = network.prefix_len().checked_sub(96);
     match (network.addr().to_canonical(), network, bits) {
@@ -58,11 +64,11 @@ mod tests {
     use super::*;
 
     fn trusts(name: &str, ip: &str) -> bool {
-        TrustedProxies::parse(&[name.to_owned()]).expect(name).contains(ip.parse().expect(ip))
+        TrustedProxies::new(vec![name.parse().expect(name)]).contains(ip.parse().expect(ip))
     }
 
     #[test]
-    fn a_network_holds_its_addresses_and_no_other() {
+    fn network_contains_its_addresses_only() {
         for (name, inside, outside) in [
             ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
             ("10.1.2.3", "10.1.2.3", "10.1.2.4"),
@@ -82,21 +88,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused_with_what_to_type() {
+    fn invalid_network_error_shows_an_example() {
         for name in
             ["", "x", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "10.0.0.0/-1", "10.0.0.0/255.0.0.0", "::/129", "[::1]"]
         {
-            let error = TrustedProxies::parse(&[name.to_owned()]).expect_err(name);
-            assert!(error.contains(&format!("{name:?}")) && error.contains("10.0.0.0/8"), "{error}");
+            let error = name.parse::<Network>().expect_err(name);
+            assert!(error.contains("10.0.0.0/8"), "{name}: {error}");
         }
         for (name, network, address) in
             [("10.1.2.3/8", "10.0.0.0/8", "10.1.2.3"), ("2001:db8::1/32", "2001:db8::/32", "2001:db8::1")]
         {
-            let error = TrustedProxies::parse(&[name.to_owned()]).expect_err(name);
-            assert!(
-                error.contains(&format!("type {network} ")) && error.contains(&format!("or {address} ")),
-                "{error}"
-            );
+            let error = name.parse::<Network>().expect_err(name);
+            assert_eq!(error, format!("expected {network} for the network or {address} for the address"));
         }
     }
 }

@@ -1,21 +1,24 @@
-//! One line for each answer, on standard output.
+//! Access log: one line for each response, on standard output.
 //!
-//! What comes from a client is escaped, so that no line can be forged and no terminal be told what to do.
+//! Bytes from a client are escaped, so that it can neither forge a line nor control a terminal.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::time::Instant;
+
+use serde::Serialize;
 
 use super::connections::ConnHandle;
 use super::log_writer::LogWriter;
 use super::write::Sent;
-use crate::json::{self, Value};
+use crate::escape;
 use crate::proto::date::Stamp;
 use crate::proto::request::Head;
 use crate::proto::syntax::ByteClass;
 use crate::site::response::Response;
 
-/// The form of a line.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The Common Log Format.
@@ -26,28 +29,45 @@ pub enum Format {
     Json,
 }
 
-/// What a line is made of.
+/// One exchange, as it is logged and counted.
 pub struct Record<'r> {
     /// The connection.
     pub conn: &'r ConnHandle,
-    /// When the request had arrived, by the calendar.
+    /// The date at which the request had arrived.
     pub stamp: &'r Stamp,
-    /// The same moment, to count from.
+    /// The same moment on the monotonic clock.
     pub started: Instant,
-    /// The request line, as far as there is one.
+    /// The request line, as far as it was received.
     pub line: &'r [u8],
-    /// The request's head, where it could be read.
+    /// The request's head, if it is valid.
     pub head: Option<&'r Head<'r>>,
-    /// The answer.
+    /// The response.
     pub response: &'r Response,
-    /// What became of it.
+    /// The outcome of sending it.
     pub sent: &'r Sent,
 }
 
-/// The most bytes of a request line, of a target, or of a field that a line shows; what is longer ends in [`CUT`].
+/// The members of a JSON line, in order.
+#[derive(Serialize)]
+struct JsonLine<'l> {
+    time: &'l str,
+    client: IpAddr,
+    method: Option<Cow<'l, str>>,
+    target: Option<Cow<'l, str>>,
+    version: Option<Cow<'l, str>>,
+    status: u16,
+    bytes: u64,
+    duration_us: u64,
+    referer: Option<Cow<'l, str>>,
+    user_agent: Option<Cow<'l, str>>,
+    reason: Option<&'static str>,
+    broken_off: Option<String>,
+}
+
+/// The most bytes of a request line, a target or a field in a line; a longer one ends in [`CUT`].
 const SHOWN_MAX: usize = 2048;
 
-/// What stands for the rest of something too long.
+/// The mark of a cut value.
 const CUT: &[u8] = b"...";
 
 const IN_MEMORY: &str = "memory can always be written to";
@@ -59,7 +79,7 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Opens the log on standard output; without a format there is none.
+    /// Opens the log on standard output, if there is a format.
     pub fn open(format: Option<Format>) -> io::Result<AccessLog> {
         let Some(format) = format else { return Ok(AccessLog { output: None }) };
         let lines = LogWriter::to_stdout()?;
@@ -67,9 +87,8 @@ impl AccessLog {
         Ok(AccessLog { output: Some((format, lines)) })
     }
 
-    /// Adds a line, which is put together in `line`, whatever that holds.
-    ///
-    /// With that, and the time written once a second, the log costs 0.3 µs of processor time a request instead of 2.1.
+    /// Adds a line, with `line` as its buffer.
+    // measured: 0.3 → 2.1 µs/request without the buffer and the stamp written once a second
     pub fn write(&self, record: &Record<'_>, line: &mut Vec<u8>) {
         if let Some((format, lines)) = &self.output {
             line.clear();
@@ -83,12 +102,12 @@ impl AccessLog {
         }
     }
 
-    /// How many lines were dropped because the output did not take them.
+    /// The number of lines dropped because the output was too slow.
     pub fn dropped(&self) -> u64 {
         self.output.as_ref().map_or(0, |(_, lines)| lines.dropped())
     }
 
-    /// Writes what waits, at the end of the program.
+    /// Writes the buffered lines at exit.
     pub fn finish(&self) {
         if let Some((_, lines)) = &self.output {
             lines.finish();
@@ -114,23 +133,21 @@ impl Record<'_> {
 
     fn json(&self, out: &mut Vec<u8>) {
         let mut words = self.line.splitn(3, |&byte| byte == b' ').filter(|word| !word.is_empty());
-        let reason = self.response.why.map(|why| why.explanation().what);
-        let broken_off = self.sent.outcome.as_ref().err().map(ToString::to_string);
-        let members = [
-            ("time", Value::Text(self.stamp.rfc3339.as_str().into())),
-            ("client", Value::Text(self.conn.client_ip(self.head).to_string().into())),
-            ("method", maybe(words.next())),
-            ("target", maybe(words.next())),
-            ("version", maybe(words.next())),
-            ("status", Value::Number(self.response.head.status.code().into())),
-            ("bytes", Value::Number(self.sent.bytes)),
-            ("duration_us", Value::Number(self.started.elapsed().as_micros() as u64)),
-            ("referer", maybe(self.field("Referer"))),
-            ("user_agent", maybe(self.field("User-Agent"))),
-            ("reason", reason.map_or(Value::Null, |what| Value::Text(what.into()))),
-            ("broken_off", broken_off.map_or(Value::Null, |why| Value::Text(why.into()))),
-        ];
-        json::object(out, &members);
+        let line = JsonLine {
+            time: &self.stamp.rfc3339,
+            client: self.conn.client_ip(self.head),
+            method: words.next().map(text),
+            target: words.next().map(text),
+            version: words.next().map(text),
+            status: self.response.head.status.code(),
+            bytes: self.sent.bytes,
+            duration_us: self.started.elapsed().as_micros() as u64,
+            referer: self.field("Referer").map(text),
+            user_agent: self.field("User-Agent").map(text),
+            reason: self.response.why.map(|why| why.explanation().what),
+            broken_off: self.sent.outcome.as_ref().err().map(ToString::to_string),
+        };
+        escape::json(out, &line);
     }
 
     fn field(&self, name: &str) -> Option<&[u8]> {
@@ -138,26 +155,25 @@ impl Record<'_> {
     }
 }
 
-fn maybe(bytes: Option<&[u8]>) -> Value<'_> {
-    bytes.map_or(Value::Null, |bytes| match shown(bytes) {
-        Cow::Borrowed(bytes) => Value::Text(String::from_utf8_lossy(bytes)),
-        Cow::Owned(bytes) => Value::Text(String::from_utf8_lossy(&bytes).into_owned().into()),
-    })
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    match shown(bytes) {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
+    }
 }
 
-/// As much of what a client sent as is written: it may send many times more than an answer is long, and each byte may take
-/// four or six in the log.
+/// The part of a client's bytes that is logged. Each byte may take up to six in the log.
 fn shown(bytes: &[u8]) -> Cow<'_, [u8]> {
     if bytes.len() <= SHOWN_MAX {
         return Cow::Borrowed(bytes);
     }
-    // A character of UTF-8 is not cut in two.
+    // UTF-8 characters are not split.
     let is_first = |at: &usize| bytes[*at] & 0xC0 != 0x80;
     let end = (SHOWN_MAX - 3..=SHOWN_MAX).rev().find(is_first).unwrap_or(SHOWN_MAX);
     Cow::Owned([&bytes[..end], CUT].concat())
 }
 
-/// Writes bytes of a request such that they end no line and no quotes, and say nothing to a terminal.
+/// Escapes line ends, quotes and control bytes.
 fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
     const PLAIN: ByteClass = ByteClass::alphanumeric_and(b" !#$%&()*+,-./:;<=>?@[]^_`{|}~");
     if bytes.iter().all(|&byte| PLAIN.has(byte)) {
@@ -172,11 +188,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_long_is_cut_between_characters() {
+    fn long_value_is_cut_between_characters() {
         for (before, kept) in [(SHOWN_MAX, SHOWN_MAX), (SHOWN_MAX - 1, SHOWN_MAX - 1), (SHOWN_MAX - 2, SHOWN_MAX)] {
             let text = "a".repeat(before) + &"é".repeat(4);
             let cut = shown(text.as_bytes());
-            let text = str::from_utf8(&cut).expect("no character is cut in two");
+            let text = str::from_utf8(&cut).expect("characters are not split");
             assert_eq!(text.strip_suffix("...").map(str::len), Some(kept));
         }
         assert_eq!(shown(&[b'a'; SHOWN_MAX]).len(), SHOWN_MAX);

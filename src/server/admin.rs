@@ -1,5 +1,4 @@
-//! What the server answers for itself, to whoever looks after it: on an address of its own (`--admin`), so that nothing of
-//! it is told to those who are served.
+//! Admin endpoint: /health and /metrics on an address of their own (`--admin`), so that clients of the site see neither.
 
 use super::Server;
 use super::connections::ShutdownPhase;
@@ -14,16 +13,16 @@ use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::{Body, Response};
 use crate::site::{Request, Respond, SiteSession};
 
-/// The methods that are served here (RFC 9110 §10.2.1).
+/// The supported methods (RFC 9110 §10.2.1).
 const ALLOW: &str = "GET, HEAD";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers for the server itself.
+/// Responds about the server itself.
 pub struct Admin<'s> {
     /// The server.
     pub server: &'s Server,
-    /// The site, for its way to explain refusals.
+    /// The site, for its error pages.
     pub site: &'s SiteSession<'s>,
 }
 
@@ -37,7 +36,7 @@ impl Respond for Admin<'_> {
         self.site.refuse(reject, form)
     }
 
-    /// A balancer that asks each second would fill the log, and be most of what is counted.
+    /// A load balancer's checks would fill the log and the metrics.
     fn is_recorded(&self) -> bool {
         false
     }
@@ -65,21 +64,21 @@ impl Admin<'_> {
         }
     }
 
-    /// Whether a balancer should send requests here.
+    /// 503 tells a load balancer to send no more requests.
     fn health(&self) -> Response {
         let is_draining = self.server.connections.is_at(ShutdownPhase::Draining);
         let (status, text) =
             if is_draining { (Status::ServiceUnavailable, "draining\n") } else { (Status::Ok, "ok\n") };
-        self.answer(status, TEXT, text.to_owned())
+        self.response(status, TEXT, text.to_owned())
     }
 
-    /// What has been counted.
+    /// The metrics, if they are counted.
     fn metrics(&self) -> Option<Response> {
         let text = self.server.metrics.as_ref()?.text(self.server).ok()?;
-        Some(self.answer(Status::Ok, metrics::MEDIA_TYPE, text))
+        Some(self.response(Status::Ok, metrics::MEDIA_TYPE, text))
     }
 
-    fn answer(&self, status: Status, media_type: &str, text: String) -> Response {
+    fn response(&self, status: Status, media_type: &str, text: String) -> Response {
         let head = self.server.site.headers.cached_head(status, Caching::Never);
         Response::new(head.field("Content-Type", media_type), Body::Bytes(text.into_bytes()))
     }

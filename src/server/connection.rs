@@ -374,7 +374,7 @@ fn record_response((server, responder): (&Server, &dyn Respond), record: &Record
     }
     trace::body(record.conn, record.sent.bytes);
     if let Some(metrics) = &server.metrics {
-        metrics.response(record);
+        metrics.response_sent(record);
     }
     server.access_log.write(record, line);
 }

@@ -454,8 +454,7 @@ mod tests {
         clock.tick();
         let shared = clock.clone();
         let limits = Limits { connections: max, per_ip, header_timeout: IDLE, idle_timeout: IDLE };
-        let names: Vec<_> = trusted.iter().map(|name| (*name).to_owned()).collect();
-        let trusted = TrustedProxies::parse(&names).expect("addresses");
+        let trusted = TrustedProxies::new(trusted.iter().map(|name| name.parse().expect("an address")).collect());
         let clock_fn: Clock = Box::new(move || Duration::from_micros(shared.0.load(Ordering::Relaxed)));
         (Connections::new(limits, trusted, clock_fn), clock)
     }

@@ -1,5 +1,4 @@
-//! Plain HTTP beside a site that is served over TLS (`--https-redirect`): all requests are sent there, but for those of
-//! the certificate authority that asks, without TLS, for a proof that this host is ours (RFC 8555 §8.3).
+//! HTTPS redirect (`--https-redirect`): every plain HTTP request is redirected, except ACME challenges (RFC 8555 §8.3).
 
 use crate::proto::host;
 use crate::proto::target::Target;
@@ -8,14 +7,14 @@ use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
 use crate::site::{Request, Respond, SiteSession, link};
 
-/// Where the proofs are.
+/// The path of ACME challenges.
 const CHALLENGES: &[u8] = b".well-known/acme-challenge/";
 
-/// Sends clients to the same address over TLS.
+/// Redirects to the same target over TLS.
 pub struct Redirect<'s> {
     /// The site.
     pub site: &'s SiteSession<'s>,
-    /// The port at which it is served over TLS.
+    /// The port of the site over TLS.
     pub port: u16,
 }
 
@@ -35,7 +34,7 @@ impl Respond for Redirect<'_> {
 }
 
 impl Redirect<'_> {
-    /// Whatever the method is, the answer is the same (RFC 9110 §15.4.9).
+    /// The response is the same for every method (RFC 9110 §15.4.9).
     fn plan<'r>(&self, request: &Request<'r>) -> Result<Refusal, Reject<'r>> {
         let head = request.head;
         host::check(head)?;

@@ -1,32 +1,36 @@
-//! LogWriter of text on their way to standard output or standard error.
+//! Non-blocking log writer for standard output and standard error.
 //!
-//! Whoever has something to say only adds lines to a buffer; a thread of its own writes them. So an output that takes no
-//! more, such as a pipe that nobody reads, holds nobody up: lines are dropped then, and counted.
+//! Callers only append to a buffer; a thread writes it. An output that accepts no more, such as a full pipe, blocks no
+//! caller: lines are dropped and counted.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::mem;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// The most bytes of lines that wait to be written.
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::critical_thread;
+
+/// The most buffered bytes.
 const BUFFERED_MAX: usize = 4 * 1024 * 1024;
 
-/// From so many bytes on, lines are written without waiting for more.
+/// Buffered bytes at which lines are written at once.
 const FLUSH_AT: usize = 256 * 1024;
 
-/// How long a line waits for others. On a terminal it does not, and an error does not.
+/// The time a line waits for others, except on a terminal and on standard error.
 const DELAY: Duration = Duration::from_millis(200);
 
-/// How long an output that takes nothing now, and says so, is left alone.
+/// The pause before retrying an output that returned EAGAIN.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long the end of the program waits for the last lines to be written.
+/// The time limit for the last lines at exit.
 const LOG_DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An output that never blocks who writes to it. Clones are the same output.
+/// An output that never blocks its callers. Clones share the output.
 #[derive(Clone, Debug)]
 pub struct LogWriter {
     shared: Arc<Shared>,
@@ -37,15 +41,16 @@ struct Shared {
     output: File,
     state: Mutex<State>,
     changed: Condvar,
-    /// From so many waiting bytes on, the writer is woken.
+    /// Buffered bytes that wake the writer.
     flush_at: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
     buffered: Vec<u8>,
-    /// How many lines were dropped, and how many of them nobody has been told of.
+    /// Lines dropped since the start.
     dropped: u64,
+    /// Lines dropped and not logged yet.
     unreported: u64,
     is_closing: bool,
     is_done: bool,
@@ -58,29 +63,28 @@ impl LogWriter {
         LogWriter::open(flush_at, io::stdout())
     }
 
-    /// Opens standard error, in the same way.
+    /// Opens standard error in the same way.
     pub fn to_stderr() -> io::Result<LogWriter> {
         LogWriter::open(1, io::stderr())
     }
 
     fn open(flush_at: usize, output: impl AsFd) -> io::Result<LogWriter> {
-        // Past the standard library's buffer, because it has to be known what was written.
+        // Unbuffered, so that the count of written bytes is exact.
         let output = File::from(output.as_fd().try_clone_to_owned()?);
         Ok(LogWriter {
             shared: Arc::new(Shared { output, state: Mutex::default(), changed: Condvar::new(), flush_at }),
         })
     }
 
-    /// Starts the thread that writes.
+    /// Starts the writing thread.
     pub fn start(&self) -> io::Result<()> {
         let writer = Arc::clone(&self.shared);
-        thread::Builder::new().name("lines".to_owned()).spawn(move || writer.write_all())?;
-        Ok(())
+        critical_thread::spawn("log", move || writer.write_all()).map(drop)
     }
 
-    /// Adds a line, which brings its line end.
+    /// Adds a line, which includes its line end.
     pub fn add(&self, line: &[u8]) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         if state.buffered.len() + line.len() > BUFFERED_MAX {
             state.dropped += 1;
             state.unreported += 1;
@@ -93,17 +97,17 @@ impl LogWriter {
         }
     }
 
-    /// How many lines were dropped because the output did not take them.
+    /// The number of lines dropped because the output was too slow.
     pub fn dropped(&self) -> u64 {
-        self.shared.lock().dropped
+        self.shared.state.lock().dropped
     }
 
-    /// Writes what waits, at the end of the program; an output that takes no more is not waited for for long.
+    /// Writes the buffered lines at exit, within a time limit.
     pub fn finish(&self) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         state.is_closing = true;
         self.shared.changed.notify_all();
-        drop(self.shared.changed.wait_timeout_while(state, LOG_DRAIN_TIMEOUT, |state| !state.is_done));
+        self.shared.changed.wait_while_for(&mut state, |state| !state.is_done, LOG_DRAIN_TIMEOUT);
     }
 }
 
@@ -119,8 +123,8 @@ impl Write for LogWriter {
 }
 
 impl Shared {
-    /// Writes lines until the end, each time as many as there are. What an output does not take, such as a full disk, is
-    /// lost: nobody is left to be told. A line that was torn by that is ended before the next one.
+    /// Writes all buffered lines, until the end. A failed write, as on a full disk, loses lines. A line cut by it is
+    /// ended before the next one.
     fn write_all(&self) {
         let mut lines = Vec::new();
         let mut ends_mid_line = false;
@@ -141,35 +145,31 @@ impl Shared {
                 ends_mid_line = *last != b'\n';
             }
             if dropped > 0 {
-                log::warn!("{dropped} lines are dropped, because an output takes them too slowly");
+                log::warn!("{dropped} log lines dropped: the output is too slow");
             }
             lines.clear();
             lines.shrink_to(FLUSH_AT);
         }
     }
 
-    /// Waits for a first line, then a moment for more.
+    /// Waits for a first line, then up to [`DELAY`] for more.
     fn wait_for_lines(&self) -> MutexGuard<'_, State> {
-        let is_quiet = |state: &mut State| state.buffered.is_empty() && !state.is_closing;
-        let state = self.changed.wait_while(self.lock(), is_quiet).unwrap_or_else(PoisonError::into_inner);
-        let is_little = |state: &mut State| state.buffered.len() < self.flush_at && !state.is_closing;
-        let state = self.changed.wait_timeout_while(state, DELAY, is_little);
-        state.unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock();
+        self.changed.wait_while(&mut state, |state| state.buffered.is_empty() && !state.is_closing);
+        let is_short = |state: &mut State| state.buffered.len() < self.flush_at && !state.is_closing;
+        self.changed.wait_while_for(&mut state, is_short, DELAY);
+        state
     }
 }
 
-/// Writes as much as the output takes, and returns how much that is.
+/// Writes until the output fails, and returns the count of bytes.
 fn write_most(mut output: &File, bytes: &[u8]) -> usize {
     let mut written = 0;
     while written < bytes.len() {
         match output.write(&bytes[written..]) {
             Ok(count @ 1..) => written += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Whoever shares the output with us has asked not to be made to wait. Here that does no harm.
+            // Another process that shares the output has set O_NONBLOCK. This thread may wait.
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(FULL_PAUSE),
             _ => break,
         }

@@ -40,11 +40,10 @@ pub mod shutdown;
 mod tests;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::net::listener::{self, Scheme, Stop};
+use crate::net::listener::Stop;
 use crate::net::scheduling::prefer_throughput;
 use crate::net::trusted_proxies::TrustedProxies;
 use crate::site::Site;
@@ -116,8 +115,8 @@ pub struct Server {
 const ADMIN_CONNECTIONS_MAX: usize = 8;
 
 /// Serves at these endpoints until a signal stops the server, and returns when the last response is sent or the grace is over.
-/// The notes are printed after the addresses. An error is a thread that cannot be started.
-pub fn run(server: Server, endpoints: Vec<Endpoint>, notes: &[String]) -> io::Result<()> {
+/// The banner is printed once all threads run. An error is a thread that cannot be started.
+pub fn run(server: Server, endpoints: Vec<Endpoint>, banner: &str) -> io::Result<()> {
     let server = Arc::new(server);
     let endpoints: Vec<_> = endpoints.into_iter().map(Arc::new).collect();
     let stop_signal = shutdown::handle_signals(&server)?;
@@ -133,8 +132,8 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, notes: &[String]) -> io::Re
             accept_threads.push(acceptor.start(endpoint, &stop)?);
         }
     }
-    let scheme = if server.tls.is_some() { Scheme::Https } else { Scheme::Http };
-    announce(scheme, &endpoints, (!server.options.is_quiet).then_some(notes));
+    // A closed standard error is no failure.
+    let _ = io::stderr().write_all(banner.as_bytes());
     server.diagnostics.start()?;
     server.sd_notify.ready();
     stop_signal.wait();
@@ -187,21 +186,4 @@ impl Server {
         self.access_log.finish();
         self.diagnostics.finish();
     }
-}
-
-/// Says on standard error where the server listens. Programs read the first line, so nothing may come before it.
-fn announce(scheme: Scheme, endpoints: &[Arc<Endpoint>], notes: Option<&[String]>) {
-    let addrs_of = |service| {
-        endpoints.iter().filter(move |endpoint| endpoint.service == service).map(|endpoint| endpoint.listener.addr)
-    };
-    let sites: Vec<SocketAddr> = addrs_of(Service::Site).collect();
-    let urls = if notes.is_some() { listener::urls(scheme, &sites) } else { Vec::new() };
-    let sites = sites.iter().map(|addr| format!("listening on {scheme}://{addr}\n"));
-    let redirects = addrs_of(Service::Redirect).map(|addr| format!("redirecting on http://{addr}\n"));
-    let admins = addrs_of(Service::Admin).map(|addr| format!("admin on http://{addr}\n"));
-    let urls = urls.iter().map(|url| format!("  {url}\n"));
-    let notes = notes.unwrap_or_default().iter().map(|note| format!("{note}\n"));
-    // Whoever closed standard error does not want to know.
-    let _ = io::stderr()
-        .write_all(sites.chain(redirects).chain(admins).chain(urls).chain(notes).collect::<String>().as_bytes());
 }

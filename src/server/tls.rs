@@ -1,4 +1,4 @@
-//! TLS on a connection's own thread: the handshake before the first request, and what is answered over TLS alone.
+//! TLS accept on the connection's thread: the handshake before the first request, and Strict-Transport-Security.
 
 use std::io::ErrorKind;
 
@@ -16,24 +16,24 @@ use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
 use crate::site::{Request, Respond, SiteSession};
 
-/// What the doors over TLS share.
+/// The state of all TLS endpoints.
 #[derive(Debug)]
 pub struct TlsEndpoint {
-    /// The keys.
+    /// The certificates.
     pub certificates: Certificates,
-    /// For how many seconds browsers are to come by TLS alone, if they are told (RFC 6797).
+    /// The max-age of Strict-Transport-Security, if it is sent (RFC 6797).
     pub hsts_secs: Option<u64>,
-    /// The port of these doors.
+    /// The port of these endpoints.
     pub port: u16,
 }
 
 impl TlsEndpoint {
-    /// Uses the keys that are in the files now, if they can be used.
+    /// Reloads the certificates.
     pub fn reload(&self) {
         log_reload(self.certificates.reload(), &self.certificates);
     }
 
-    /// Does so if the files have changed.
+    /// Reloads the certificates if their files have changed.
     pub fn reload_if_changed(&self) {
         if let Some(outcome) = self.certificates.reload_if_changed() {
             log_reload(outcome, &self.certificates);
@@ -43,26 +43,26 @@ impl TlsEndpoint {
 
 fn log_reload(outcome: Result<(), LoadError>, certificates: &Certificates) {
     match outcome {
-        Ok(()) => log::info!("the certificates were read again and are used for new connections"),
+        Ok(()) => log::info!("certificates reloaded for new connections"),
         Err(error) => return log::warn!("the old certificates stay in use: {error}"),
     }
     for invalid in certificates.invalid() {
-        log::warn!("a certificate is of no use: {invalid}");
+        log::warn!("invalid certificate: {invalid}");
     }
 }
 
-/// What came of a connection's first bytes.
-#[allow(clippy::large_enum_variant, reason = "there is one on each stack, for a moment")]
+/// The result of a handshake.
+#[allow(clippy::large_enum_variant, reason = "it lives on the stack for a moment")]
 enum Handshaken<'s> {
-    /// A client that speaks TLS.
+    /// A TLS connection.
     Tls(Tls<'s>, Handshake),
-    /// One that does not, but may speak HTTP.
+    /// A client that sent something else first, perhaps plain HTTP.
     Plain(Tcp<'s>),
-    /// Nothing that can be talked to.
+    /// A failed handshake.
     Failed(CloseReason),
 }
 
-/// Serves one connection from its handshake to its end.
+/// Serves one connection from its handshake on.
 #[inline(never)]
 pub fn serve(server: &Server, tls: &TlsEndpoint, tcp: Tcp<'_>, responder: &dyn Respond, conn: &ConnHandle) {
     let handshaken = accept_tls(tls, tcp, conn);
@@ -74,7 +74,7 @@ pub fn serve(server: &Server, tls: &TlsEndpoint, tcp: Tcp<'_>, responder: &dyn R
     }
     match handshaken {
         Handshaken::Tls(mut transport, handshake) => {
-            log::debug!("#{} TLS handshake, {handshake:?}: {}", conn.id, transport.agreed());
+            log::debug!("#{} TLS handshake, {handshake:?}: {}", conn.id, transport.negotiated());
             let responder = WithHsts { responder, hsts_secs: tls.hsts_secs };
             Connection::new(&mut transport, server, &responder, conn).run();
         }
@@ -90,8 +90,7 @@ pub fn serve(server: &Server, tls: &TlsEndpoint, tcp: Tcp<'_>, responder: &dyn R
     }
 }
 
-/// Waits for the client to begin, and shakes hands. It has as long for that as for the head of a request, and makes room
-/// in a full house as anyone who is waited for; the house wakes this thread then.
+/// Performs the handshake, within the header timeout. Until then the connection can be evicted like an idle one.
 fn accept_tls<'s>(tls: &TlsEndpoint, mut tcp: Tcp<'s>, conn: &ConnHandle) -> Handshaken<'s> {
     conn.set_state(ConnState::New);
     let mut first = [0];
@@ -106,16 +105,16 @@ fn accept_tls<'s>(tls: &TlsEndpoint, mut tcp: Tcp<'s>, conn: &ConnHandle) -> Han
     };
     match conn.ended_by() {
         Some(close) => {
-            log::debug!("#{} no TLS with {}: {close}", conn.id, conn.client);
+            log::debug!("#{} TLS handshake with {} ended: {close}", conn.id, conn.client);
             Handshaken::Failed(close)
         }
         None if error.kind() == ErrorKind::UnexpectedEof => {
-            log::debug!("#{} no TLS with {}: the client ended the connection", conn.id, conn.client);
+            log::debug!("#{} TLS handshake with {}: the client closed the connection", conn.id, conn.client);
             Handshaken::Failed(CloseReason::ClientClosed)
         }
         None => {
-            log::debug!("#{} no TLS with {}: {error}", conn.id, conn.client);
-            // The client is to read the alert that says so.
+            log::debug!("#{} TLS handshake with {} failed: {error}", conn.id, conn.client);
+            // A reset would destroy the alert before the client reads it.
             conn.set_state(ConnState::Lingering);
             if tcp.send_last(&[]).is_ok() {
                 tcp.linger();
@@ -125,14 +124,14 @@ fn accept_tls<'s>(tls: &TlsEndpoint, mut tcp: Tcp<'s>, conn: &ConnHandle) -> Han
     }
 }
 
-/// Answers as another does, and adds what only those may be told who came by TLS (RFC 6797 §7.2).
+/// Adds Strict-Transport-Security, which is sent over TLS only (RFC 6797 §7.2).
 struct WithHsts<'r> {
     responder: &'r dyn Respond,
     hsts_secs: Option<u64>,
 }
 
 impl WithHsts<'_> {
-    fn mark(&self, response: Response) -> Response {
+    fn with_hsts(&self, response: Response) -> Response {
         let value = self.hsts_secs.map(|secs| format!("max-age={secs}"));
         Response { head: response.head.maybe("Strict-Transport-Security", value), ..response }
     }
@@ -140,11 +139,11 @@ impl WithHsts<'_> {
 
 impl Respond for WithHsts<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
-        self.mark(self.responder.respond(request))
+        self.with_hsts(self.responder.respond(request))
     }
 
     fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
-        self.mark(self.responder.refuse(reject, form))
+        self.with_hsts(self.responder.refuse(reject, form))
     }
 
     fn is_recorded(&self) -> bool {
@@ -152,9 +151,9 @@ impl Respond for WithHsts<'_> {
     }
 }
 
-/// Tells who came without TLS to come with it.
+/// Refuses plain HTTP on a TLS port.
 pub struct PlainHttpOnTlsPort<'s> {
-    /// The site, for its way to explain refusals.
+    /// The site, for its error pages.
     pub site: &'s SiteSession<'s>,
 }
 

@@ -1,7 +1,7 @@
-//! Tells one connection's exchanges as they happen, in the seven steps of an HTTP exchange, for people who want to see
-//! how it works: `serve -vv`, or `RUST_LOG=serve=trace`. That a connection begins or ends is told with `-v` already.
+//! Trace of a connection's exchanges in the seven steps of HTTP: `serve -vv`, or `RUST_LOG=serve=trace`. Steps 1 and 7
+//! of a connection are logged with `-v` already.
 //!
-//! What a client sent is escaped, so that it cannot reach the terminal as control bytes.
+//! Bytes from a client are escaped, so that no control byte reaches the terminal.
 
 use super::close_reason::{CloseReason, Refused};
 use super::connections::ConnHandle;
@@ -20,7 +20,7 @@ pub fn accepted(conn: &ConnHandle) {
     if client == peer {
         log::debug!("#{} [1] connection accepted from {peer}", conn.id);
     } else {
-        log::debug!("#{} [1] connection accepted from {peer}, which speaks for {client}", conn.id);
+        log::debug!("#{} [1] connection accepted from {peer}, a proxy for {client}", conn.id);
     }
 }
 
@@ -38,17 +38,17 @@ pub fn request(conn: &ConnHandle, head: &Head<'_>) {
     }
     let client_ip = conn.client_ip(Some(head));
     if client_ip != conn.client.ip() {
-        step!(conn, 3, "the client, as the proxy says: {client_ip}");
+        step!(conn, 3, "client address from the proxy: {client_ip}");
     }
 }
 
-/// Steps 2 and 3 of what is no request.
+/// Steps 2 and 3 of a malformed request.
 pub fn refused(conn: &ConnHandle, refused: &Refused) {
-    step!(conn, 2, "no request that can be answered: {}", refused.line.escape_ascii());
-    step!(conn, 3, "because of: {}", refused.received.escape_ascii());
+    step!(conn, 2, "malformed request: {}", refused.line.escape_ascii());
+    step!(conn, 3, "refused for: {}", refused.received.escape_ascii());
 }
 
-/// Steps 4 and 5: the status line, the fields, as they are sent. An answer of HTTP/0.9 has neither.
+/// Steps 4 and 5: the status line and the fields as sent. An HTTP/0.9 response has neither.
 pub fn response(conn: &ConnHandle, head: &[u8]) {
     if !log::log_enabled!(log::Level::Trace) || head.is_empty() {
         return;
@@ -67,16 +67,16 @@ pub fn body(conn: &ConnHandle, bytes: u64) {
     step!(conn, 6, "body: {bytes} bytes");
 }
 
-/// Step 7, where the connection goes on.
+/// Step 7: the connection is kept alive.
 pub fn kept(conn: &ConnHandle, persistence: Persistence) {
     let why = match persistence {
-        Persistence::PersistsOnRequest => "the client asked for it",
-        _ => "HTTP/1.1 goes on until one side says close",
+        Persistence::PersistsOnRequest => "the client requested it",
+        _ => "HTTP/1.1 persists until one side sends close",
     };
     step!(conn, 7, "kept alive: {why}");
 }
 
-/// Step 7, where it ends.
+/// Step 7: the connection closes.
 pub fn closed(conn: &ConnHandle, close: &CloseReason) {
     log::debug!("#{} [7] closed: {close}", conn.id);
 }

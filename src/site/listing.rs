@@ -4,15 +4,17 @@
 
 use std::cmp::Ordering;
 
+use serde::Serialize;
+
 use super::headers::Caching;
 use super::refusal::Refusal;
 use super::response::{Body, Response};
 use super::{Request, SiteSession, link, page};
+use crate::escape;
 use crate::files::OpenError;
 use crate::files::dir::{Entry, Kind, OpenDir};
 use crate::files::file::Meta;
 use crate::files::root::Node;
-use crate::json::{self, Value};
 use crate::proto::accept::media_weight;
 use crate::proto::date::{HttpDate, Rfc3339};
 use crate::proto::status::Status;
@@ -175,26 +177,33 @@ impl Key {
 }
 
 fn to_json(listing: &Listing) -> Vec<u8> {
-    let mut entries = Vec::new();
-    json::array(&mut entries, listing.rows.iter(), |out, row| {
-        let modified = row.modified.map_or(Value::Null, |date| Value::Text(Rfc3339(date).to_string().into()));
-        let members = [
-            ("name", Value::Text(row.name.as_str().into())),
-            ("href", Value::Text(row.href.as_str().into())),
-            ("type", Value::Text(if row.is_dir { "directory" } else { "file" }.into())),
-            ("size", Value::Number(row.len)),
-            ("modified", modified),
-        ];
-        json::object(out, &members);
-    });
-    let members = [
-        ("path", Value::Text(listing.path.as_str().into())),
-        ("count", Value::Number(listing.count as u64)),
-        ("shown", Value::Number(listing.rows.len() as u64)),
-        ("entries", Value::Written(&entries)),
-    ];
+    #[derive(Serialize)]
+    struct Entry<'l> {
+        name: &'l str,
+        href: &'l str,
+        r#type: &'static str,
+        size: u64,
+        modified: Option<String>,
+    }
+    #[derive(Serialize)]
+    struct Page<'l> {
+        path: &'l str,
+        count: usize,
+        shown: usize,
+        entries: Vec<Entry<'l>>,
+    }
+    fn entry(row: &Row) -> Entry<'_> {
+        Entry {
+            name: &row.name,
+            href: &row.href,
+            r#type: if row.is_dir { "directory" } else { "file" },
+            size: row.len,
+            modified: row.modified.map(|date| Rfc3339(date).to_string()),
+        }
+    }
+    let entries: Vec<_> = listing.rows.iter().map(entry).collect();
     let mut out = Vec::new();
-    json::object(&mut out, &members);
+    escape::json(&mut out, &Page { path: &listing.path, count: listing.count, shown: entries.len(), entries });
     out.push(b'\n');
     out
 }

@@ -4,6 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::listing::{Key, Listing, Row};
 use super::refusal::Refusal;
+use crate::escape::is_unprintable;
 use crate::proto::date::Rfc3339;
 
 const STYLE: &str = "\
@@ -149,8 +150,7 @@ fn human_size(len: u64) -> String {
 /// Makes a name fit for a page: a control character would not be valid there and could reach a terminal, and one that
 /// turns the direction of writing could make a name look like another.
 fn printable(name: &str) -> String {
-    let turns = |char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    name.replace(|char: char| char.is_control() || turns(char), "\u{fffd}")
+    name.replace(is_unprintable, "\u{fffd}")
 }
 
 fn plural(count: u64, one: &str, many: &str) -> String {

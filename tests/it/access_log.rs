@@ -10,7 +10,7 @@ use crate::support::{Client, Folder, Process, Server, binary, serve};
 use crate::terminal::Terminal;
 
 #[test]
-fn a_common_line_has_the_client_the_request_the_status_and_the_bytes() {
+fn common_line_has_client_request_status_and_bytes() {
     let folder = Folder::new().file("a.txt", "twelve bytes");
     let server = serve(&folder).args(&["--log", "common"]).start();
     server.get("/a.txt?q=1");
@@ -19,7 +19,7 @@ fn a_common_line_has_the_client_the_request_the_status_and_the_bytes() {
 }
 
 #[test]
-fn a_line_has_the_time_of_its_request() {
+fn line_has_the_time_of_its_request() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).start();
     let before = httpdate::fmt_http_date(SystemTime::now());
@@ -36,7 +36,7 @@ fn a_line_has_the_time_of_its_request() {
 }
 
 #[test]
-fn a_combined_line_adds_where_the_client_came_from_and_its_name() {
+fn combined_line_adds_referer_and_user_agent() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).args(&["--log", "combined"]).start();
     server.get_with("/a.txt", "Referer: http://localhost/from\r\nUser-Agent: test/1.0 (x)\r\n");
@@ -45,7 +45,7 @@ fn a_combined_line_adds_where_the_client_came_from_and_its_name() {
 }
 
 #[test]
-fn a_combined_line_has_a_dash_for_what_was_not_said() {
+fn combined_line_has_a_dash_for_missing_fields() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).args(&["--log", "combined"]).start();
     server.get("/a.txt");
@@ -54,7 +54,7 @@ fn a_combined_line_has_a_dash_for_what_was_not_said() {
 }
 
 #[test]
-fn a_json_line_has_every_part_under_its_name() {
+fn json_line_names_every_part() {
     let folder = Folder::new().file("a.txt", "twelve bytes");
     let server = serve(&folder).args(&["--log", "json"]).start();
     server.get_with("/a.txt?q=1", "Referer: http://localhost/from\r\nUser-Agent: test/1.0\r\n");
@@ -72,7 +72,7 @@ fn a_json_line_has_every_part_under_its_name() {
 }
 
 #[test]
-fn off_writes_no_line() {
+fn log_off_writes_no_line() {
     let folder = Folder::new().file("a.txt", "a");
     let out = folder.at("out");
     let file = File::create(&out).expect("the file can be made");
@@ -86,7 +86,7 @@ fn off_writes_no_line() {
 }
 
 #[test]
-fn the_bytes_are_those_of_the_content_that_was_sent() {
+fn bytes_count_the_sent_content() {
     let folder = Folder::new().file("a.txt", "twelve bytes");
     let server = serve(&folder).start();
     server.get_with("/a.txt?range", "Range: bytes=2-5\r\n").status(206);
@@ -101,7 +101,7 @@ fn the_bytes_are_those_of_the_content_that_was_sent() {
 }
 
 #[test]
-fn the_bytes_of_a_large_file_are_right() {
+fn bytes_of_a_large_file_are_exact() {
     let folder = Folder::new().file("large.bin", vec![7; 3 << 20]);
     let server = serve(&folder).start();
     server.get("/large.bin").status(200);
@@ -109,7 +109,7 @@ fn the_bytes_of_a_large_file_are_right() {
 }
 
 #[test]
-fn a_simple_request_is_logged_as_it_was_typed() {
+fn http_09_request_is_logged_as_sent() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).start();
     assert_eq!(server.connect().send("GET /a.txt\r\n").rest(), b"a");
@@ -118,7 +118,7 @@ fn a_simple_request_is_logged_as_it_was_typed() {
 }
 
 #[test]
-fn a_refused_request_is_logged_with_its_line() {
+fn refused_request_is_logged_with_its_line() {
     let folder = Folder::new();
     let server = serve(&folder).start();
     for (request, line, status) in [
@@ -142,7 +142,7 @@ fn a_refused_request_is_logged_with_its_line() {
 }
 
 #[test]
-fn a_request_of_which_nothing_is_known_is_logged_with_a_dash_or_its_bytes() {
+fn unparsed_request_is_logged_with_dash_or_bytes() {
     let folder = Folder::new();
     let server = serve(&folder).start();
     server.ask(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").status(400);
@@ -153,7 +153,7 @@ fn a_request_of_which_nothing_is_known_is_logged_with_a_dash_or_its_bytes() {
 }
 
 #[test]
-fn a_request_that_came_too_slowly_is_logged() {
+fn timed_out_request_is_logged() {
     let folder = Folder::new();
     let server = serve(&folder).args(&["--header-timeout", "1"]).start();
     server.ask("GET /slow HTTP/1.1\r\nHost: loc").status(408);
@@ -164,7 +164,7 @@ fn a_request_that_came_too_slowly_is_logged() {
 }
 
 #[test]
-fn a_request_line_that_is_too_long_is_logged() {
+fn too_long_request_line_is_logged() {
     let folder = Folder::new();
     let server = serve(&folder).start();
     server.ask(format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(20_000))).status(414);
@@ -173,7 +173,7 @@ fn a_request_line_that_is_too_long_is_logged() {
 }
 
 #[test]
-fn a_connection_that_asks_nothing_is_not_logged() {
+fn connection_without_request_is_not_logged() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).start();
     server.connect().finish().closed();
@@ -182,7 +182,7 @@ fn a_connection_that_asks_nothing_is_not_logged() {
 }
 
 #[test]
-fn a_quote_in_a_request_line_is_escaped() {
+fn quote_in_request_line_is_escaped() {
     let folder = Folder::new();
     let server = serve(&folder).start();
     server.get("/a\"b\\c");
@@ -190,7 +190,7 @@ fn a_quote_in_a_request_line_is_escaped() {
 }
 
 #[test]
-fn a_control_byte_in_a_request_line_is_escaped() {
+fn control_byte_in_request_line_is_escaped() {
     let folder = Folder::new();
     let server = serve(&folder).start();
     server.ask(b"GET /\x1b[2J\x07\x7f\t\xe9 HTTP/1.1\r\nHost: a\r\n\r\n").status(400);
@@ -199,7 +199,7 @@ fn a_control_byte_in_a_request_line_is_escaped() {
 }
 
 #[test]
-fn a_byte_beyond_ascii_in_a_target_is_escaped() {
+fn non_ascii_byte_in_target_is_escaped() {
     let folder = Folder::new();
     let server = serve(&folder).start();
     server.ask(b"GET /\xff\xc3\xa9 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").status(404);
@@ -207,7 +207,7 @@ fn a_byte_beyond_ascii_in_a_target_is_escaped() {
 }
 
 #[test]
-fn what_a_client_says_of_itself_is_escaped() {
+fn client_fields_are_escaped() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).args(&["--log", "combined"]).start();
     let request = b"GET /a.txt HTTP/1.1\r\nHost: a\r\nReferer: \"r\\\r\nUser-Agent: \"x\" 200 1 \xc2\x9b2J\t\r\n\r\n";
@@ -217,7 +217,7 @@ fn what_a_client_says_of_itself_is_escaped() {
 }
 
 #[test]
-fn no_control_byte_of_a_refused_field_reaches_the_log() {
+fn control_byte_of_refused_field_is_not_logged() {
     let folder = Folder::new();
     for form in ["common", "combined", "json"] {
         let server = serve(&folder).args(&["--log", form]).start();
@@ -228,7 +228,7 @@ fn no_control_byte_of_a_refused_field_reaches_the_log() {
 }
 
 #[test]
-fn every_json_line_can_be_parsed() {
+fn every_json_line_parses() {
     let folder = Folder::new();
     let server = serve(&folder).args(&["--log", "json"]).start();
     let requests: [(&[u8], u16); 6] = [
@@ -247,7 +247,7 @@ fn every_json_line_can_be_parsed() {
 }
 
 #[test]
-fn every_request_is_in_the_log_when_the_server_has_ended() {
+fn every_request_is_logged_at_exit() {
     let folder = Folder::new().file("a.txt", "a");
     let out = folder.at("out");
     let file = File::create(&out).expect("the file can be made");
@@ -272,7 +272,7 @@ fn every_request_is_in_the_log_when_the_server_has_ended() {
 }
 
 #[test]
-fn the_log_of_a_piped_server_comes_while_it_runs() {
+fn piped_log_is_written_while_the_server_runs() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).start();
     let mut client = server.connect();
@@ -281,7 +281,7 @@ fn the_log_of_a_piped_server_comes_while_it_runs() {
 }
 
 #[test]
-fn a_line_is_on_a_terminal_at_once() {
+fn terminal_shows_a_line_at_once() {
     let folder = Folder::new().file("a.txt", "a");
     let mut command = binary();
     command.args(["--port", "0", "--bind", "127.0.0.1", "--root"]).arg(folder.path());

@@ -1,4 +1,4 @@
-//! What the server answers for itself, on an address of its own.
+//! Admin endpoint: /health and /metrics on their own address.
 
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -24,7 +24,7 @@ pub fn admin_of(server: &Server) -> SocketAddr {
 }
 
 #[test]
-fn health_is_told_on_an_address_of_its_own() {
+fn health_has_its_own_address() {
     let folder = Folder::new();
     let server = serve(&folder).args(&["--admin", "127.0.0.1:0"]).start();
     let mut client = Client::connect(admin_of(&server));
@@ -33,13 +33,13 @@ fn health_is_told_on_an_address_of_its_own() {
         let response = if method == "GET" { client.response().body("ok\n") } else { client.response_to_head() };
         response.status(200).has("Cache-Control", "no-store").has("Content-Type", "text/plain; charset=utf-8");
     }
-    // Nothing of it is told to those who are served, and nothing of the site to who asks there.
+    // The site does not serve these, and the admin endpoint does not serve the site.
     server.get("/health").status(404);
     client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(404);
 }
 
 #[test]
-fn what_is_no_question_to_the_server_itself_is_refused_there_as_on_the_site() {
+fn admin_refuses_other_requests_like_the_site() {
     let folder = Folder::new();
     let server = serve(&folder).args(&["--admin", "[::1]:0"]).start();
     let ask = |head: &str| Client::connect(admin_of(&server)).send(format!("{head}\r\n\r\n")).response();
@@ -52,11 +52,15 @@ fn what_is_no_question_to_the_server_itself_is_refused_there_as_on_the_site() {
 }
 
 #[test]
-fn an_address_that_cannot_be_used_is_refused_with_what_to_type() {
+fn unusable_admin_address_is_refused_with_advice() {
     for bad in ["9100", "localhost:9100", "127.0.0.1", "::1:x", ""] {
         let output = run(&["--port", "0", "--admin", bad], &[]);
         assert_eq!(output.status.code(), Some(2), "{bad:?}");
-        assert!(output.stderr.starts_with("serve: --admin: an IP address and a port, such as"), "{}", output.stderr);
+        assert!(
+            output.stderr.starts_with("serve: --admin: expected an IP address and a port, such as"),
+            "{}",
+            output.stderr
+        );
     }
     let folder = Folder::new();
     let server = serve(&folder).start();
@@ -68,7 +72,7 @@ fn an_address_that_cannot_be_used_is_refused_with_what_to_type() {
 }
 
 #[test]
-fn no_proxy_header_is_asked_for_there() {
+fn admin_reads_no_proxy_header() {
     let folder = Folder::new();
     let args = ["--trusted-proxy", "127.0.0.1", "--proxy-protocol", "--admin", "127.0.0.1:0"];
     let server = serve(&folder).args(&args).start();
@@ -81,7 +85,7 @@ fn no_proxy_header_is_asked_for_there() {
 }
 
 #[test]
-fn while_it_drains_health_says_so_and_everybody_is_served() {
+fn health_is_503_while_draining_serves_everyone() {
     let folder = Folder::new().file("a.txt", "a");
     let delay = Duration::from_secs(16);
     let seconds = delay.as_secs().to_string();
@@ -93,7 +97,7 @@ fn while_it_drains_health_says_so_and_everybody_is_served() {
     server.signal("TERM");
     until_draining(admin);
     Client::connect(admin).send(HEALTH).response().status(503).body("draining\n").has("Cache-Control", "no-store");
-    // At first nobody is sent away, so that balancers can notice; then everybody is, with an answer.
+    // New connections are accepted until balancers have noticed; then they get a 503.
     let response = kept.send(get).response().status(200).body("a");
     assert!(response.all("Connection").is_empty() || told.elapsed() >= delay / 2, "{}", response.exchange);
     until("who is answered is sent away", || {
@@ -109,7 +113,7 @@ fn while_it_drains_health_says_so_and_everybody_is_served() {
 }
 
 #[test]
-fn health_is_told_until_the_end_while_an_answer_is_finished() {
+fn health_responds_until_the_last_response() {
     let folder = Folder::new().file("large.bin", vec![b'x'; LARGE]);
     let mut server = serve(&folder).args(&["--admin", "127.0.0.1:0", "--grace", "25"]).start();
     let (admin, mut busy) = (admin_of(&server), server.connect());
@@ -125,7 +129,7 @@ fn health_is_told_until_the_end_while_an_answer_is_finished() {
 }
 
 #[test]
-fn a_second_signal_ends_the_draining_at_once() {
+fn second_signal_ends_the_drain() {
     let folder = Folder::new();
     let mut server = serve(&folder).args(&["--admin", "127.0.0.1:0", "--drain-delay", "3600"]).start();
     server.signal("TERM");
@@ -135,7 +139,7 @@ fn a_second_signal_ends_the_draining_at_once() {
 }
 
 #[test]
-fn health_is_told_however_full_the_house_is_and_however_few_may_come_from_an_address() {
+fn health_responds_with_a_full_table_and_per_ip_limit() {
     let folder = Folder::new().file("large.bin", vec![b'x'; LARGE]);
     let args = ["--admin", "127.0.0.1:0", "--max-connections", "2", "--max-per-ip", "2", "--write-timeout", "600"];
     let server = serve(&folder).args(&args).start();
@@ -157,11 +161,11 @@ fn health_is_told_however_full_the_house_is_and_however_few_may_come_from_an_add
 }
 
 #[test]
-fn a_drain_delay_that_is_no_time_is_refused() {
+fn invalid_drain_delay_is_refused() {
     for bad in ["-1", "1.5", "soon", "86401"] {
         let output = run(&["--port", "0", "--drain-delay", bad], &[]);
         assert_eq!(output.status.code(), Some(2), "{bad:?}");
-        let wanted = format!("serve: --drain-delay: seconds are a number from 0 to 86400, not {bad:?}\n");
+        let wanted = format!("serve: --drain-delay: expected seconds from 0 to 86400, got {bad:?}\n");
         assert_eq!(output.stderr, wanted);
     }
     assert_eq!(run(&["--port", "0"], &[("SERVE_DRAIN_DELAY", "x")]).status.code(), Some(2));

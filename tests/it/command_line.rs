@@ -3,13 +3,13 @@
 use crate::support::{Client, Folder, Process, Server, binary, free_port, run, serve};
 
 #[test]
-fn the_index_is_index_html_unless_told_otherwise() {
+fn index_defaults_to_index_html() {
     let folder = Folder::new().file("index.html", "the index").file("home.html", "another");
     serve(&folder).start().get("/").status(200).body("the index");
 }
 
 #[test]
-fn index_names_are_tried_in_their_order() {
+fn index_names_are_tried_in_order() {
     let folder = Folder::new().file("a/second.html", "2").file("b/first.html", "1").file("b/second.html", "2");
     let folder = folder.file("c/index.html", "not asked for");
     either(&folder, &["--index", "first.html,second.html"], ("SERVE_INDEX", "first.html,second.html"), |server| {
@@ -20,7 +20,7 @@ fn index_names_are_tried_in_their_order() {
 }
 
 #[test]
-fn a_directory_is_not_listed_unless_told() {
+fn directory_is_not_listed_by_default() {
     let folder = Folder::new().file("docs/a.txt", "a");
     serve(&folder).start().get("/docs/").status(404).says("--list").never_says("a.txt");
 }
@@ -34,7 +34,7 @@ fn list_shows_directories() {
 }
 
 #[test]
-fn a_switch_in_the_environment_can_be_said_in_three_ways() {
+fn switch_variable_accepts_true_1_and_yes() {
     let folder = Folder::new().file("docs/a.txt", "a");
     for (value, status) in [("true", 200), ("1", 200), ("yes", 200), ("false", 404), ("0", 404), ("no", 404)] {
         eprintln!("--- SERVE_LIST={value}");
@@ -43,19 +43,19 @@ fn a_switch_in_the_environment_can_be_said_in_three_ways() {
 }
 
 #[test]
-fn a_switch_on_the_command_line_beats_its_variable() {
+fn switch_flag_beats_its_variable() {
     let folder = Folder::new().file("docs/a.txt", "a");
     serve(&folder).arg("--list").env("SERVE_LIST", "false").start().get("/docs/").status(200);
 }
 
 #[test]
-fn the_page_for_what_is_missing_is_404_html_unless_told_otherwise() {
+fn not_found_page_defaults_to_404_html() {
     let folder = Folder::new().file("404.html", "the usual page").file("oops.html", "another page");
     serve(&folder).start().get("/nowhere").status(404).body("the usual page");
 }
 
 #[test]
-fn not_found_names_the_page_for_what_is_missing() {
+fn not_found_names_the_page() {
     let folder = Folder::new().file("404.html", "the usual page").file("pages/oops.html", "another page");
     either(&folder, &["--not-found", "pages/oops.html"], ("SERVE_NOT_FOUND", "pages/oops.html"), |server| {
         server.get("/nowhere").status(404).body("another page");
@@ -63,7 +63,7 @@ fn not_found_names_the_page_for_what_is_missing() {
 }
 
 #[test]
-fn dotfiles_are_not_there_unless_told() {
+fn dotfiles_are_hidden_by_default() {
     let folder = Folder::new().file(".secret", "s").file(".git/config", "c").file(".well-known/x", "x");
     let server = serve(&folder).start();
     server.get("/.secret").status(404);
@@ -81,7 +81,7 @@ fn hidden_serves_dotfiles() {
 }
 
 #[test]
-fn links_are_followed_inside_the_root_unless_told_otherwise() {
+fn symlinks_default_to_inside() {
     let (folder, _other) = linked();
     let server = serve(&folder).start();
     server.get("/inside").status(200).body("in");
@@ -89,7 +89,7 @@ fn links_are_followed_inside_the_root_unless_told_otherwise() {
 }
 
 #[test]
-fn symlinks_inside_refuses_a_way_out() {
+fn symlinks_inside_refuses_outside_links() {
     let (folder, _other) = linked();
     either(&folder, &["--symlinks", "inside"], ("SERVE_SYMLINKS", "inside"), |server| {
         server.get("/inside").status(200).body("in");
@@ -108,7 +108,7 @@ fn symlinks_none_refuses_every_link() {
 }
 
 #[test]
-fn symlinks_all_follows_a_link_anywhere() {
+fn symlinks_all_follows_every_link() {
     let (folder, _other) = linked();
     either(&folder, &["--symlinks", "all"], ("SERVE_SYMLINKS", "all"), |server| {
         server.get("/inside").status(200).body("in");
@@ -117,13 +117,13 @@ fn symlinks_all_follows_a_link_anywhere() {
 }
 
 #[test]
-fn text_is_utf_8_unless_told_otherwise() {
+fn charset_defaults_to_utf_8() {
     let folder = Folder::new().file("a.html", "a");
     serve(&folder).start().get("/a.html").has("Content-Type", "text/html; charset=utf-8");
 }
 
 #[test]
-fn charset_is_named_with_text_types_only() {
+fn charset_applies_to_text_types_only() {
     let folder = Folder::new().file("a.html", "a").file("a.png", "a");
     either(&folder, &["--charset", "iso-8859-15"], ("SERVE_CHARSET", "iso-8859-15"), |server| {
         server.get("/a.html").has("Content-Type", "text/html; charset=iso-8859-15");
@@ -132,7 +132,7 @@ fn charset_is_named_with_text_types_only() {
 }
 
 #[test]
-fn charset_off_names_none() {
+fn charset_off_sends_none() {
     let folder = Folder::new().file("a.html", "a");
     either(&folder, &["--charset", "off"], ("SERVE_CHARSET", "off"), |server| {
         server.get("/a.html").has("Content-Type", "text/html");
@@ -140,7 +140,7 @@ fn charset_off_names_none() {
 }
 
 #[test]
-fn every_header_given_is_in_every_answer() {
+fn custom_headers_are_in_every_response() {
     let folder = Folder::new().file("a.txt", "a");
     let flags = ["--header", "X-One: 1", "--header", "X-Two: a: b"];
     either(&folder, &flags, ("SERVE_HEADER", "X-One: 1\nX-Two: a: b"), |server| {
@@ -151,7 +151,7 @@ fn every_header_given_is_in_every_answer() {
 }
 
 #[test]
-fn a_server_or_cache_header_given_takes_the_place_of_ours() {
+fn custom_header_replaces_the_default() {
     let folder = Folder::new().file("a.txt", "a");
     let flags = ["--header", "Server: mine", "--header", "cache-control: public"];
     let server = serve(&folder).args(&flags).start();
@@ -159,13 +159,13 @@ fn a_server_or_cache_header_given_takes_the_place_of_ours() {
 }
 
 #[test]
-fn an_answer_is_checked_every_time_unless_told_otherwise() {
+fn cache_defaults_to_revalidation() {
     let folder = Folder::new().file("a.txt", "a");
     serve(&folder).start().get("/a.txt").has("Cache-Control", "no-cache");
 }
 
 #[test]
-fn cache_says_how_long_a_file_may_be_kept_and_an_error_never() {
+fn cache_sets_max_age_of_files_not_errors() {
     let folder = Folder::new().file("a.txt", "a");
     either(&folder, &["--cache", "77"], ("SERVE_CACHE", "77"), |server| {
         server.get("/a.txt").has("Cache-Control", "max-age=77");
@@ -174,7 +174,7 @@ fn cache_says_how_long_a_file_may_be_kept_and_an_error_never() {
 }
 
 #[test]
-fn a_cache_of_no_seconds_means_to_check_every_time() {
+fn zero_cache_means_revalidation() {
     let folder = Folder::new().file("a.txt", "a");
     either(&folder, &["--cache", "0"], ("SERVE_CACHE", "0"), |server| {
         server.get("/a.txt").has("Cache-Control", "no-cache");
@@ -182,7 +182,7 @@ fn a_cache_of_no_seconds_means_to_check_every_time() {
 }
 
 #[test]
-fn the_access_log_is_common_unless_told_otherwise() {
+fn log_defaults_to_common() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).start();
     server.get("/a.txt");
@@ -191,7 +191,7 @@ fn the_access_log_is_common_unless_told_otherwise() {
 }
 
 #[test]
-fn log_chooses_the_form_of_the_access_log() {
+fn log_selects_the_format() {
     let folder = Folder::new().file("a.txt", "a");
     either(&folder, &["--log", "json"], ("SERVE_LOG", "json"), |server| {
         server.get("/a.txt");
@@ -201,7 +201,7 @@ fn log_chooses_the_form_of_the_access_log() {
 }
 
 #[test]
-fn verbose_twice_tells_the_exchange() {
+fn verbose_twice_traces_the_exchange() {
     let folder = Folder::new().file("a.txt", "a");
     either(&folder, &["-vv"], ("SERVE_VERBOSE", "2"), |server| {
         server.get("/a.txt");
@@ -210,7 +210,7 @@ fn verbose_twice_tells_the_exchange() {
 }
 
 #[test]
-fn a_switch_in_the_environment_is_in_no_other_ones_way() {
+fn switch_variable_does_not_affect_other_switches() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).arg("-vv").env("SERVE_QUIET", "false").start();
     server.get("/a.txt").status(200);
@@ -219,7 +219,7 @@ fn a_switch_in_the_environment_is_in_no_other_ones_way() {
 }
 
 #[test]
-fn a_flag_beats_its_variable() {
+fn flag_beats_its_variable() {
     let folder = Folder::new().file("a.html", "a");
     for (flag, variable, (field, value)) in [
         (["--cache", "5"], ("SERVE_CACHE", "6"), ("Cache-Control", "max-age=5")),
@@ -233,14 +233,14 @@ fn a_flag_beats_its_variable() {
 }
 
 #[test]
-fn a_headers_flag_replaces_every_header_of_the_variable() {
+fn header_flag_replaces_all_headers_of_the_variable() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).args(&["--header", "X-Flag: 1"]).env("SERVE_HEADER", "X-Variable: 1").start();
     server.get("/a.txt").has("X-Flag", "1").lacks("X-Variable");
 }
 
 #[test]
-fn port_is_the_port_that_is_listened_on() {
+fn port_flag_sets_the_port() {
     let folder = Folder::new().file("a.txt", "a");
     for flag in ["--port", "-p"] {
         let port = free_port();
@@ -252,7 +252,7 @@ fn port_is_the_port_that_is_listened_on() {
 }
 
 #[test]
-fn the_port_comes_from_its_variable_and_a_flag_beats_it() {
+fn port_flag_beats_its_variable() {
     let folder = Folder::new().file("a.txt", "a");
     let (wanted, other) = (free_port(), free_port());
     let mut command = binary();
@@ -264,7 +264,7 @@ fn the_port_comes_from_its_variable_and_a_flag_beats_it() {
 }
 
 #[test]
-fn the_root_can_be_given_in_four_ways() {
+fn root_is_accepted_in_four_ways() {
     let folder = Folder::new().file("a.txt", "the root");
     let path = folder.path().to_str().expect("the temporary path is text");
     for (args, variable) in [(vec!["--root", path], ""), (vec!["-r", path], ""), (vec![path], ""), (Vec::new(), path)] {
@@ -279,7 +279,7 @@ fn the_root_can_be_given_in_four_ways() {
 }
 
 #[test]
-fn the_root_is_where_the_server_is_started_unless_told_otherwise() {
+fn root_defaults_to_the_current_directory() {
     let folder = Folder::new().file("a.txt", "the root");
     let mut command = binary();
     command.args(["--port", "0", "--bind", "127.0.0.1"]).current_dir(folder.path());
@@ -287,7 +287,7 @@ fn the_root_is_where_the_server_is_started_unless_told_otherwise() {
 }
 
 #[test]
-fn a_root_on_the_command_line_beats_its_variable() {
+fn root_flag_beats_its_variable() {
     let folder = Folder::new().file("a.txt", "the root");
     let other = Folder::new().file("a.txt", "another");
     for flag in [&["--root"] as &[&str], &[]] {
@@ -299,7 +299,7 @@ fn a_root_on_the_command_line_beats_its_variable() {
 }
 
 #[test]
-fn help_names_every_flag_and_its_variable() {
+fn help_names_every_flag_and_variable() {
     let help = run(&["--help"], &[]);
     assert_eq!(help.status.code(), Some(0), "{}", help.stderr);
     for flag in [

@@ -37,7 +37,7 @@ fn succeeds(command: &mut Command) -> Output {
 }
 
 #[test]
-fn every_flag_and_variable_in_the_examples_exists() {
+fn examples_use_existing_flags_and_variables() {
     let help = run(&["--help"], &[]).stdout;
     let known = |start| words(&help, start);
     let (flags, variables) = (known("--"), known("SERVE_"));
@@ -70,7 +70,7 @@ fn start(args: &[&str]) -> Server {
 }
 
 #[test]
-fn the_command_of_the_service_starts_a_server() {
+fn service_command_starts_a_server() {
     let service = text("serve.service");
     let command = service.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/serve ")).expect("it is");
     start(&command.split(' ').collect::<Vec<_>>());
@@ -78,7 +78,7 @@ fn the_command_of_the_service_starts_a_server() {
 
 #[test]
 #[ignore = "needs systemd-analyze"]
-fn systemd_takes_the_units() {
+fn systemd_accepts_the_units() {
     // It looks for the program too.
     let folder = Folder::new();
     let units = ["serve.service", "serve.socket"].map(|unit| {
@@ -93,13 +93,13 @@ fn systemd_takes_the_units() {
 
 #[test]
 #[ignore = "needs haproxy"]
-fn haproxy_takes_its_configuration() {
+fn haproxy_accepts_its_configuration() {
     succeeds(Command::new("haproxy").args(["-c", "-f"]).arg(file("haproxy.cfg")));
 }
 
 #[test]
 #[ignore = "needs bash"]
-fn the_container_is_healthy_while_the_server_answers_and_no_longer() {
+fn container_is_healthy_while_the_server_responds() {
     let dockerfile = text("Dockerfile");
     for line in dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|line| !line.starts_with('-')) {
         let mut words: Vec<_> = line.split(' ').collect();
@@ -119,7 +119,7 @@ fn the_container_is_healthy_while_the_server_answers_and_no_longer() {
 
 #[test]
 #[ignore = "needs python3 with yaml"]
-fn what_kubernetes_is_asked_for_fits_together() {
+fn kubernetes_manifests_are_consistent() {
     let script = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
     let output = succeeds(Command::new("/usr/bin/python3").args(["-c", script]).arg(file("kubernetes.yaml")));
     let objects: Vec<Value> = serde_json::from_slice(&output.stdout).expect("it is JSON");

@@ -64,7 +64,7 @@ fn haproxy_names_the_client_in_proxy_headers() {
 
 #[test]
 #[ignore = "needs haproxy"]
-fn haproxy_sees_with_a_header_whether_the_server_is_well() {
+fn haproxy_health_check_uses_a_header() {
     let folder = site();
     for options in ["send-proxy", "send-proxy-v2"] {
         let server = believing(&folder).arg("--proxy-protocol").start();
@@ -78,7 +78,7 @@ fn haproxy_sees_with_a_header_whether_the_server_is_well() {
 
 #[test]
 #[ignore = "needs haproxy"]
-fn clients_of_haproxy_count_for_the_limit_per_address() {
+fn haproxy_clients_count_for_the_per_ip_limit() {
     let folder = site();
     let server = believing(&folder).args(&["--proxy-protocol", "--max-per-ip", "1"]).start();
     let front = Front::start(&server, "tcp", "send-proxy-v2");
@@ -92,7 +92,7 @@ fn clients_of_haproxy_count_for_the_limit_per_address() {
 
 #[test]
 #[ignore = "needs haproxy"]
-fn haproxy_names_the_client_in_a_field_and_who_forges_one_is_not_believed() {
+fn haproxy_replaces_a_forged_forwarded_field() {
     let folder = site();
     let server = believing(&folder).start();
     let front = Front::start(&server, "http", "\n option forwardfor");
@@ -109,7 +109,7 @@ fn haproxy_names_the_client_in_a_field_and_who_forges_one_is_not_believed() {
 
 #[test]
 #[ignore = "needs haproxy"]
-fn haproxy_that_sends_no_header_is_told_so() {
+fn haproxy_without_header_is_refused() {
     let folder = site();
     let server = believing(&folder).arg("--proxy-protocol").start();
     let front = Front::start(&server, "tcp", "");

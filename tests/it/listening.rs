@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::support::{Client, Folder, Process, binary, free_port};
 
 #[test]
-fn the_first_line_says_where_it_listens_and_it_does() {
+fn first_line_names_the_address() {
     let folder = page();
     let mut server = started(server(&folder).args(["--bind", "127.0.0.1"]));
     let line = server.next_line();
@@ -15,7 +15,7 @@ fn the_first_line_says_where_it_listens_and_it_does() {
 }
 
 #[test]
-fn a_url_to_click_follows_and_answers() {
+fn url_follows_the_address_and_works() {
     let folder = page();
     let mut server = started(server(&folder).args(["--bind", "127.0.0.1"]));
     let addr = server.listening();
@@ -25,7 +25,7 @@ fn a_url_to_click_follows_and_answers() {
 }
 
 #[test]
-fn the_urls_to_click_include_localhost() {
+fn urls_include_localhost() {
     let folder = page();
     let mut server = started(&mut server(&folder));
     let port = server.listening().port();
@@ -42,12 +42,12 @@ fn port_0_picks_a_free_port() {
 }
 
 #[test]
-fn a_port_can_be_listened_on_again_as_soon_as_the_server_has_ended() {
+fn port_is_free_again_once_the_server_has_ended() {
     let folder = page();
     let port = free_port().to_string();
     for _ in 0..3 {
         let mut server = started(binary().args(["--bind", "127.0.0.1", "--port", &port, "--root"]).arg(folder.path()));
-        // The server closes first, so the system remembers this connection for a minute.
+        // The server closes first, so its side stays in TIME_WAIT.
         responses(server.listening());
         server.signal("TERM");
         server.ended();
@@ -55,7 +55,7 @@ fn a_port_can_be_listened_on_again_as_soon_as_the_server_has_ended() {
 }
 
 #[test]
-fn all_addresses_are_reached_unless_told_otherwise() {
+fn all_addresses_are_bound_by_default() {
     let folder = page();
     let mut server = started(&mut server(&folder));
     let first = server.listening();
@@ -71,7 +71,7 @@ fn all_addresses_are_reached_unless_told_otherwise() {
 }
 
 #[test]
-fn bind_limits_the_server_to_that_address() {
+fn bind_limits_the_server_to_its_address() {
     let folder = page();
     let mut server = started(server(&folder).args(["--bind", "127.0.0.1"]));
     let port = server.listening().port();
@@ -80,21 +80,21 @@ fn bind_limits_the_server_to_that_address() {
 }
 
 #[test]
-fn bind_can_be_repeated() {
+fn bind_is_repeatable() {
     let folder = page();
     let mut server = started(server(&folder).args(["-b", "127.0.0.2", "--bind", "127.0.0.3"]));
     both_answer(&mut server);
 }
 
 #[test]
-fn several_addresses_can_come_from_the_environment() {
+fn bind_variable_takes_several_addresses() {
     let folder = page();
     let mut server = started(server(&folder).env("SERVE_BIND", "127.0.0.2,127.0.0.3"));
     both_answer(&mut server);
 }
 
 #[test]
-fn a_bind_flag_beats_its_variable() {
+fn bind_flag_beats_its_variable() {
     let folder = page();
     let mut server = started(server(&folder).args(["--bind", "127.0.0.2"]).env("SERVE_BIND", "127.0.0.3"));
     let addr = server.listening();
@@ -103,7 +103,7 @@ fn a_bind_flag_beats_its_variable() {
 }
 
 #[test]
-fn an_ipv6_address_is_bound_and_shown_in_brackets() {
+fn ipv6_address_is_shown_in_brackets() {
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
         eprintln!("this machine has no IPv6");
         return;
@@ -116,7 +116,7 @@ fn an_ipv6_address_is_bound_and_shown_in_brackets() {
 }
 
 #[test]
-fn quiet_says_only_where_it_listens() {
+fn quiet_prints_only_the_address() {
     let folder = page();
     for (args, variable) in [(vec!["-q"], None), (vec!["--quiet"], None), (Vec::new(), Some("true"))] {
         let mut command = server(&folder);

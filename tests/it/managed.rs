@@ -1,4 +1,4 @@
-//! What whoever manages the process is told, as by systemd's protocol.
+//! sd_notify messages to a service manager.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -23,7 +23,7 @@ impl Manager {
         Manager { socket, name }
     }
 
-    /// What it is told next.
+    /// The next message.
     fn hears(&self) -> String {
         let mut message = [0; 1000];
         let length = self.socket.recv(&mut message).expect("something is told");
@@ -37,7 +37,7 @@ impl Manager {
 }
 
 #[test]
-fn a_manager_is_told_when_it_is_ready_and_when_it_stops_although_it_is_confined_then() {
+fn sandboxed_server_notifies_ready_and_stopping() {
     let (folder, place) = (Folder::new().file("a.txt", "a"), Folder::new());
     let path = place.at("notify").display().to_string();
     for name in [path, format!("@serve-test-{}", std::process::id())] {
@@ -52,7 +52,7 @@ fn a_manager_is_told_when_it_is_ready_and_when_it_stops_although_it_is_confined_
 }
 
 #[test]
-fn a_manager_that_wants_to_know_is_told_that_the_server_is_alive_and_only_then() {
+fn watchdog_messages_are_sent_only_if_enabled() {
     let folder = Folder::new();
     let manager = Manager::at(format!("@serve-test-watchdog-{}", std::process::id()));
     let server = manager.starts(&folder, &[("WATCHDOG_USEC", "200000")]);
@@ -76,7 +76,7 @@ fn a_manager_that_wants_to_know_is_told_that_the_server_is_alive_and_only_then()
 }
 
 #[test]
-fn a_watchdog_of_another_process_is_not_told_anything() {
+fn foreign_watchdog_gets_no_message() {
     let folder = Folder::new();
     let manager = Manager::at(format!("@serve-test-other-{}", std::process::id()));
     let _server = manager.starts(&folder, &[("WATCHDOG_USEC", "200000"), ("WATCHDOG_PID", "1")]);
@@ -86,9 +86,9 @@ fn a_watchdog_of_another_process_is_not_told_anything() {
 }
 
 #[test]
-fn a_manager_that_is_not_there_is_named() {
+fn missing_notify_socket_is_named() {
     let output = crate::support::run(&["--port", "0"], &[("NOTIFY_SOCKET", "/nowhere/notify")]);
     assert_eq!(output.status.code(), Some(1));
-    let wanted = "serve: NOTIFY_SOCKET: nobody listens at /nowhere/notify: No such file or directory (os error 2)\n";
+    let wanted = "serve: NOTIFY_SOCKET: cannot connect to /nowhere/notify: No such file or directory (os error 2)\n";
     assert_eq!(output.stderr, wanted);
 }

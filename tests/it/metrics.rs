@@ -1,4 +1,4 @@
-//! What is counted, as whoever collects it reads it.
+//! Metrics as their collector reads them.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,7 +10,7 @@ use crate::tls;
 
 const GET: &str = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// What is counted now, the value of each series by its name and labels.
+/// The present value of each series, by its name and labels.
 fn metrics(server: &Server) -> BTreeMap<String, f64> {
     let text = text(server);
     let mut lines = text.strip_suffix("# EOF\n").unwrap_or_else(|| panic!("no end: {text}")).lines();
@@ -42,7 +42,7 @@ fn counted(folder: &Folder) -> Server {
 }
 
 #[test]
-fn after_a_known_series_of_requests_the_counts_are_known() {
+fn known_requests_give_known_counts() {
     let folder = Folder::new().file("a.txt", "hello").file("large.bin", vec![b'x'; 100_000]);
     let server = counted(&folder);
     let mut client = server.connect();
@@ -86,7 +86,7 @@ fn after_a_known_series_of_requests_the_counts_are_known() {
 }
 
 #[test]
-fn who_makes_room_or_is_turned_away_is_counted() {
+fn evicted_and_shed_connections_are_counted() {
     let folder = Folder::new();
     let server = counted(&folder);
     let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
@@ -106,7 +106,7 @@ fn who_makes_room_or_is_turned_away_is_counted() {
 }
 
 #[test]
-fn what_is_asked_of_the_server_itself_is_neither_counted_nor_logged() {
+fn admin_requests_are_neither_counted_nor_logged() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).args(&["-v", "--admin", "127.0.0.1:0"]).start();
     for _ in 0..3 {
@@ -127,14 +127,14 @@ fn what_is_asked_of_the_server_itself_is_neither_counted_nor_logged() {
 }
 
 #[test]
-fn without_an_admin_address_nobody_is_told_what_is_counted() {
+fn metrics_need_an_admin_address() {
     let folder = Folder::new();
     serve(&folder).start().get("/metrics").status(404);
 }
 
 #[test]
 #[ignore = "needs python3-prometheus-client"]
-fn the_strict_parser_of_prometheus_client_reads_it() {
+fn prometheus_client_parses_the_metrics() {
     let folder = Folder::new().file("a.txt", "a");
     let server = counted(&folder);
     for target in ["/a.txt", "/none", "/a.txt?x"] {
@@ -156,7 +156,7 @@ fn the_strict_parser_of_prometheus_client_reads_it() {
 }
 
 #[test]
-fn what_comes_of_connections_to_a_port_of_tls_is_counted() {
+fn tls_handshakes_are_counted() {
     let (folder, keys) = (Folder::new().file("a.txt", "hello"), tls::keys());
     let server = tls::serve_tls(&folder, &keys).args(&["--admin", "127.0.0.1:0"]).start();
     let trust = Trust::of(Version::V13);

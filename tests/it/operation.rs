@@ -19,7 +19,7 @@ const LARGE: usize = 64 << 20;
 const GET_LARGE: &str = "GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[test]
-fn a_signal_closes_idle_connections_and_ends_the_server_at_once() {
+fn signal_closes_idle_connections_at_once() {
     for signal in ["TERM", "INT"] {
         let folder = Folder::new();
         let mut server = serve(&folder).args(&["--grace", "60", "-v"]).start();
@@ -35,7 +35,7 @@ fn a_signal_closes_idle_connections_and_ends_the_server_at_once() {
 
 /// As long as it says nothing there is nothing to do; but a second later its time to ask begins.
 #[test]
-fn a_client_that_says_nothing_is_heard_of_after_a_second() {
+fn silent_client_is_accepted_after_a_second() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).arg("-v").start();
     let since = Instant::now();
@@ -48,7 +48,7 @@ fn a_client_that_says_nothing_is_heard_of_after_a_second() {
 }
 
 #[test]
-fn an_answer_in_progress_is_finished_before_the_server_ends() {
+fn shutdown_finishes_the_response_in_progress() {
     for signal in ["TERM", "INT"] {
         let folder = large();
         let mut server = serve(&folder).args(&["--grace", "25"]).start();
@@ -66,7 +66,7 @@ fn an_answer_in_progress_is_finished_before_the_server_ends() {
 }
 
 #[test]
-fn a_stopping_server_takes_no_new_connection() {
+fn shutdown_accepts_no_new_connection() {
     let folder = large();
     let server = serve(&folder).args(&["--grace", "60"]).start();
     let mut idle = server.connect();
@@ -84,7 +84,7 @@ fn a_stopping_server_takes_no_new_connection() {
 }
 
 #[test]
-fn connections_that_are_made_but_not_accepted_yet_are_answered_before_the_server_ends() {
+fn shutdown_serves_the_accept_queue() {
     let folder = Folder::new().file("a.txt", "a");
     let mut server = serve(&folder).args(&["--grace", "60"]).start();
     server.signal("STOP");
@@ -101,7 +101,7 @@ fn connections_that_are_made_but_not_accepted_yet_are_answered_before_the_server
 }
 
 #[test]
-fn a_connection_that_waits_for_a_seat_does_not_keep_the_server_from_ending() {
+fn waiting_connection_does_not_delay_shutdown() {
     let folder = large();
     let mut server = serve(&folder).args(&["--max-connections", "1", "--write-timeout", "600", "--grace", "1"]).start();
     let _busy = busy(&server);
@@ -112,7 +112,7 @@ fn a_connection_that_waits_for_a_seat_does_not_keep_the_server_from_ending() {
 }
 
 #[test]
-fn a_request_that_has_begun_when_the_server_is_told_to_stop_is_answered_with_a_close() {
+fn begun_request_is_served_with_close_at_shutdown() {
     let folder = Folder::new().file("a.txt", "a");
     let mut server = serve(&folder).args(&["--grace", "60"]).start();
     let (mut typing, mut idle) = (server.connect(), server.connect());
@@ -128,7 +128,7 @@ fn a_request_that_has_begun_when_the_server_is_told_to_stop_is_answered_with_a_c
 }
 
 #[test]
-fn after_the_grace_the_server_ends_although_a_client_still_reads() {
+fn grace_ends_although_a_client_still_reads() {
     let folder = Folder::new().file("large.bin", "");
     let file = File::options().write(true).open(folder.at("large.bin")).expect("the file can be opened");
     file.set_len(8 << 30).expect("the file can be made long");
@@ -150,7 +150,7 @@ fn after_the_grace_the_server_ends_although_a_client_still_reads() {
 }
 
 #[test]
-fn an_answer_that_is_broken_off_at_the_end_of_the_grace_is_logged() {
+fn response_cut_by_grace_is_logged() {
     let folder = large();
     let mut server = serve(&folder).args(&["--grace", "1", "--log", "json"]).start();
     let _busy = busy(&server);
@@ -161,7 +161,7 @@ fn an_answer_that_is_broken_off_at_the_end_of_the_grace_is_logged() {
 }
 
 #[test]
-fn a_second_signal_ends_the_server_now() {
+fn second_signal_ends_the_server_at_once() {
     for (first, second) in [("TERM", "TERM"), ("INT", "INT"), ("INT", "TERM")] {
         let folder = large();
         let mut server = serve(&folder).args(&["--grace", "60"]).start();
@@ -176,7 +176,7 @@ fn a_second_signal_ends_the_server_now() {
 }
 
 #[test]
-fn a_second_signal_loses_no_line_of_the_log() {
+fn second_signal_loses_no_log_line() {
     let folder = large();
     let mut server = serve(&folder).args(&["--grace", "60"]).start();
     let _busy = busy(&server);
@@ -190,7 +190,7 @@ fn a_second_signal_loses_no_line_of_the_log() {
 }
 
 #[test]
-fn a_client_that_vanishes_in_the_middle_ends_its_own_connection_only() {
+fn vanished_client_ends_only_its_connection() {
     let folder = large().file("a.txt", "a");
     let server = serve(&folder).start();
     let mut other = server.connect();
@@ -204,7 +204,7 @@ fn a_client_that_vanishes_in_the_middle_ends_its_own_connection_only() {
 }
 
 #[test]
-fn a_client_that_vanishes_is_logged_with_the_bytes_that_left() {
+fn vanished_client_is_logged_with_sent_bytes() {
     let folder = large();
     let server = serve(&folder).start();
     drop(busy(&server));
@@ -214,7 +214,7 @@ fn a_client_that_vanishes_is_logged_with_the_bytes_that_left() {
 }
 
 #[test]
-fn a_finished_connections_thread_serves_the_next() {
+fn idle_thread_serves_the_next_connection() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).start();
     let mut seen = HashSet::new();
@@ -227,7 +227,7 @@ fn a_finished_connections_thread_serves_the_next() {
 }
 
 #[test]
-fn without_a_free_descriptor_who_waits_makes_room_for_a_new_connection() {
+fn descriptor_shortage_evicts_an_idle_connection() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).start();
     let mut first = server.connect();
@@ -239,7 +239,7 @@ fn without_a_free_descriptor_who_waits_makes_room_for_a_new_connection() {
 }
 
 #[test]
-fn without_a_free_descriptor_a_file_is_refused_and_the_connection_goes_on() {
+fn descriptor_shortage_refuses_file_keeps_connection() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).start();
     let mut client = server.connect();
@@ -253,7 +253,7 @@ fn without_a_free_descriptor_a_file_is_refused_and_the_connection_goes_on() {
 }
 
 #[test]
-fn without_a_free_descriptor_the_server_does_not_spin_and_recovers() {
+fn descriptor_shortage_does_not_spin_and_recovers() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).start();
     limit_descriptors(&server, 0);
@@ -273,7 +273,7 @@ fn without_a_free_descriptor_the_server_does_not_spin_and_recovers() {
 }
 
 #[test]
-fn an_output_that_nobody_reads_stalls_no_answer() {
+fn unread_output_stalls_no_response() {
     let folder = Folder::new().file("a.txt", "a");
     let mut server = Process::start(&mut on(&folder), Stdio::piped());
     let _unread = server.stdout();
@@ -281,7 +281,7 @@ fn an_output_that_nobody_reads_stalls_no_answer() {
 }
 
 #[test]
-fn an_output_that_nobody_reads_does_not_keep_the_server_from_ending() {
+fn unread_output_does_not_delay_shutdown() {
     let folder = Folder::new().file("a.txt", "a");
     let mut server = Process::start(&mut on(&folder), Stdio::piped());
     let _unread = server.stdout();
@@ -291,17 +291,17 @@ fn an_output_that_nobody_reads_does_not_keep_the_server_from_ending() {
 }
 
 #[test]
-fn lines_that_an_output_does_not_take_are_dropped_and_counted() {
+fn dropped_log_lines_are_counted() {
     let folder = Folder::new().file("a.txt", "a");
     let mut server = Process::start(&mut on(&folder), Stdio::piped());
     let unread = server.stdout();
     fill(&mut server);
     drop(unread);
-    while !server.next_line().contains(" lines are dropped") {}
+    while !server.next_line().contains(" log lines dropped") {}
 }
 
 #[test]
-fn no_line_is_lost_on_an_output_that_is_asked_not_to_make_anybody_wait() {
+fn non_blocking_output_loses_no_line() {
     let folder = Folder::new().file("a.txt", "a");
     let (mut reader, writer) = io::pipe().expect("a pipe can be made");
     fcntl_setfl(&writer, OFlags::NONBLOCK).expect("the option can be set");
@@ -323,7 +323,7 @@ fn no_line_is_lost_on_an_output_that_is_asked_not_to_make_anybody_wait() {
 }
 
 #[test]
-fn a_closed_standard_output_ends_nothing() {
+fn closed_standard_output_ends_nothing() {
     let folder = Folder::new().file("a.txt", "a");
     let mut server = Process::start(&mut on(&folder), Stdio::piped());
     drop(server.stdout());
@@ -334,7 +334,7 @@ fn a_closed_standard_output_ends_nothing() {
 }
 
 #[test]
-fn a_closed_standard_error_ends_nothing() {
+fn closed_standard_error_ends_nothing() {
     let folder = Folder::new().file("a.txt", "a");
     let port = free_port();
     let mut command = binary();
@@ -376,7 +376,7 @@ fn large() -> Folder {
     Folder::new().file("large.bin", (0..LARGE).map(pattern).collect::<Vec<_>>())
 }
 
-/// Asks for the large file and reads nothing of it, so that the server is in the middle of its answer.
+/// Requests the large file and reads nothing, so that the response stays in progress.
 fn busy(server: &Server) -> Client {
     let mut client = server.connect();
     client.send(GET_LARGE);

@@ -19,7 +19,7 @@ const PACKAGES: usize = 30;
 
 #[test]
 #[ignore = "needs apt-get and dpkg-deb"]
-fn apt_downloads_packages_over_one_connection_with_pipelining() {
+fn apt_downloads_with_pipelining_over_one_connection() {
     let (here, site) = debian();
     let names: Vec<_> = (0..PACKAGES).map(debian_name).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
@@ -40,7 +40,7 @@ fn apt_downloads_packages_over_one_connection_with_pipelining() {
 
 #[test]
 #[ignore = "needs apt-get and dpkg-deb"]
-fn apt_is_told_that_its_release_is_fresh() {
+fn apt_gets_304_for_a_fresh_release() {
     let (here, site) = debian();
     let said = apt(&here, &["update"]);
     assert!(said.lines().any(|line| line.starts_with("Hit:")), "{said}");
@@ -81,7 +81,7 @@ fn pip_downloads_a_wheel_from_a_simple_index() {
 
 #[test]
 #[ignore = "needs pip"]
-fn pip_reads_what_a_wheel_needs_by_ranges() {
+fn pip_reads_wheel_metadata_by_ranges() {
     let (here, site) = (Folder::new(), Site::start());
     let wheel = simple_index(&site);
     let said = pip(&site, &here, &["--use-feature=fast-deps"]);
@@ -122,7 +122,7 @@ fn npm_installs_a_package_by_its_name() {
 
 #[test]
 #[ignore = "needs npm"]
-fn npm_is_told_that_a_package_is_not_there() {
+fn npm_reports_a_missing_package() {
     let (here, site) = (npm_home(), Site::start());
     let output = npm(&site, &here, "pkg").output().expect("npm runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -143,7 +143,7 @@ const CRATES: [(&str, &str); 6] = [
 
 #[test]
 #[ignore = "needs cargo"]
-fn cargo_builds_with_crates_from_a_sparse_registry() {
+fn cargo_builds_from_a_sparse_registry() {
     let (here, site) = (Folder::new(), Site::start());
     sparse_registry(&site);
     cargo_project(&here, &site);
@@ -156,7 +156,7 @@ fn cargo_builds_with_crates_from_a_sparse_registry() {
 
 #[test]
 #[ignore = "needs cargo"]
-fn cargo_keeps_an_index_that_has_not_changed() {
+fn cargo_keeps_an_unchanged_index() {
     let (here, site) = (Folder::new(), Site::start());
     sparse_registry(&site);
     cargo_project(&here, &site);

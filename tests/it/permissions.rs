@@ -23,7 +23,7 @@ fn set_mode(folder: &Folder, name: &str, mode: u32) {
 
 #[test]
 #[ignore = "needs setpriv"]
-fn a_file_that_may_not_be_read_is_forbidden_without_a_reason_of_the_system() {
+fn unreadable_file_is_403_without_kernel_reason() {
     let folder = Folder::new().file("a.txt", "secret").file("b.txt", "open");
     set_mode(&folder, "a.txt", 0);
     let mut process = serve_without_rights(&folder);
@@ -35,7 +35,7 @@ fn a_file_that_may_not_be_read_is_forbidden_without_a_reason_of_the_system() {
 
 #[test]
 #[ignore = "needs setpriv"]
-fn a_directory_that_may_only_be_entered_has_its_index_and_no_listing() {
+fn unlistable_directory_serves_only_its_index() {
     let folder = Folder::new().file("a/index.html", "index").file("b/c.txt", "c");
     set_mode(&folder, "a", 0o111);
     set_mode(&folder, "b", 0o111);
@@ -51,7 +51,7 @@ fn a_directory_that_may_only_be_entered_has_its_index_and_no_listing() {
 
 #[test]
 #[ignore = "needs setpriv"]
-fn who_asks_for_a_file_that_may_not_be_read_writes_no_warning() {
+fn request_for_unreadable_file_logs_no_warning() {
     let folder = Folder::new().file("a.txt", "secret");
     set_mode(&folder, "a.txt", 0);
     let mut process = serve_without_rights(&folder);

@@ -1,5 +1,4 @@
-//! Behind a proxy: who is believed who the client is, in PROXY headers and in fields, and what follows for the log and for
-//! limits. 127.0.0.1 is the proxy, and other addresses of the loopback interface are somebody else.
+//! PROXY headers and forwarded fields: the client's address in the logs and in the per-IP limit.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -47,7 +46,7 @@ fn logged_from(server: &Server, ip: &str) {
     assert!(line.starts_with(&format!("{ip} - - [")), "not from {ip}: {line}");
 }
 
-/// Asserts that the connection is ended and nothing is said.
+/// Asserts that the connection closes without a response.
 #[track_caller]
 fn ended_in_silence(server: &Server, bytes: &[u8]) {
     server.connect().send(bytes).closed();
@@ -55,7 +54,7 @@ fn ended_in_silence(server: &Server, bytes: &[u8]) {
 }
 
 #[test]
-fn the_client_that_a_header_names_is_logged() {
+fn client_of_a_proxy_header_is_logged() {
     let folder = site();
     let longer: Vec<u8> =
         [V2, b"\x21\x11\0\x14\xc0\0\x02\x07\xc6\x33\x64\x01\xdc\x04\0\x50\x03\0\x04abcd\x04"].concat();
@@ -79,7 +78,7 @@ fn the_client_that_a_header_names_is_logged() {
 }
 
 #[test]
-fn every_form_of_the_log_names_the_client() {
+fn every_log_format_names_the_client() {
     let folder = site();
     for (format, expected) in [("combined", "192.0.2.7 - - ["), ("json", "\"client\":\"192.0.2.7\"")] {
         let server = behind_proxy(&folder).args(&["--log", format]).start();
@@ -92,7 +91,7 @@ fn every_form_of_the_log_names_the_client() {
 }
 
 #[test]
-fn the_flags_can_be_given_as_variables() {
+fn proxy_flags_have_variables() {
     let folder = site();
     let server = serve(&folder)
         .env("SERVE_TRUSTED_PROXY", "192.0.2.0/24, 127.0.0.1")
@@ -103,7 +102,7 @@ fn the_flags_can_be_given_as_variables() {
 }
 
 #[test]
-fn a_header_comes_in_any_pieces_and_what_follows_is_read_behind_it() {
+fn header_in_pieces_is_read_up_to_its_end() {
     let folder = site();
     let server = behind_proxy(&folder).start();
     let largest: Vec<u8> = [V2, b"\x21\x11\x0f\xf0", &V2_TCP4[16..], &[7; 4080 - 12]].concat();
@@ -126,7 +125,7 @@ fn a_header_comes_in_any_pieces_and_what_follows_is_read_behind_it() {
 }
 
 #[test]
-fn a_header_that_takes_too_long_ends_the_connection() {
+fn slow_header_times_out() {
     const PACE: Duration = Duration::from_millis(100);
     let folder = site();
     let server = behind_proxy(&folder).args(&["--header-timeout", "1", "-v"]).start();
@@ -149,7 +148,7 @@ fn a_header_that_takes_too_long_ends_the_connection() {
 }
 
 #[test]
-fn a_request_without_its_header_is_refused() {
+fn request_without_header_is_refused() {
     let folder = site();
     let server = behind_proxy(&folder).start();
     for request in [GET, "POST / HTTP/1.1\r\n", "GET /\r\n", "\r\nGET / HTTP/1.1\r\n", "PUT", "proxy tcp4"] {
@@ -168,7 +167,7 @@ fn a_request_without_its_header_is_refused() {
 }
 
 #[test]
-fn a_malformed_header_is_refused_in_words_where_it_came_in_words() {
+fn malformed_header_is_refused_in_its_own_form() {
     let folder = site();
     let server = behind_proxy(&folder).start();
     for line in [
@@ -196,7 +195,7 @@ fn a_malformed_header_is_refused_in_words_where_it_came_in_words() {
 }
 
 #[test]
-fn a_header_from_who_is_not_trusted_is_refused_and_a_request_is_answered() {
+fn header_from_an_untrusted_peer_is_refused() {
     let folder = site();
     let server = behind_proxy(&folder).start();
     for header in [V1, V2_TCP4, V2_LOCAL, b"PROXY UNKNOWN\r\n"] {
@@ -222,7 +221,7 @@ fn a_header_from_who_is_not_trusted_is_refused_and_a_request_is_answered() {
 }
 
 #[test]
-fn the_clients_of_a_proxy_count_for_the_limit_per_address() {
+fn proxy_clients_count_for_the_per_ip_limit() {
     let folder = site();
     let server = behind_proxy(&folder).args(&["--max-per-ip", "2"]).start();
     let mut idle: Vec<Client> = Vec::new();
@@ -244,14 +243,14 @@ fn the_clients_of_a_proxy_count_for_the_limit_per_address() {
     for _ in 0..2 {
         others.push(served(&server, b"PROXY TCP6 2001:db8:1:2::1 ::1 1 2\r\n"));
     }
-    let mut neighbour = server.connect();
-    neighbour.send("PROXY TCP6 2001:db8:1:2:ffff::1 ::1 1 2\r\n").send(GET).response().status(503);
+    let mut same_network = server.connect();
+    same_network.send("PROXY TCP6 2001:db8:1:2:ffff::1 ::1 1 2\r\n").send(GET).response().status(503);
     served(&server, b"PROXY TCP6 2001:db8:1:3::1 ::1 1 2\r\n");
     others.iter_mut().take(12).for_each(Client::still_open);
 }
 
 #[test]
-fn who_comes_directly_counts_with_who_comes_through_a_proxy() {
+fn direct_and_proxied_connections_count_together() {
     let folder = site();
     let server = behind_proxy(&folder).args(&["--max-per-ip", "1"]).start();
     let mut direct = Client::connect_from("127.0.0.2", server.addr);
@@ -263,7 +262,7 @@ fn who_comes_directly_counts_with_who_comes_through_a_proxy() {
 }
 
 #[test]
-fn the_connections_of_a_proxy_that_writes_fields_are_exempt_from_the_limit_per_address() {
+fn forwarding_proxies_are_exempt_from_the_per_ip_limit() {
     let folder = site();
     let server = believing(&folder).args(&["--max-per-ip", "1"]).start();
     let mut clients: Vec<_> = (0..5).map(|_| server.connect()).collect();
@@ -275,7 +274,7 @@ fn the_connections_of_a_proxy_that_writes_fields_are_exempt_from_the_limit_per_a
 }
 
 #[test]
-fn fields_name_the_client_of_each_request() {
+fn forwarded_fields_name_the_client_of_each_request() {
     let folder = site();
     let server = believing(&folder).start();
     let mut client = server.connect();
@@ -306,7 +305,7 @@ fn fields_name_the_client_of_each_request() {
 }
 
 #[test]
-fn fields_that_anyone_can_send_are_believed_from_trusted_proxies_alone() {
+fn forwarded_fields_count_from_trusted_proxies_only() {
     const FIELDS: &str = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.9\r\nForwarded: for=192.0.2.9\r\n\r\n";
     let folder = site();
     let direct = |server: &Server| Client::connect_from("127.0.0.2", server.addr);
@@ -330,7 +329,7 @@ fn fields_that_anyone_can_send_are_believed_from_trusted_proxies_alone() {
 }
 
 #[test]
-fn over_ipv6_a_proxy_is_believed_too() {
+fn ipv6_proxy_is_trusted_too() {
     let folder = site();
     let server = serve(&folder).args(&["--bind", "::1", "--trusted-proxy", "::1", "--proxy-protocol"]).start();
     let addr = std::net::SocketAddr::new("::1".parse().expect("an address"), server.addr.port());
@@ -340,18 +339,18 @@ fn over_ipv6_a_proxy_is_believed_too() {
 }
 
 #[test]
-fn an_exchange_is_told_with_both_ends() {
+fn proxied_exchange_is_traced_with_both_ends() {
     let folder = site();
     let server = behind_proxy(&folder).arg("-vv").start();
     served(&server, b"PROXY TCP4 10.0.0.9 198.51.100.1 56324 80\r\n");
-    server.said(|line| line.contains("from 127.0.0.1:") && line.ends_with(", which speaks for 10.0.0.9:56324"));
+    server.said(|line| line.contains("from 127.0.0.1:") && line.ends_with(", a proxy for 10.0.0.9:56324"));
     let server = believing(&folder).arg("-vv").start();
     server.get_with("/page.txt", "X-Forwarded-For: 192.0.2.7\r\n").status(200);
-    server.said(|line| line.ends_with("the client, as the proxy says: 192.0.2.7"));
+    server.said(|line| line.ends_with("client address from the proxy: 192.0.2.7"));
 }
 
 #[test]
-fn who_waits_for_a_header_makes_room_and_is_ended_by_a_stop() {
+fn connection_awaiting_its_header_can_be_evicted() {
     let folder = site();
     let mut server = behind_proxy(&folder).args(&["--max-connections", "1"]).start();
     let mut silent = server.connect();
@@ -368,7 +367,7 @@ fn who_waits_for_a_header_makes_room_and_is_ended_by_a_stop() {
 }
 
 #[test]
-fn a_proxy_that_only_looks_whether_somebody_listens_disturbs_nobody() {
+fn proxy_probe_without_header_disturbs_nothing() {
     let folder = site();
     let server = behind_proxy(&folder).start();
     for begun in [&b""[..], b"PROXY", &V2_TCP4[..20], V1, V2_LOCAL] {

@@ -1,5 +1,4 @@
-//! What the process gives up once it listens, seen from outside. What it can still do is tried from inside, in
-//! `src/sandbox.rs`.
+//! Sandbox and user switch of the running server, seen from outside; unit tests try the sandbox from inside.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +17,7 @@ const CONFINED: &str = "confined to reading ";
 const CANNOT: &str = "not confined by Landlock, which this kernel lacks";
 
 #[test]
-fn it_says_at_the_start_how_far_it_is_confined() {
+fn start_prints_the_sandbox_status() {
     let folder = Folder::new();
     let server = serve(&folder).start();
     let said = server.said(|line| line.contains("confined"));
@@ -32,7 +31,7 @@ fn it_says_at_the_start_how_far_it_is_confined() {
 }
 
 #[test]
-fn every_thread_has_lost_the_way_to_more_rights() {
+fn every_thread_has_no_new_privs() {
     let folder = Folder::new().file("a.txt", "a");
     let Some(server) = confined(serve(&folder).start()) else { return };
     let mut client = server.connect();
@@ -45,7 +44,7 @@ fn every_thread_has_lost_the_way_to_more_rights() {
 }
 
 #[test]
-fn a_root_that_is_a_link_can_lead_to_another_release_but_not_out_of_their_directory() {
+fn linked_root_follows_releases_in_its_directory() {
     let folder =
         Folder::new().file("releases/1/a.txt", "one").file("releases/2/a.txt", "two").file("secret/a.txt", "s");
     let root = Folder::new();
@@ -69,7 +68,7 @@ fn a_root_that_is_a_link_can_lead_to_another_release_but_not_out_of_their_direct
 }
 
 #[test]
-fn another_directory_in_the_place_of_the_root_is_refused_and_the_log_says_what_to_do() {
+fn replaced_root_directory_is_refused_with_advice() {
     let (folder, other) = (Folder::new().file("a.txt", "hello"), Folder::new().file("a.txt", "HELLO"));
     let Some(server) = confined(serve(&folder).start()) else { return };
     server.get("/a.txt").status(200).body("hello");
@@ -86,7 +85,7 @@ fn another_directory_in_the_place_of_the_root_is_refused_and_the_log_says_what_t
 
 #[test]
 #[ignore = "needs root"]
-fn a_user_is_become_for_good_and_has_its_own_groups_alone() {
+fn user_switch_is_final_and_sets_its_groups() {
     let folder = Folder::new().file("a.txt", "a").file("private.txt", "p");
     let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
     fs::set_permissions(folder.at("private.txt"), mode(0o600)).expect("the file is ours");
@@ -102,13 +101,13 @@ fn a_user_is_become_for_good_and_has_its_own_groups_alone() {
         assert!(!server.diagnostics().iter().any(|line| line.contains("runs as root")));
     }
     let server = serve(&folder).start();
-    server.said(|line| line.starts_with("warning: it runs as root; --user NAME"));
+    server.said(|line| line.starts_with("warning: serve runs as root; --user NAME"));
     server.get("/private.txt").status(200).body("p");
 }
 
 #[test]
 #[ignore = "needs root"]
-fn a_user_that_cannot_serve_the_root_is_refused_at_the_start() {
+fn user_without_access_to_the_root_is_refused() {
     let folder = Folder::new().file("a.txt", "a");
     let path = folder.path().to_str().expect("text").to_owned();
     let start = |user: &str| run(&["--port", "0", "--root", &path, "--user", user], &[]);
@@ -124,7 +123,7 @@ fn a_user_that_cannot_serve_the_root_is_refused_at_the_start() {
 
 #[test]
 #[ignore = "needs setpriv"]
-fn only_root_can_become_another_user() {
+fn only_root_switches_user() {
     let folder = Folder::new();
     let mut command = Command::new("setpriv");
     command.args(["--reuid", &NOBODY.to_string(), "--clear-groups", env!("CARGO_BIN_EXE_serve"), "--port", "0"]);
@@ -136,7 +135,7 @@ fn only_root_can_become_another_user() {
 
 #[test]
 #[ignore = "needs prlimit and setpriv"]
-fn a_crash_leaves_no_core_file() {
+fn crash_leaves_no_core_file() {
     let folder = Folder::new().file("a.txt", "a");
     let nobody = NOBODY.to_string();
     let limited = ["--reuid", &nobody, "--clear-groups", "prlimit", "--core=unlimited"];
@@ -151,14 +150,14 @@ fn a_crash_leaves_no_core_file() {
 }
 
 #[test]
-fn no_descriptor_would_be_inherited_by_a_program() {
+fn descriptors_are_close_on_exec() {
     let folder = Folder::new().file("large.bin", vec![b'y'; 48 << 20]);
     let server = serve(&folder).start();
     let mut client = server.connect();
     client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client.stream().peek(&mut [0]).expect("the response begins");
     let theirs = inheritable(server.pid());
-    // Standard streams, and what whoever runs the tests left open.
+    // Standard streams, and descriptors inherited from the test runner.
     let ours = inheritable(std::process::id());
     assert!(theirs.iter().all(|number| *number <= 2 || ours.contains(number)), "{theirs:?}, of which ours {ours:?}");
     let open = server.proc().descriptors();

@@ -34,7 +34,7 @@ impl Strace {
         while !self.process.next_line().ends_with("--- stopped by SIGSTOP ---") {}
     }
 
-    /// Lets go of the server, asserts that there was a fault at all, and says how many there were.
+    /// Detaches from the server, and returns the number of injected faults, which is not 0.
     #[track_caller]
     pub fn detach(mut self) -> usize {
         self.process.signal("TERM");

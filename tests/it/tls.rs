@@ -1,4 +1,4 @@
-//! A site over TLS: what is said there is what is said without it.
+//! A site over TLS: the responses are the same as without it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -35,13 +35,13 @@ pub fn large(length: usize) -> Vec<u8> {
 }
 
 /// Where the line that begins so says that the server listens too.
-fn other_door(server: &Server, beginning: &str) -> SocketAddr {
+fn other_endpoint(server: &Server, beginning: &str) -> SocketAddr {
     let line = server.said(|line| line.starts_with(beginning));
     line[beginning.len()..].parse().unwrap_or_else(|_| panic!("no address: {line}"))
 }
 
 #[test]
-fn requests_are_answered_over_both_versions() {
+fn both_versions_are_served() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).start();
     for version in VERSIONS {
@@ -59,7 +59,7 @@ fn requests_are_answered_over_both_versions() {
 }
 
 #[test]
-fn it_is_announced_as_https() {
+fn banner_shows_https() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).start();
     let said = format!("listening on https://{}", server.addr);
@@ -68,7 +68,7 @@ fn it_is_announced_as_https() {
 }
 
 #[test]
-fn large_answers_arrive_whole() {
+fn large_responses_arrive_whole() {
     let bytes = large(20 << 20);
     let (folder, keys) = (Folder::new().file("large.bin", &bytes).file("middle.bin", &bytes[..150_000]), keys());
     let server = serve_tls(&folder, &keys).start();
@@ -82,7 +82,7 @@ fn large_answers_arrive_whole() {
 }
 
 #[test]
-fn what_is_being_worked_on_is_read_and_sent_too() {
+fn tls_body_is_read_and_response_sent() {
     let bytes = large(2 << 20);
     let (folder, keys) = (Folder::new(), keys());
     folder.write("young.bin", &bytes);
@@ -91,7 +91,7 @@ fn what_is_being_worked_on_is_read_and_sent_too() {
 }
 
 #[test]
-fn http_1_1_is_agreed_upon_and_nothing_else() {
+fn alpn_selects_only_http_1_1() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).start();
     for version in VERSIONS {
@@ -105,7 +105,7 @@ fn http_1_1_is_agreed_upon_and_nothing_else() {
 }
 
 #[test]
-fn the_end_is_told_unless_something_is_missing() {
+fn close_notify_is_sent_unless_truncated() {
     let bytes = large(30 << 20);
     let (folder, keys) = (site().file("large.bin", &bytes), keys());
     let server = serve_tls(&folder, &keys).start();
@@ -127,7 +127,7 @@ fn the_end_is_told_unless_something_is_missing() {
 }
 
 #[test]
-fn a_request_counts_although_the_client_ends_its_side_behind_it() {
+fn request_before_close_notify_is_served() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).start();
     let mut politely = connect(&server, Version::V13);
@@ -144,7 +144,7 @@ fn a_request_counts_although_the_client_ends_its_side_behind_it() {
 }
 
 #[test]
-fn who_comes_again_need_not_be_known_anew() {
+fn returning_client_resumes() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).start();
     for trust in [Trust::of(Version::V12), Trust::of(Version::V12).without_tickets(), Trust::of(Version::V13)] {
@@ -161,7 +161,7 @@ fn who_comes_again_need_not_be_known_anew() {
 }
 
 #[test]
-fn plain_http_is_told_to_use_https() {
+fn plain_http_on_tls_port_is_refused_with_advice() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).args(&["--hsts", "60"]).start();
     server.get("/a.txt").status(400).says("This port is for https").says("https://").lacks("Strict-Transport-Security");
@@ -172,7 +172,7 @@ fn plain_http_is_told_to_use_https() {
 }
 
 #[test]
-fn only_who_comes_over_tls_is_told_to_come_so_again() {
+fn hsts_is_sent_over_tls_only() {
     let (folder, keys) = (site(), keys());
     let name = "Strict-Transport-Security";
     for start in
@@ -183,7 +183,7 @@ fn only_who_comes_over_tls_is_told_to_come_so_again() {
         client.send(GET).response().status(200).has(name, "max-age=3600");
         client.send("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n").response().status(404).has(name, "max-age=3600");
         client.send("GET / HTTP/9.9\r\nHost: a\r\n\r\n").response().status(505).has(name, "max-age=3600");
-        let plain = Client::connect(other_door(&server, "redirecting on http://")).send(GET).response();
+        let plain = Client::connect(other_endpoint(&server, "redirecting on http://")).send(GET).response();
         plain.status(308).lacks(name);
     }
     let server = serve_tls(&folder, &keys).start();
@@ -191,10 +191,10 @@ fn only_who_comes_over_tls_is_told_to_come_so_again() {
 }
 
 #[test]
-fn plain_requests_are_sent_to_the_same_address_over_tls() {
+fn redirect_keeps_the_target() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).args(&["--https-redirect", "0"]).start();
-    let plain = other_door(&server, "redirecting on http://");
+    let plain = other_endpoint(&server, "redirecting on http://");
     let port = server.addr.port();
     for (line, host, location) in [
         ("GET /a.txt?b=c HTTP/1.1", "localhost:80", format!("https://localhost:{port}/a.txt?b=c")),
@@ -218,11 +218,11 @@ fn plain_requests_are_sent_to_the_same_address_over_tls() {
 }
 
 #[test]
-fn the_proof_for_a_certificate_authority_stays_plain() {
+fn acme_challenge_stays_plain() {
     let folder = site().file(".well-known/acme-challenge/token", "proof").file(".well-known/other", "other");
     let keys = keys();
     let server = serve_tls(&folder, &keys).args(&["--https-redirect", "0"]).start();
-    let plain = other_door(&server, "redirecting on http://");
+    let plain = other_endpoint(&server, "redirecting on http://");
     let response =
         |target: &str| Client::connect(plain).send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).response();
     response("/.well-known/acme-challenge/token").status(200).body("proof");
@@ -231,7 +231,7 @@ fn the_proof_for_a_certificate_authority_stays_plain() {
 }
 
 #[test]
-fn a_proxy_says_for_whom_it_speaks_before_the_handshake() {
+fn proxy_header_comes_before_the_handshake() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).args(&["--proxy-protocol", "--trusted-proxy", "127.0.0.1"]).start();
     let mut client = server.connect();
@@ -242,7 +242,7 @@ fn a_proxy_says_for_whom_it_speaks_before_the_handshake() {
 }
 
 #[test]
-fn a_certificate_is_made_where_that_is_asked_for() {
+fn self_signed_certificate_is_made_on_request() {
     let folder = site();
     for start in [serve(&folder).arg("--tls-self-signed"), serve(&folder).env("SERVE_TLS_SELF_SIGNED", "1")] {
         let server = start.start();
@@ -260,13 +260,13 @@ fn a_certificate_is_made_where_that_is_asked_for() {
 }
 
 #[test]
-fn a_key_that_is_replaced_by_something_else_than_a_file_holds_up_nothing() {
+fn fifo_as_key_blocks_nothing() {
     let (folder, keys) = (site(), keys());
     let mut server = serve_tls(&folder, &keys).start();
     fs::remove_file(keys.at("a.key")).expect("the key is there");
     mknodat(CWD, keys.at("a.key"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO can be made");
     server.signal("HUP");
-    server.said(|line| line.contains("the old keys stay in use") && line.contains("no regular file"));
+    server.said(|line| line.contains("the old certificates stay in use") && line.contains("not a regular file"));
     connect(&server, Version::V13).send(GET).response().status(200);
     server.signal("TERM");
     assert_eq!(server.ended().code(), Some(0));

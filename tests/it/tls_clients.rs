@@ -42,7 +42,7 @@ fn serve_tls(folder: &Folder, keys: &Folder) -> Starter {
 
 #[test]
 #[ignore = "needs curl and openssl"]
-fn curl_believes_keys_of_every_kind_over_both_versions() {
+fn curl_accepts_all_key_types_over_both_versions() {
     let folder = site();
     for (kind, make) in KINDS {
         let keys = keys(make);
@@ -58,7 +58,7 @@ fn curl_believes_keys_of_every_kind_over_both_versions() {
 
 #[test]
 #[ignore = "needs curl and openssl"]
-fn curl_gets_a_hundred_mebibytes_and_parts_of_them() {
+fn curl_downloads_100_mib_and_ranges() {
     let bytes = large(100 << 20);
     let folder = Folder::new().file("large.bin", &bytes);
     let keys = keys(KINDS[2].1);
@@ -78,7 +78,7 @@ fn curl_gets_a_hundred_mebibytes_and_parts_of_them() {
 
 #[test]
 #[ignore = "needs curl and openssl"]
-fn curl_sees_that_an_answer_was_broken_off() {
+fn curl_detects_a_truncated_response() {
     let folder = Folder::new().file("large.bin", large(64 << 20));
     let keys = keys(KINDS[2].1);
     let server = serve_tls(&folder, &keys).start();
@@ -92,7 +92,7 @@ fn curl_sees_that_an_answer_was_broken_off() {
 
 #[test]
 #[ignore = "needs curl and openssl"]
-fn curl_uses_one_connection_for_several_requests() {
+fn curl_reuses_one_connection() {
     let folder = site();
     let keys = keys(KINDS[2].1);
     let server = serve_tls(&folder, &keys).arg("-v").start();
@@ -107,7 +107,7 @@ fn curl_uses_one_connection_for_several_requests() {
 
 #[test]
 #[ignore = "needs openssl"]
-fn openssl_agrees_on_http_1_1_and_resumes_in_both_versions() {
+fn openssl_selects_http_1_1_and_resumes() {
     let folder = site();
     let keys = keys(KINDS[2].1);
     let server = serve_tls(&folder, &keys).start();
@@ -129,7 +129,7 @@ fn openssl_agrees_on_http_1_1_and_resumes_in_both_versions() {
 
 #[test]
 #[ignore = "needs openssl"]
-fn an_expired_certificate_is_told_of_at_the_start() {
+fn expired_certificate_is_reported_at_start() {
     let folder = site();
     let keys = keys(KINDS[2].1);
     let expire =
@@ -141,7 +141,7 @@ fn an_expired_certificate_is_told_of_at_the_start() {
 
 #[test]
 #[ignore = "needs openssl"]
-fn openssl_shows_the_fingerprint_that_was_told() {
+fn openssl_shows_the_printed_fingerprint() {
     let folder = site();
     let server = serve(&folder).arg("--tls-self-signed").start();
     let told = server.said(|line| line.contains("fingerprint"));
@@ -172,7 +172,7 @@ fn chromium_loads_a_page_over_tls() {
 }
 
 impl Server {
-    /// Does something once an answer is under way.
+    /// Runs a closure while a response is in progress.
     fn once_it_sends(&self, act: impl FnOnce()) {
         until("the file is open", || self.proc().open_files().iter().any(|file| file.ends_with("large.bin")));
         act();

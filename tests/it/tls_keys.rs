@@ -41,7 +41,7 @@ fn until_another_is_shown(server: &Server, old: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn who_asks_for_a_name_is_shown_its_certificate() {
+fn sni_selects_the_certificate() {
     let folder = site();
     let names = [["a.example", "localhost"], ["b.example", "*.b.example"], ["c.example", "c.test"]];
     let keys = Folder::new().pair("a", &names[0]).pair("b", &names[1]).pair("c", &names[2]);
@@ -63,7 +63,7 @@ fn who_asks_for_a_name_is_shown_its_certificate() {
             ("c.test", &c),
             ("x.y.b.example", &a),
             ("unknown.example", &a),
-            // Who asks for an address names nobody.
+            // A client that connects to an address sends no server name.
             ("127.0.0.1", &a),
         ] {
             assert!(shown_to(&server, name) == *expected, "{name} is shown another certificate");
@@ -72,7 +72,7 @@ fn who_asks_for_a_name_is_shown_its_certificate() {
 }
 
 #[test]
-fn keys_are_read_again_when_they_are_replaced_and_no_connection_ends() {
+fn replaced_certificates_are_reloaded_without_closing() {
     let (folder, keys) = (site(), Folder::new().pair("a", &["localhost"]));
     let server = serve_tls(&folder, &keys).env("RUST_LOG", "info").start();
     let trust = Trust::of(Version::V13);
@@ -85,7 +85,7 @@ fn keys_are_read_again_when_they_are_replaced_and_no_connection_ends() {
     keys.replace("a.key", key);
     let second = until_another_is_shown(&server, &first);
     assert!(shown_by(&mut kept) == first);
-    // Who was known before is known still.
+    // Earlier tickets are still valid.
     let mut again = trust.connect(server.addr, "localhost");
     again.send(GET).response().status(200);
     assert_eq!(again.session().handshake_kind(), Some(HandshakeKind::Resumed));
@@ -99,13 +99,13 @@ fn keys_are_read_again_when_they_are_replaced_and_no_connection_ends() {
 }
 
 #[test]
-fn a_hangup_has_them_read_at_once() {
+fn sighup_reloads_certificates_at_once() {
     let (folder, keys) = (site(), Folder::new().pair("a", &["localhost"]));
     let server = serve_tls(&folder, &keys).env("RUST_LOG", "info").start();
     let first = shown_to(&server, "localhost");
     // Nothing has changed, so they are read for no other reason.
     server.signal("HUP");
-    server.said(|line| line.contains("the keys were read again"));
+    server.said(|line| line.contains("certificates reloaded"));
     assert!(shown_to(&server, "localhost") == first);
     let (cert, key) = certificate(&["localhost"]);
     keys.replace("a.key", key);
@@ -115,16 +115,16 @@ fn a_hangup_has_them_read_at_once() {
 }
 
 #[test]
-fn keys_that_cannot_be_used_are_not_and_that_is_said_once() {
+fn unusable_certificates_keep_the_old_and_warn_once() {
     let (folder, keys) = (site(), Folder::new().pair("a", &["localhost"]));
     let server = serve_tls(&folder, &keys).start();
     let first = shown_to(&server, "localhost");
     keys.replace("a.pem", certificate(&["localhost"]).0);
-    let line = server.said(|line| line.contains("the old keys stay in use"));
+    let line = server.said(|line| line.contains("the old certificates stay in use"));
     assert!(line.contains("WARN") && line.contains("a.key") && line.contains("does not belong"), "{line}");
     assert!(shown_to(&server, "localhost") == first);
     keys.replace("a.key", "no key");
-    server.said(|line| line.contains("it holds no key"));
+    server.said(|line| line.contains("expected an unencrypted PEM key"));
     fs::remove_file(keys.at("a.pem")).expect("it is there");
     server.said(|line| line.contains("a.pem: No such file"));
     assert!(shown_to(&server, "localhost") == first);
@@ -147,7 +147,7 @@ fn keys_that_cannot_be_used_are_not_and_that_is_said_once() {
 
 /// As certbot leaves them: `live` has links into `archive`, and a renewal puts new links in their place.
 #[test]
-fn links_to_keys_may_be_pointed_to_new_ones_elsewhere() {
+fn retargeted_links_reload_certificates() {
     let folder = site();
     let keys = Folder::new().dir("live/a").dir("archive/a").pair("archive/a/1", &["localhost"]);
     let point_to = |number: &str| {
@@ -169,7 +169,7 @@ fn links_to_keys_may_be_pointed_to_new_ones_elsewhere() {
 }
 
 #[test]
-fn files_that_cannot_be_used_end_the_start() {
+fn unusable_files_end_the_start() {
     let folder = Folder::new();
     let keys = Folder::new().pair("a", &["localhost"]).pair("b", &["localhost"]).file("text", "a text");
     let file = |name: &str| keys.at(name).display().to_string();
@@ -178,10 +178,10 @@ fn files_that_cannot_be_used_end_the_start() {
     let root = folder.path().display().to_string();
     for (cert, key, expected) in [
         (&a, &b_key, format!("--tls-key: {b_key}: the key does not belong to the certificate {a}")),
-        (&b, &a, format!("--tls-key: {a}: it holds no key in PEM form")),
-        (&a_key, &a_key, format!("--tls-cert: {a_key}: it holds no certificate in PEM form")),
-        (&text, &a_key, format!("--tls-cert: {text}: it holds no certificate in PEM form")),
-        (&a, &text, format!("--tls-key: {text}: it holds no key in PEM form")),
+        (&b, &a, format!("--tls-key: {a}: expected an unencrypted PEM key")),
+        (&a_key, &a_key, format!("--tls-cert: {a_key}: expected a PEM certificate")),
+        (&text, &a_key, format!("--tls-cert: {text}: expected a PEM certificate")),
+        (&a, &text, format!("--tls-key: {text}: expected an unencrypted PEM key")),
         (&none, &a_key, format!("--tls-cert: {none}: No such file")),
         (&a, &none, format!("--tls-key: {none}: No such file")),
     ] {
@@ -193,21 +193,21 @@ fn files_that_cannot_be_used_end_the_start() {
 }
 
 #[test]
-fn flags_that_do_not_fit_together_are_refused() {
+fn conflicting_flags_are_refused() {
     let folder = Folder::new().pair("served", &["localhost"]);
     let keys = Folder::new().pair("a", &["localhost"]);
     let (cert, key) = (keys.at("a.pem").display().to_string(), keys.at("a.key").display().to_string());
     let (root, served) = (folder.path().display().to_string(), folder.at("served.key").display().to_string());
     let pair = ["--tls-cert", &cert, "--tls-key", &key];
     for (args, expected) in [
-        (vec!["--tls-cert", &cert], "--tls-key: each --tls-cert needs its key; there are 1 and 0"),
-        (vec!["--tls-key", &key], "--tls-key: each --tls-cert needs its key; there are 0 and 1"),
-        ([&pair[..], &["--tls-cert", &cert]].concat(), "--tls-key: each --tls-cert needs its key; there are 2 and 1"),
-        ([&pair[..], &["--tls-self-signed"]].concat(), "--tls-self-signed: takes the place of --tls-cert"),
+        (vec!["--tls-cert", &cert], "--tls-key: expected one for each --tls-cert, got 0 for 1"),
+        (vec!["--tls-key", &key], "--tls-key: expected one for each --tls-cert, got 1 for 0"),
+        ([&pair[..], &["--tls-cert", &cert]].concat(), "--tls-key: expected one for each --tls-cert, got 1 for 2"),
+        ([&pair[..], &["--tls-self-signed"]].concat(), "--tls-self-signed: excludes --tls-cert"),
         (vec!["--https-redirect", "80"], "--https-redirect: needs --tls-cert"),
         (vec!["--hsts", "80"], "--hsts: needs --tls-cert"),
-        (vec!["--tls-self-signed", "--https-redirect", "x"], "--https-redirect: ports are a number"),
-        (vec!["--tls-self-signed", "--hsts", "-1"], "--hsts: seconds are a number"),
+        (vec!["--tls-self-signed", "--https-redirect", "x"], "--https-redirect: expected a port from 0 to 65535"),
+        (vec!["--tls-self-signed", "--hsts", "-1"], "--hsts: expected seconds from 0 to 4294967295"),
         (vec!["--tls-self-signed", "--header", "strict-transport-security: x"], "--header: Strict-Transport-Security"),
         (vec!["--tls-cert", &cert, "--tls-key", &served], &format!("--tls-key: {served} lies below the root")),
     ] {
@@ -219,7 +219,7 @@ fn flags_that_do_not_fit_together_are_refused() {
 }
 
 #[test]
-fn who_may_not_read_the_keys_later_is_told_so() {
+fn keys_unreadable_after_user_switch_are_reported() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("only root can become another user");
         return;

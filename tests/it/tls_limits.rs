@@ -47,7 +47,7 @@ fn rest(mut stream: &TcpStream) -> Vec<u8> {
 }
 
 #[test]
-fn a_handshake_takes_no_longer_than_the_head_of_a_request() {
+fn handshake_has_the_header_timeout() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).args(&["--header-timeout", "2", "-v"]).start();
     let hello = hello();
@@ -67,12 +67,12 @@ fn a_handshake_takes_no_longer_than_the_head_of_a_request() {
     }
     let took = since.elapsed();
     assert!(took < Duration::from_secs(15), "a slow handshake held its connection for {took:?}");
-    server.said(|line| line.contains("no TLS with") && line.contains("Overdue"));
+    server.said(|line| line.contains("TLS handshake with") && line.contains("Overdue"));
     assert!(server.log().is_empty(), "{:?}", server.log());
 }
 
 #[test]
-fn what_is_no_handshake_is_told_so_and_hurts_nobody() {
+fn invalid_handshake_gets_an_alert_only() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).arg("-v").start();
     let hello = hello();
@@ -91,13 +91,13 @@ fn what_is_no_handshake_is_told_so_and_hurts_nobody() {
         let said = rest(&stream);
         assert!(said.is_empty() || [21, 22].contains(&said[0]), "no record: {said:?}");
     }
-    server.said(|line| line.contains("no TLS with"));
+    server.said(|line| line.contains("TLS handshake with"));
     assert!(!server.diagnostics().iter().any(|line| line.contains("panicked")), "{:?}", server.diagnostics());
     connect(&server, Version::V13).send(GET).response().status(200);
 }
 
 #[test]
-fn handshakes_that_never_end_keep_nobody_out() {
+fn endless_handshakes_do_not_block_others() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).args(&["--max-connections", "8"]).start();
     let hello = hello();
@@ -114,7 +114,7 @@ fn handshakes_that_never_end_keep_nobody_out() {
 }
 
 #[test]
-fn one_address_too_many_connections_are_told_by_an_alert() {
+fn per_ip_limit_sends_an_alert() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).args(&["--max-per-ip", "1"]).start();
     let mut first = connect(&server, Version::V13);
@@ -125,7 +125,7 @@ fn one_address_too_many_connections_are_told_by_an_alert() {
 }
 
 #[test]
-fn who_does_not_take_an_answer_loses_it() {
+fn unread_response_times_out() {
     let bytes = large(64 << 20);
     let (folder, keys) = (site().file("large.bin", bytes), keys());
     let server = serve_tls(&folder, &keys).args(&["--write-timeout", "1", "-v"]).start();
@@ -135,9 +135,9 @@ fn who_does_not_take_an_answer_loses_it() {
     client.expect_broken_off();
 }
 
-/// That is its right (RFC 8446 §6.1), and what it still says then makes the system throw away nothing.
+/// A client may send close_notify early (RFC 8446 §6.1); bytes it sends later make the kernel discard nothing.
 #[test]
-fn who_says_early_that_nothing_more_comes_gets_the_whole_answer() {
+fn early_close_notify_gets_the_whole_response() {
     let page = vec![b'x'; 8192];
     let (folder, keys) = (site().file("page.txt", &page), keys());
     let server = serve_tls(&folder, &keys).start();
@@ -158,7 +158,7 @@ fn who_says_early_that_nothing_more_comes_gets_the_whole_answer() {
 }
 
 #[test]
-fn answers_that_are_hardly_taken_make_room() {
+fn stalled_responses_are_evicted() {
     let bytes = large(64 << 20);
     let (folder, keys) = (site().file("large.bin", bytes), keys());
     let server = serve_tls(&folder, &keys).args(&["--max-connections", "4"]).start();
@@ -171,7 +171,7 @@ fn answers_that_are_hardly_taken_make_room() {
 }
 
 #[test]
-fn new_keys_without_end_end_the_connection() {
+fn endless_key_updates_end_the_connection() {
     let (folder, keys) = (site(), keys());
     let server = serve_tls(&folder, &keys).args(&["--idle-timeout", "3600"]).start();
     let mut client = connect(&server, Version::V13);
@@ -193,7 +193,7 @@ fn new_keys_without_end_end_the_connection() {
 }
 
 #[test]
-fn records_without_content_end_the_connection() {
+fn endless_empty_records_end_the_connection() {
     use rustls::crypto::cipher::{OutboundChunks, OutboundPlainMessage};
     use rustls::{ConnectionTrafficSecrets, ContentType, ProtocolVersion};
 

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use crate::support::{Client, Folder, Process, Server, binary, serve};
 
 #[test]
-fn an_exchange_is_told_in_seven_steps_in_their_order() {
+fn exchange_is_traced_in_seven_ordered_steps() {
     let folder = Folder::new().file("a.txt", "twelve bytes");
     let server = serve(&folder).arg("-vv").start();
     server.get("/a.txt").status(200);
@@ -14,7 +14,7 @@ fn an_exchange_is_told_in_seven_steps_in_their_order() {
 }
 
 #[test]
-fn each_step_tells_what_was_received_or_sent() {
+fn steps_show_received_and_sent_bytes() {
     let folder = Folder::new().file("a.txt", "twelve bytes");
     let server = serve(&folder).arg("-vv").start();
     server.get_with("/a.txt?q=1", "X-Asked: yes\r\n").status(200);
@@ -35,7 +35,7 @@ fn each_step_tells_what_was_received_or_sent() {
 }
 
 #[test]
-fn the_variable_of_the_logger_tells_the_same() {
+fn rust_log_enables_the_trace() {
     let folder = Folder::new().file("a.txt", "twelve bytes");
     let server = serve(&folder).env("RUST_LOG", "serve=trace").start();
     server.get("/a.txt").status(200);
@@ -43,7 +43,7 @@ fn the_variable_of_the_logger_tells_the_same() {
 }
 
 #[test]
-fn nothing_is_told_unless_asked() {
+fn default_level_traces_nothing() {
     let folder = Folder::new().file("a.txt", "a");
     let mut command = binary();
     command.args(["--port", "0", "--bind", "127.0.0.1", "--root"]).arg(folder.path());
@@ -56,12 +56,12 @@ fn nothing_is_told_unless_asked() {
 }
 
 #[test]
-fn a_connection_kept_alive_is_told_with_the_reason() {
+fn kept_connection_is_traced_with_its_reason() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).arg("-vv").start();
     for (request, reason) in [
         ("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1"),
-        ("GET /a.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "the client asked"),
+        ("GET /a.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "the client requested"),
     ] {
         let before = ends(&server).len();
         let mut client = server.connect();
@@ -75,7 +75,7 @@ fn a_connection_kept_alive_is_told_with_the_reason() {
 }
 
 #[test]
-fn a_connection_closed_is_told_with_the_reason() {
+fn closed_connection_is_traced_with_its_reason() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).arg("-vv").start();
     for (request, reason) in [
@@ -92,7 +92,7 @@ fn a_connection_closed_is_told_with_the_reason() {
 }
 
 #[test]
-fn a_simple_request_is_told_to_its_end() {
+fn http_09_request_is_traced_to_its_end() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).arg("-vv").start();
     assert_eq!(server.connect().send("GET /a.txt\r\n").rest(), b"a");
@@ -103,7 +103,7 @@ fn a_simple_request_is_told_to_its_end() {
 }
 
 #[test]
-fn a_refused_request_is_told_to_its_end() {
+fn refused_request_is_traced_to_its_end() {
     let folder = Folder::new();
     let server = serve(&folder).arg("-vv").start();
     server.ask("GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n").status(400);
@@ -113,7 +113,7 @@ fn a_refused_request_is_told_to_its_end() {
 }
 
 #[test]
-fn the_next_exchange_on_a_connection_begins_at_the_request_line() {
+fn next_exchange_begins_at_the_request_line() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).arg("-vv").start();
     let mut client = server.connect();
@@ -127,7 +127,7 @@ fn the_next_exchange_on_a_connection_begins_at_the_request_line() {
 }
 
 #[test]
-fn no_control_byte_of_a_client_reaches_the_terminal() {
+fn control_bytes_do_not_reach_the_terminal() {
     let folder = Folder::new().file("a.txt", "a");
     for setting in ["-v", "-vv"] {
         let server = serve(&folder).arg(setting).start();
@@ -154,7 +154,7 @@ fn no_control_byte_of_a_client_reaches_the_terminal() {
     }
 }
 
-/// Waits until so many exchanges have been told to their ends, and returns all lines of diagnostics.
+/// Waits until this number of exchanges is traced to its end, and returns all diagnostics.
 #[track_caller]
 fn told(server: &Server, exchanges: usize) -> Vec<String> {
     let since = std::time::Instant::now();

@@ -1,13 +1,13 @@
-//! CertificateSource and their keys: read from files, chosen by the name that a client asks for, and read again when the files
-//! change, while connections go on.
+//! Certificates and their keys: loaded from PEM files, selected by SNI, and reloaded when the files change.
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, RwLock};
 use rustix::fs::OFlags;
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
@@ -18,13 +18,13 @@ use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, ServerS
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig};
 
-/// How many sessions of TLS 1.2 clients that know no tickets are kept. Each takes some 200 bytes.
+/// The most cached sessions of TLS 1.2 clients without tickets, some 200 bytes each.
 const SESSIONS_MAX: usize = 4096;
 
-/// The most bytes that are read of a file.
+/// The most bytes read from a file.
 const FILE_MAX: u64 = 1 << 20;
 
-/// A certificate with its chain, and the key that belongs to it, both in PEM form.
+/// The files of a certificate chain and its key, both in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertPair {
     /// The file of the certificates, the server's own first.
@@ -33,33 +33,33 @@ pub struct CertPair {
     pub key: PathBuf,
 }
 
-/// The keys that connections begin with.
+/// The certificates for new connections.
 #[derive(Debug)]
 pub struct Certificates {
-    /// The files that they come from.
+    /// Their files, if they come from any.
     pairs: Vec<CertPair>,
     config: RwLock<Arc<ServerConfig>>,
     files: Mutex<Files>,
 }
 
-/// What is known of the files.
+/// The stamps of the files.
 #[derive(Debug)]
 struct Files {
-    /// When they were read.
+    /// When they were last read.
     read: FileStamps,
-    /// When they were looked at last.
+    /// When they were last checked.
     seen: FileStamps,
 }
 
-/// By what it is seen that files have changed; none for one that is not there.
+/// Identity, size and times of each file; none for a missing one.
 type FileStamps = Vec<Option<[i64; 7]>>;
 
-/// A file that cannot be used.
+/// An unusable file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LoadError {
     /// The file.
     pub path: PathBuf,
-    /// Whether it should be a key, not a certificate.
+    /// Whether it is the key, not the certificate.
     pub is_key: bool,
     /// What is wrong with it.
     pub what: String,
@@ -75,41 +75,40 @@ impl Certificates {
         let files = file_stamps(&pairs);
         let certified = read_all(&pairs)?;
         let files = Mutex::new(Files { seen: files.clone(), read: files });
-        // Only a random number that cannot be had makes this fail.
+        // This fails only without random numbers.
         let config = configure(certified).map_err(|error| pairs[0].key_error(error.to_string()))?;
         Ok(Certificates { pairs, config: RwLock::new(Arc::new(config)), files })
     }
 
-    /// Takes keys that come from no file.
+    /// Holds a certificate that comes from no file.
     pub fn holding(certified: CertifiedKey) -> Result<Certificates, Error> {
         let config = RwLock::new(Arc::new(configure(vec![Arc::new(certified)])?));
         let files = Mutex::new(Files { read: Vec::new(), seen: Vec::new() });
         Ok(Certificates { pairs: Vec::new(), config, files })
     }
 
-    /// What a connection begins with.
+    /// The configuration for a new connection.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.config.read())
     }
 
-    /// Reads the files again. If they cannot be used, all stays as it was. Connections that there are keep what they have,
-    /// and who has a ticket can go on with it.
+    /// Reloads the files; on an error the old certificates stay. Open connections keep theirs, and tickets stay valid.
     pub fn reload(&self) -> Result<(), LoadError> {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.files.lock();
         files.seen = file_stamps(&self.pairs);
         files.read = files.seen.clone();
         let certified = read_all(&self.pairs)?;
         let mut config = (*self.config()).clone();
         config.cert_resolver = Arc::new(SniResolver(certified));
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        *self.config.write() = Arc::new(config);
         Ok(())
     }
 
-    /// Reads the files again if they have changed since, and have been left alone since the last look: a certificate and its
-    /// key are seldom replaced at the same moment.
+    /// Reloads the files if they have changed, but not since the last check: a certificate and its key are seldom replaced
+    /// at the same moment.
     pub fn reload_if_changed(&self) -> Option<Result<(), LoadError>> {
         let now = file_stamps(&self.pairs);
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.files.lock();
         let is_at_rest = files.seen == now;
         let is_new = files.read != now;
         files.seen = now;
@@ -117,12 +116,12 @@ impl Certificates {
         (is_new && is_at_rest).then(|| self.reload())
     }
 
-    /// Reports whether the keys come from files.
+    /// Reports whether the certificates come from files.
     pub fn are_from_files(&self) -> bool {
         !self.pairs.is_empty()
     }
 
-    /// The directories in which the files are replaced: where each is, and where it is a link, also what that leads to.
+    /// The directories of the files, and of the targets of links.
     pub fn places(&self) -> Vec<PathBuf> {
         let files = self.pairs.iter().flat_map(|pair| [&pair.cert, &pair.key]);
         let named_and_real = files.flat_map(|file| [std::path::absolute(file).ok(), fs::canonicalize(file).ok()]);
@@ -133,26 +132,26 @@ impl Certificates {
         places
     }
 
-    /// The files that cannot be read, with the rights that the process has now. They have not changed by that.
+    /// The files that the process may not read now. Their present stamps count as read.
     pub fn unreadable(&self) -> Vec<&Path> {
         let files = self.pairs.iter().flat_map(|pair| [pair.cert.as_path(), &pair.key]);
         let unreadable: Vec<_> = files.filter(|file| File::open(file).is_err()).collect();
         if !unreadable.is_empty() {
-            let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut files = self.files.lock();
             files.seen = file_stamps(&self.pairs);
             files.read = files.seen.clone();
         }
         unreadable
     }
 
-    /// Which certificates are not valid now, and why.
+    /// The certificates that are not valid now, and why.
     pub fn invalid(&self) -> Vec<String> {
         let now = UnixTime::now();
-        let said = self.pairs.iter().filter_map(|pair| {
+        let invalid = self.pairs.iter().filter_map(|pair| {
             let chain = read_chain(&pair.cert).ok()?;
             Some(format!("{} {}", pair.cert.display(), why_invalid(chain.first()?, now)?))
         });
-        said.collect()
+        invalid.collect()
     }
 }
 
@@ -165,22 +164,21 @@ impl CertPair {
         LoadError { path: self.key.clone(), is_key: true, what: what.into() }
     }
 
-    /// Reads both files and checks that they belong together.
+    /// Reads both files; the key has to match the certificate.
     fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, LoadError> {
         let chain = read_chain(&self.cert).map_err(|what| self.cert_error(what))?;
         let text = read_file(&self.key).map_err(|error| self.key_error(error.to_string()))?;
-        let key = PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
-            self.key_error("it holds no key in PEM form (PKCS#8, PKCS#1 or SEC1) that is not encrypted")
-        })?;
+        let key = PrivateKeyDer::from_pem_slice(&text)
+            .map_err(|_| self.key_error("expected an unencrypted PEM key (PKCS#8, PKCS#1 or SEC1)"))?;
         let key = provider.key_provider.load_private_key(key);
-        let key = key.map_err(|error| self.key_error(format!("a key that cannot be used: {error}")))?;
+        let key = key.map_err(|error| self.key_error(format!("unusable key: {error}")))?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
             Err(Error::InconsistentKeys(_)) => {
                 Err(self.key_error(format!("the key does not belong to the certificate {}", self.cert.display())))
             }
-            Err(error) => Err(self.cert_error(format!("a certificate that cannot be used: {error}"))),
+            Err(error) => Err(self.cert_error(format!("unusable certificate: {error}"))),
         }
     }
 }
@@ -193,8 +191,8 @@ impl fmt::Display for LoadError {
 }
 
 impl ResolvesServerCert for SniResolver {
-    /// Chooses the first certificate for the client's name whose kind of key the client knows; for a name that no
-    /// certificate has, or none, the first.
+    /// Selects the first certificate for the client's server name with a signature scheme it supports; for an unknown
+    /// name, or none, the first certificate.
     fn resolve(&self, client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = client.server_name().and_then(|name| ServerName::try_from(name).ok());
         let is_named = |certified: &CertifiedKey| match (&name, certified.end_entity_cert()) {
@@ -203,19 +201,19 @@ impl ResolvesServerCert for SniResolver {
             }
             _ => false,
         };
-        let is_known = |certified: &CertifiedKey| certified.key.choose_scheme(client.signature_schemes()).is_some();
+        let is_supported = |certified: &CertifiedKey| certified.key.choose_scheme(client.signature_schemes()).is_some();
         let all = &self.0;
         if all.len() == 1 {
             return all.first().cloned();
         }
         let named = || all.iter().filter(|certified| is_named(certified));
-        let chosen = named().find(|certified| is_known(certified)).or_else(|| named().next());
-        chosen.or_else(|| all.iter().find(|certified| is_known(certified))).or(all.first()).cloned()
+        let chosen = named().find(|certified| is_supported(certified)).or_else(|| named().next());
+        chosen.or_else(|| all.iter().find(|certified| is_supported(certified))).or(all.first()).cloned()
     }
 }
 
-/// What all connections have in common: both versions, HTTP/1.1 alone, tickets, and sessions for who knows no tickets. Of the
-/// ciphers, all of which are good, the first in our order is taken, as whoever examines servers wants it.
+/// The configuration: both versions, HTTP/1.1 only, tickets, and cached sessions for clients without them. The server's
+/// order selects the cipher suite, as TLS scanners expect.
 fn configure(certified: Vec<Arc<CertifiedKey>>) -> Result<ServerConfig, Error> {
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
@@ -237,16 +235,16 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
-        Ok(_) => Err("it holds no certificate in PEM form".to_owned()),
-        Err(error) => Err(format!("no PEM form: {error}")),
+        Ok(_) => Err("expected a PEM certificate".to_owned()),
+        Err(error) => Err(format!("not PEM: {error}")),
     }
 }
 
-/// Reads a regular file. Anything else could keep the thread that looks for new keys from everything else that it does.
+/// Reads a regular file. A pipe, for example, could block the reaper thread.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::new();
     file.take(FILE_MAX).read_to_end(&mut bytes)?;
@@ -262,8 +260,7 @@ fn file_stamps(pairs: &[CertPair]) -> FileStamps {
     pairs.iter().flat_map(|pair| [identity(&pair.cert), identity(&pair.key)]).collect()
 }
 
-/// Whether a certificate's time has passed or has not come. To learn it, the certificate is verified with nobody to trust:
-/// its times are looked at before its issuer.
+/// Checks a certificate's validity period. Verification with an empty trust store checks it before the issuer.
 fn why_invalid(cert: &CertificateDer<'_>, now: UnixTime) -> Option<&'static str> {
     let parsed = ParsedCertificate::try_from(cert).ok()?;
     let algorithms = default_provider().signature_verification_algorithms;

@@ -1,8 +1,7 @@
-//! A connection over TLS 1.2 or 1.3 (RFC 5246, RFC 8446). This directory is the only user of rustls.
+//! TLS 1.2 and 1.3 (RFC 5246, RFC 8446). This directory is the only user of rustls.
 //!
-//! Records travel through [`Tcp`], so that what holds for a plain connection holds here: its limits of time, its pace, its
-//! end from outside. Nothing is renegotiated, and nothing is taken before the handshake is over (no 0-RTT), because that
-//! can be sent twice by whoever listens (RFC 8446 §8).
+//! Records travel through [`Tcp`], whose timeouts and send pace therefore apply. There is no renegotiation and no 0-RTT,
+//! whose data an attacker can replay (RFC 8446 §8).
 
 pub mod certificates;
 pub mod self_signed;
@@ -19,23 +18,22 @@ use super::Transport;
 use super::tcp::Tcp;
 use certificates::Certificates;
 
-/// The first byte of a client that speaks TLS: it begins a record of the handshake (RFC 8446 §5.1).
+/// The content type of a handshake record, a TLS client's first byte (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 
-/// So many bytes are encrypted before they are sent: four records, which leave with one call. 100 MiB take 58 ms of
-/// processor time so, and 63 with half of it.
+/// Bytes encrypted before one write call: four records.
+// measured: 58 → 63 ms/100 MiB with half of it
 const PIECE: usize = 64 * 1024;
 
-/// Says to a client that its connection ends because of the server: the record of an alert, `internal_error`
-/// (RFC 8446 §6). It can be sent instead of a handshake.
+/// The record of an `internal_error` alert (RFC 8446 §6). It can be sent instead of a handshake.
 pub const INTERNAL_ERROR_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
-/// How a client has become known.
+/// The kind of a finished handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handshake {
-    /// With a signature of our key.
+    /// With a signature by the certificate's key.
     Full,
-    /// With a secret of an earlier connection.
+    /// With the secret of an earlier connection.
     Resumed,
 }
 
@@ -43,33 +41,33 @@ pub enum Handshake {
 pub struct Tls<'s> {
     tcp: Tcp<'s>,
     session: ServerConnection,
-    /// How many bytes have been encrypted but not sent.
+    /// Bytes encrypted but not sent.
     held: usize,
 }
 
-/// Reports whether a client whose first byte this is speaks TLS.
+/// Reports whether a TLS connection begins with this byte.
 pub fn is_handshake(first: u8) -> bool {
     first == HANDSHAKE_RECORD
 }
 
 impl<'s> Tls<'s> {
-    /// Shakes hands with a client. `UnexpectedEof` says that the client, or the house, has ended it before.
-    pub fn accept(tcp: Tcp<'s>, keys: &Certificates) -> Result<(Tls<'s>, Handshake), (Tcp<'s>, io::Error)> {
-        let mut session = match ServerConnection::new(keys.config()) {
+    /// Performs the handshake. `UnexpectedEof`: the client, or another thread, ended the connection.
+    pub fn accept(tcp: Tcp<'s>, certificates: &Certificates) -> Result<(Tls<'s>, Handshake), (Tcp<'s>, io::Error)> {
+        let mut session = match ServerConnection::new(certificates.config()) {
             Ok(session) => session,
             Err(error) => return Err((tcp, io::Error::other(error))),
         };
-        // What waits is bounded here: nothing is encrypted while PIECE bytes have not been sent.
+        // `held` bounds the buffer: at most PIECE bytes are encrypted but not sent.
         session.set_buffer_limit(None);
         let mut tls = Tls { tcp, session, held: 0 };
-        match tls.shake_hands() {
+        match tls.handshake() {
             Ok(handshake) => Ok((tls, handshake)),
             Err(error) => Err((tls.tcp, error)),
         }
     }
 
-    /// Goes on until the handshake is over. Our last words in it, which may be tickets, leave with the first answer.
-    fn shake_hands(&mut self) -> io::Result<Handshake> {
+    /// Completes the handshake. Its last records, which may be tickets, leave with the first response.
+    fn handshake(&mut self) -> io::Result<Handshake> {
         while self.session.is_handshaking() {
             let mut incoming = Incoming { tcp: &mut self.tcp, wait: Wait::Until(None) };
             if self.session.read_tls(&mut incoming)? == 0 {
@@ -86,24 +84,24 @@ impl<'s> Tls<'s> {
         })
     }
 
-    /// What was agreed upon, for a person.
-    pub fn agreed(&self) -> String {
+    /// The negotiated version, cipher suite and server name, as text.
+    pub fn negotiated(&self) -> String {
         let version = self.session.protocol_version().map_or("", |version| version.as_str().unwrap_or_default());
         let suite = self.session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
         let name = self.session.server_name().unwrap_or("no name");
         format!("{version}, {suite}, for {name}")
     }
 
-    /// Decrypts what has been read. What is wrong with it is said to the client, as far as it takes that at once.
+    /// Decrypts the received records. An error is sent as an alert, without waiting.
     fn decrypt(&mut self) -> io::Result<()> {
         let Err(error) = self.session.process_new_packets() else { return Ok(()) };
         let _ = self.session.write_tls(&mut Outgoing { tcp: &mut self.tcp, more_follows: false });
         Err(io::Error::new(ErrorKind::InvalidData, error))
     }
 
-    /// What has been decrypted; none where nothing has, and 0 at the end of the stream. Whether the client has said that it
-    /// ends there makes no difference to a request, which has its own end.
-    fn content(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+    /// Reads decrypted bytes; none if there are none, and 0 at EOF. A missing close_notify makes no difference: a request
+    /// has its own end.
+    fn read_decrypted(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
         match self.session.reader().read(into) {
             Ok(count) => Ok(Some(count)),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(Some(0)),
@@ -112,7 +110,7 @@ impl<'s> Tls<'s> {
         }
     }
 
-    /// Encrypts bytes and sends those before them, once they are enough.
+    /// Encrypts bytes, and sends earlier ones once they fill a [`PIECE`].
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         for piece in bytes.chunks(PIECE) {
             if self.held + piece.len() > PIECE {
@@ -124,13 +122,13 @@ impl<'s> Tls<'s> {
         Ok(())
     }
 
-    /// Sends what has been encrypted.
+    /// Sends the encrypted bytes.
     fn flush(&mut self, more_follows: bool) -> io::Result<()> {
         while self.session.wants_write() {
             self.session.write_tls(&mut Outgoing { tcp: &mut self.tcp, more_follows })?;
         }
         self.held = 0;
-        // A client that lags does not catch up in between.
+        // A stalled client does not resume between two pieces.
         if !more_follows {
             self.tcp.end_stall();
         }
@@ -144,9 +142,9 @@ impl Transport for Tls<'_> {
     }
 
     fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
-        // A client that goes on with empty records or new keys is sent away by rustls after some dozens.
+        // rustls ends a connection after some dozens of empty records or key updates.
         loop {
-            if let Some(count) = self.content(into)? {
+            if let Some(count) = self.read_decrypted(into)? {
                 return Ok(count);
             }
             self.flush(false)?;
@@ -156,7 +154,7 @@ impl Transport for Tls<'_> {
     }
 
     fn try_read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
-        if let Some(count) = self.content(into)? {
+        if let Some(count) = self.read_decrypted(into)? {
             return Ok(Some(count));
         }
         match self.session.read_tls(&mut Incoming { tcp: &mut self.tcp, wait: Wait::Never }) {
@@ -164,7 +162,7 @@ impl Transport for Tls<'_> {
             read => read?,
         };
         self.decrypt()?;
-        self.content(into)
+        self.read_decrypted(into)
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -176,7 +174,7 @@ impl Transport for Tls<'_> {
         self.write(bytes)
     }
 
-    /// Reads and encrypts. Of the span is taken what has been encrypted: it must never be encrypted a second time.
+    /// Reads and encrypts. The span shrinks by the encrypted bytes, which must not be encrypted twice.
     fn send_file(&mut self, file: &File, span: &mut Range<u64>) -> io::Result<()> {
         let mut piece = vec![0; PIECE.min((span.end - span.start) as usize)];
         while span.start < span.end {
@@ -208,17 +206,17 @@ impl Transport for Tls<'_> {
         self.tcp.linger();
     }
 
-    /// Without a word that this is the end, so the client knows that something is missing (RFC 8446 §6.1).
+    /// Sends no close_notify, so the client detects the truncation (RFC 8446 §6.1).
     fn abort(&mut self) {
         self.tcp.abort();
     }
 }
 
-/// How long reading waits.
+/// The wait of a read.
 enum Wait {
-    /// Until this moment, where there is one.
+    /// Until this deadline, if there is one.
     Until(Option<Instant>),
-    /// Not at all; `WouldBlock` says that nothing has arrived.
+    /// None; `WouldBlock` if nothing has arrived.
     Never,
 }
 

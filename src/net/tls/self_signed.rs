@@ -1,4 +1,4 @@
-//! A certificate that this server makes for itself, for a local network or a test. The only user of rcgen.
+//! Self-signed certificate for a local network or a test. The only user of rcgen.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,18 +10,18 @@ use rustls::sign::CertifiedKey;
 
 use super::certificates::Certificates;
 
-/// How long it is valid: longer than some clients accept would be of no use.
+/// Its validity; some clients reject a longer one.
 const VALID: Duration = Duration::from_secs(397 * DAY);
 
-/// Clocks differ.
+/// Its validity before now, for clients whose clock is slow.
 const BEFORE: Duration = Duration::from_secs(DAY);
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// Makes a certificate for these names and addresses; returns it with its key, and its fingerprint.
+/// Makes a certificate for these names and addresses; returns it and its fingerprint.
 pub fn make(names: &[String], addrs: &[IpAddr], now: SystemTime) -> Result<(Certificates, String), String> {
     let mut params = CertificateParams::default();
-    // A name that no certificate can hold is left out.
+    // A name that is no DNS name is left out.
     let names = names.iter().filter_map(|name| Some(SanType::DnsName(name.as_str().try_into().ok()?)));
     params.subject_alt_names = names.chain(addrs.iter().map(|addr| SanType::IpAddress(*addr))).collect();
     params.distinguished_name = DistinguishedName::new();
@@ -39,9 +39,9 @@ pub fn make(names: &[String], addrs: &[IpAddr], now: SystemTime) -> Result<(Cert
     Ok((keys, fingerprint))
 }
 
-/// The SHA-256 of a certificate, in the form that other programs show it.
+/// The SHA-256 of a certificate, as other programs show it.
 fn fingerprint(cert: &CertificateDer<'_>) -> String {
-    let suite = cipher_suite::TLS13_AES_128_GCM_SHA256.tls13().expect("it is a suite of TLS 1.3");
+    let suite = cipher_suite::TLS13_AES_128_GCM_SHA256.tls13().expect("the suite is one of TLS 1.3");
     let hash = suite.common.hash_provider.hash(cert);
     let bytes: Vec<_> = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     bytes.join(":")

@@ -1,0 +1,67 @@
+//! Endpoints: the sockets that the process inherits or binds, and the service of each.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::Config;
+use crate::net::listener::{BindError, ListenOptions, bind_all};
+use crate::net::socket_activation::{self, PassedSocket};
+use crate::server::endpoint::{Endpoint, Service};
+
+/// Opens the endpoints. A service is bound only if no socket for it is inherited. The error is a line for the operator.
+pub fn open(config: &Config) -> Result<Vec<Endpoint>, String> {
+    let options = ListenOptions { write_timeout: config.server.timeouts.write, reuse_port: config.reuse_port };
+    let service_of = |name: &str| match name {
+        "admin" => Service::Admin,
+        "redirect" if config.tls.is_some() => Service::Redirect,
+        _ => Service::Site,
+    };
+    let inherited = socket_activation::take(options.write_timeout)?;
+    let endpoint = |PassedSocket { name, listener }| Endpoint { service: service_of(&name), listener };
+    let mut endpoints: Vec<Endpoint> = inherited.into_iter().map(endpoint).collect();
+    for (service, addrs, port) in wanted(config) {
+        if !endpoints.iter().any(|endpoint| endpoint.service == service) {
+            let bound = bind_all(&addrs, port, options).map_err(|error| explain(&error, service))?;
+            endpoints.extend(bound.into_iter().map(|listener| Endpoint { listener, service }));
+        }
+    }
+    Ok(endpoints)
+}
+
+/// The configured services, with their addresses and port.
+fn wanted(config: &Config) -> Vec<(Service, Vec<IpAddr>, u16)> {
+    let redirect_port = config.tls.as_ref().and_then(|tls| tls.redirect_port);
+    let site = (Service::Site, config.addrs.clone(), config.port);
+    let redirect = redirect_port.map(|port| (Service::Redirect, config.addrs.clone(), port));
+    let admin = config.admin.map(|addr| (Service::Admin, vec![addr.ip()], addr.port()));
+    [Some(site), redirect, admin].into_iter().flatten().collect()
+}
+
+/// Explains why an address cannot be bound, and what to type instead.
+fn explain(bind: &BindError, service: Service) -> String {
+    let (addr, port) = (bind.addr, bind.addr.port());
+    let (port_flag, addr_flag) = match service {
+        Service::Site => ("--port", "--bind"),
+        Service::Redirect => ("--https-redirect", "--bind"),
+        Service::Admin => ("--admin", "--admin"),
+    };
+    let at = |port: u16| match service {
+        Service::Admin => format!("--admin {}", SocketAddr::new(addr.ip(), port)),
+        _ => format!("{port_flag} {port}"),
+    };
+    match bind.error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "{port_flag}: {addr} is in use; stop the program that uses it, or try {}, or {} for a free one",
+            at(port.checked_add(1).unwrap_or(8080)),
+            at(0),
+        ),
+        ErrorKind::PermissionDenied => {
+            format!("{port_flag}: port {port} needs root: run as root, or try {}", at(port.saturating_add(8000)))
+        }
+        ErrorKind::AddrNotAvailable if service != Service::Admin => {
+            format!("--bind: {} is no address of this machine; leave --bind out to listen on all", addr.ip())
+        }
+        ErrorKind::AddrNotAvailable => format!("{addr_flag}: {} is no address of this machine", addr.ip()),
+        _ => format!("{addr_flag}: cannot listen on {addr}: {}", bind.error),
+    }
+}
