@@ -134,7 +134,10 @@ impl<'c> Connection<'c> {
         };
         record_response((self.server, self.responder), &record, &mut self.log_line);
         sent.outcome?;
-        close.map_or_else(|| Ok(trace::kept(conn, persistence)), Err)
+        if persists {
+            trace::kept(conn, persistence);
+        }
+        close.map_or(Ok(()), Err)
     }
 
     /// Why the connection closes after this response, if it does.

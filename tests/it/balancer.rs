@@ -184,7 +184,7 @@ fn while_clients_ask(pages: &[Page], retries: &str, act: impl FnOnce(&mut [Membe
 
 #[test]
 #[ignore = "needs haproxy"]
-fn servers_are_replaced_one_after_the_other_and_no_request_fails() {
+fn rolling_replacement_loses_no_request() {
     while_clients_ask(&PAGES, NO_RETRIES, |members| {
         for member in members {
             member.process.signal("TERM");
@@ -197,7 +197,7 @@ fn servers_are_replaced_one_after_the_other_and_no_request_fails() {
 
 #[test]
 #[ignore = "needs haproxy"]
-fn a_server_is_killed_and_the_balancer_makes_up_for_it() {
+fn retries_cover_killed_server() {
     // Nobody can make up for an answer that has begun.
     while_clients_ask(&PAGES[..2], RETRIES, |members| {
         for member in members {

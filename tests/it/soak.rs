@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use crate::changing::Raise;
-use crate::connections::vanish;
+use crate::connections::reset;
 use crate::forging::Common;
 use crate::support::{Client, Folder, Process, Response, binary};
 
@@ -280,7 +280,7 @@ impl Soak {
     fn abort(&self, client: Client, by_reset: bool) {
         self.aborts.fetch_add(1, Ordering::Relaxed);
         if by_reset {
-            vanish(client);
+            reset(client);
         }
     }
 }

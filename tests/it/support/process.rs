@@ -122,6 +122,13 @@ impl Process {
         Process { command: format!("{command:?}"), child, stderr, next: 0 }
     }
 
+    /// Starts the command with its standard error going to `stderr`, where the test may leave it unread.
+    pub fn start_unread(command: &mut Command, stderr: impl Into<Stdio>) -> Process {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn();
+        let (child, stderr) = (child.expect("the program starts"), Lines::follow(std::io::empty()));
+        Process { command: format!("{command:?}"), child, stderr, next: 0 }
+    }
+
     /// Waits for the next line that says where the server listens.
     #[track_caller]
     pub fn listening(&mut self) -> SocketAddr {
