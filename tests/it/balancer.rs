@@ -1,4 +1,4 @@
-//! Three servers behind HAProxy: each is replaced, one is killed, and no client notices.
+//! Rolling replacement of three servers behind HAProxy.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Client, Folder, Process, binary, free_port};
 
-/// No test waits longer than this for an event.
+/// The limit for every event.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How many requests are to be answered at least, while servers are replaced.
+/// The least number of responses while servers are replaced.
 const REQUESTS: usize = 5_000;
 
-/// The clients: every other one keeps its connection. None has the address of HAProxy, which is 127.0.0.1.
+/// Addresses of the clients; every other client keeps its connection. The address of HAProxy is 127.0.0.1.
 const CLIENTS: [&str; 6] = ["127.0.1.1", "127.0.1.2", "127.0.1.3", "127.0.1.4", "127.0.1.5", "127.0.1.6"];
 
-/// What is served: name and length. An answer of up to the second leaves the server as a whole or not at all.
+/// Files by name and length. The server sends the first two whole or not at all.
 const PAGES: [Page; 3] = [("small.txt", 10), ("page.html", 3_000), ("large.css", 100_000)];
 
 type Page = (&'static str, usize);
@@ -36,7 +36,7 @@ struct Member {
 impl Member {
     fn start(logs: &Folder, name: &str, modified: i64) -> Member {
         let (port, admin, log) = (free_port(), free_port(), logs.at(name));
-        // As after a deploy to three machines, one after the other.
+        // As after deploys to three machines in turn.
         let folder = PAGES.iter().fold(Folder::new(), |folder, (name, length)| folder.file(name, "x".repeat(*length)));
         PAGES.iter().for_each(|(name, _)| folder.set_modified_secs(name, modified));
         let process = Member::process(port, admin, &folder, &log);
@@ -54,11 +54,11 @@ impl Member {
         process
     }
 
-    /// Waits until it is asked for something again.
+    /// Waits for the next request to this server.
     fn is_back(&self) {
         let (since, length) = (Instant::now(), self.logged().len());
         while self.logged().len() == length {
-            assert!(since.elapsed() < LIMIT, "HAProxy does not send anybody there");
+            assert!(since.elapsed() < LIMIT, "HAProxy sends no request there");
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -69,17 +69,17 @@ impl Member {
     }
 
     fn logged(&self) -> Vec<String> {
-        fs::read_to_string(&self.log).expect("there is a log").lines().map(str::to_owned).collect()
+        fs::read_to_string(&self.log).expect("the log exists").lines().map(str::to_owned).collect()
     }
 }
 
-/// HAProxy asks another server where one does not answer.
+/// HAProxy sends a failed request to another server.
 const RETRIES: &str = "retries 3\n option redispatch 1\n retry-on conn-failure empty-response response-timeout";
 
-/// It does not, so that whatever a server does comes to its client.
+/// Without retries every failure reaches its client.
 const NO_RETRIES: &str = "retries 0";
 
-/// HAProxy in front of these.
+/// Starts HAProxy in front of these servers.
 fn front(folder: &Folder, members: &[Member], retries: &str) -> (SocketAddr, Process) {
     let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let servers: String = (members.iter().enumerate())
@@ -102,14 +102,14 @@ fn front(folder: &Folder, members: &[Member], retries: &str) -> (SocketAddr, Pro
     (addr, process)
 }
 
-/// What all clients have seen.
+/// The progress of all clients.
 #[derive(Default)]
 struct Seen {
-    answered: AtomicUsize,
+    served: AtomicUsize,
     is_over: AtomicBool,
 }
 
-/// Asks until it is over; every answer has to be whole, and the tags those of the first. A failed request is a panic.
+/// Sends requests until the end; every response has to be whole, with the first response's tag.
 fn ask(client: usize, addr: SocketAddr, pages: &[(Page, String)], seen: &Seen) {
     let keeps = client.is_multiple_of(2);
     let mut connection = None;
@@ -126,13 +126,13 @@ fn ask(client: usize, addr: SocketAddr, pages: &[(Page, String)], seen: &Seen) {
             response.exchange
         );
         assert_eq!(response.field("ETag"), tag, "{}", response.exchange);
-        seen.answered.fetch_add(1, Ordering::Relaxed);
-        // HAProxy may end a client's connection too, and says so.
+        seen.served.fetch_add(1, Ordering::Relaxed);
+        // HAProxy may close a client's connection too, with Connection: close.
         connection = (keeps && response.all("Connection") != ["close"]).then_some(asked);
     }
 }
 
-/// Ends the asking, however this ends.
+/// Ends the clients when dropped.
 struct Over<'s>(&'s Seen);
 
 impl Drop for Over<'_> {
@@ -141,7 +141,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Does this to three servers behind HAProxy while all clients ask; none of them may see a failure.
+/// Acts on three servers behind HAProxy while all clients send requests; no request may fail.
 fn while_clients_ask(pages: &[Page], retries: &str, act: impl FnOnce(&mut [Member])) {
     let logs = Folder::new();
     let deployed = [("one", 1_700_000_000), ("two", 1_700_000_060), ("three", 1_700_000_120)];
@@ -166,18 +166,21 @@ fn while_clients_ask(pages: &[Page], retries: &str, act: impl FnOnce(&mut [Membe
         members.iter().for_each(Member::is_back);
         act(&mut members);
         let since = Instant::now();
-        while seen.answered.load(Ordering::Relaxed) < REQUESTS {
-            assert!(since.elapsed() < LIMIT, "the clients have stopped asking");
+        while seen.served.load(Ordering::Relaxed) < REQUESTS {
+            assert!(since.elapsed() < LIMIT, "the clients have stopped");
             thread::sleep(Duration::from_millis(10));
         }
         drop(_over);
         let failed: Vec<_> = clients.into_iter().filter_map(|client| client.join().err()).collect();
-        assert!(failed.is_empty(), "{} of {} clients met a failure, told above", failed.len(), CLIENTS.len());
+        assert!(failed.is_empty(), "{} of {} clients failed, see above", failed.len(), CLIENTS.len());
     });
-    eprintln!("{} requests were answered", seen.answered.load(Ordering::Relaxed));
+    eprintln!("{} requests were served", seen.served.load(Ordering::Relaxed));
     for member in &members {
         for line in member.logged() {
-            assert!(CLIENTS.iter().any(|client| line.starts_with(&format!("{client} - - ["))), "whose is that? {line}");
+            assert!(
+                CLIENTS.iter().any(|client| line.starts_with(&format!("{client} - - ["))),
+                "no client has this address: {line}"
+            );
         }
     }
 }
@@ -198,7 +201,7 @@ fn rolling_replacement_loses_no_request() {
 #[test]
 #[ignore = "needs haproxy"]
 fn retries_cover_killed_server() {
-    // Nobody can make up for an answer that has begun.
+    // A response that has begun cannot be retried.
     while_clients_ask(&PAGES[..2], RETRIES, |members| {
         for member in members {
             member.process.signal("KILL");

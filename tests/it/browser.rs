@@ -1,4 +1,4 @@
-//! A real browser loads the project's own site.
+//! A real browser on the project's own site.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use crate::support::{Folder, Process, binary};
 
 #[test]
 #[ignore = "needs chromium"]
-fn chromium_loads_our_own_site_without_a_complaint() {
+fn chromium_loads_own_site_without_errors() {
     let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("www");
     let home = Folder::new();
     let log = std::fs::File::create(home.at("log")).expect("the file can be made");
@@ -20,14 +20,14 @@ fn chromium_loads_our_own_site_without_a_complaint() {
     server.ended();
     let log = std::fs::read_to_string(home.at("log")).expect("the file can be read");
 
-    assert!(page.contains("Hello, World!"), "the page does not greet\n{page}\n{complaints}");
+    assert!(page.contains("Hello, World!"), "the heading is missing\n{page}\n{complaints}");
     let console: Vec<_> = complaints.lines().filter(|line| line.contains("CONSOLE")).collect();
-    assert!(console.is_empty(), "the console says\n{}", console.join("\n"));
-    assert!(log.lines().any(|line| line.contains("\"GET / HTTP/1.1\" 200 ")), "the page was not asked for\n{log}");
-    assert!(log.lines().count() > 3, "the page's style, pictures and module were not asked for\n{log}");
-    // Some come compressed, and the page is none the worse for it: nothing was said above. But not all do at once.
+    assert!(console.is_empty(), "messages on the console\n{}", console.join("\n"));
+    assert!(log.lines().any(|line| line.contains("\"GET / HTTP/1.1\" 200 ")), "the page was not requested\n{log}");
+    assert!(log.lines().count() > 3, "the page's style, pictures and module were not requested\n{log}");
+    // Some responses are compressed. A cold cache compresses a limited number at once, so that others are not.
     let compressed = ["style.css", "exchange.js", "index.html"].map(|name| {
-        let len = std::fs::metadata(site.join(name)).expect("it is there").len();
+        let len = std::fs::metadata(site.join(name)).expect("the file exists").len();
         let target = if name == "index.html" { "" } else { name };
         let line = log.lines().find(|line| line.contains(&format!("\"GET /{target} "))).unwrap_or_default();
         line.rsplit(' ').next().and_then(|bytes| bytes.parse().ok()).is_some_and(|sent: u64| sent < len / 2)
@@ -37,7 +37,7 @@ fn chromium_loads_our_own_site_without_a_complaint() {
     assert!(failed.is_empty(), "there are failed requests\n{}", failed.join("\n"));
 }
 
-/// Loads the page as a person would see it; returns its document after its scripts ran, and the browser's messages.
+/// Loads the page; returns its document after its scripts ran, and the browser's messages.
 #[track_caller]
 fn load(url: &str, home: &Folder) -> (String, String) {
     let mut chromium = Command::new("timeout");
@@ -52,7 +52,7 @@ fn load(url: &str, home: &Folder) -> (String, String) {
     (page.into_owned(), complaints.into_owned())
 }
 
-/// Whether a line of the common log is about a request that was answered well.
+/// Reports whether a line of the common log has a status of success.
 fn is_good(line: &str) -> bool {
     let status = line.rsplit("\" ").next().and_then(|outcome| outcome.split(' ').next());
     matches!(status, Some("200" | "204" | "206" | "304"))

@@ -1,7 +1,7 @@
-//! Faults while a large file is sent: the client gets it whole, or can tell that it did not.
+//! Faults while a large file is sent: the response is whole or visibly truncated.
 //!
-//! The errors come from strace, as in `faults`. A large file's beginning is read first (`pread64`), then it is handed
-//! over by reference (`sendfile`), and its end is read and held back until the file has been looked at again (`fstat`).
+//! strace injects the errors, as in `faults`. The server reads a large file's beginning (`pread64`), sends the middle by
+//! `sendfile`, and reads the end, which it holds back until another `fstat` shows no change.
 
 use std::io::{self, ErrorKind};
 
@@ -12,20 +12,20 @@ use crate::faults::{Told, ask, telling};
 use crate::strace::Strace;
 use crate::support::{Folder, Server, serve};
 
-/// So many bytes that they are handed over in several calls.
+/// More bytes than one call of sendfile sends.
 const LARGE: u32 = 3 << 20;
 
-/// Bytes of which no four are repeated.
+/// Content without repetition.
 fn content() -> Vec<u8> {
     (0..LARGE / 4).flat_map(u32::to_le_bytes).collect()
 }
 
-/// A site whose large file is at rest, so that it is handed over by reference.
+/// A site whose large file is stable, so that sendfile sends it.
 fn site() -> Folder {
     Folder::new().file("large.bin", content()).file("a.txt", "hello").at_rest("large.bin")
 }
 
-/// What comes of a request, on a connection of its own, while there are these faults.
+/// Sends a request on a connection of its own during these faults; returns the bytes of its response.
 #[track_caller]
 fn under(server: &Server, faults: &[&str], request: &str) -> Vec<u8> {
     let mut client = server.connect();
@@ -43,11 +43,11 @@ fn get(target: &str) -> String {
 
 #[test]
 #[ignore = "needs strace"]
-fn a_hand_over_that_fails_where_reading_does_not_harms_no_answer() {
+fn failed_sendfile_falls_back_to_copying() {
     let folder = site();
     let server = telling(&folder).start();
     let table = [
-        // Not every file system or sandbox has it.
+        // Some file systems and sandboxes lack it.
         "sendfile:error=EINVAL",
         "sendfile:error=EINVAL:when=2",
         "sendfile:error=ENOSYS",
@@ -56,7 +56,7 @@ fn a_hand_over_that_fails_where_reading_does_not_harms_no_answer() {
         "sendfile:error=EIO:when=1",
         "sendfile:error=EIO:when=2",
         "sendfile:error=ENOMEM:when=2",
-        // A signal came, or the client was slow.
+        // A signal, or a slow client.
         "sendfile:error=EINTR:when=1..3",
         "sendfile:error=EAGAIN:when=1..3",
         "sendto:error=EINTR:when=1..3",
@@ -64,8 +64,8 @@ fn a_hand_over_that_fails_where_reading_does_not_harms_no_answer() {
     ];
     for (number, fault) in table.iter().enumerate() {
         let bytes = under(&server, &[fault], &get(&format!("/large.bin?{number}")));
-        let response = Raw::parse(&bytes).unwrap_or_else(|| panic!("{fault}: no head came"));
-        assert!(response.status == 200 && response.body == content(), "{fault}: other bytes came");
+        let response = Raw::parse(&bytes).unwrap_or_else(|| panic!("{fault}: no head arrived"));
+        assert!(response.status == 200 && response.body == content(), "{fault}: other bytes arrived");
     }
     let told = Told::by(&server);
     for (number, fault) in table.iter().enumerate() {
@@ -78,7 +78,7 @@ fn a_hand_over_that_fails_where_reading_does_not_harms_no_answer() {
 
 #[test]
 #[ignore = "needs strace"]
-fn a_system_that_has_no_memory_to_send_is_not_asked_again_at_once() {
+fn sendfile_without_memory_is_not_retried_at_once() {
     let folder = site();
     let server = serve(&folder).args(&["--write-timeout", "1"]).start();
     let mut client = server.connect();
@@ -89,7 +89,7 @@ fn a_system_that_has_no_memory_to_send_is_not_asked_again_at_once() {
     assert!(calls < 200, "{calls} calls in a second");
 }
 
-/// The content of an answer that is cut off. What had not left the machine is lost, which can be all of it.
+/// Returns the content of a truncated response. Bytes in the send buffer are lost, which can be all of them.
 #[track_caller]
 fn cut(bytes: &[u8], what: &str) -> Vec<u8> {
     let Some(response) = Raw::parse(bytes) else { return Vec::new() };
@@ -97,7 +97,7 @@ fn cut(bytes: &[u8], what: &str) -> Vec<u8> {
     response.body
 }
 
-/// The faults, the reason in the access log, and the error that the operator is warned of.
+/// The faults, the reason in the access log, and the error in the warning.
 type Break = (&'static [&'static str], &'static str, &'static str);
 
 const UNREADABLE: &str = "the file cannot be read: ";
@@ -110,7 +110,7 @@ const BREAKS: [Break; 15] = [
     (&["sendfile:error=ESTALE:when=2", "pread64:error=ESTALE:when=2+"], UNREADABLE, "Stale file handle"),
     (&["sendfile:error=EUCLEAN:when=2", "pread64:error=EUCLEAN:when=2+"], UNREADABLE, "Structure needs cleaning"),
     (&["sendfile:error=ETIMEDOUT:when=2", "pread64:error=ETIMEDOUT:when=2+"], UNREADABLE, "Connection timed out"),
-    // Handed over or copied, and then the end.
+    // In the middle, and at the end.
     (&["sendfile:error=EINVAL", "pread64:error=EIO:when=3"], UNREADABLE, "Input/output error"),
     (&["pread64:error=EIO:when=2"], UNREADABLE, "Input/output error"),
     (&["fstat:error=EIO:when=3"], UNREADABLE, "Input/output error"),
@@ -119,7 +119,7 @@ const BREAKS: [Break; 15] = [
     (&["sendfile:retval=0:when=2"], CHANGED, ""),
     (&["sendfile:error=EINVAL", "pread64:retval=0:when=3"], CHANGED, ""),
     (&["pread64:retval=0:when=2"], CHANGED, ""),
-    // The client is gone.
+    // The client has closed.
     (&["sendfile:error=EPIPE:when=2"], BROKEN, ""),
     (&["sendfile:error=ECONNRESET:when=2"], BROKEN, ""),
     (&["sendfile:error=EHOSTUNREACH:when=2", "sendto:error=EPIPE:when=2+"], BROKEN, ""),
@@ -127,15 +127,15 @@ const BREAKS: [Break; 15] = [
 
 #[test]
 #[ignore = "needs strace"]
-fn an_answer_whose_file_cannot_be_read_to_its_end_is_cut_off_and_logged_with_the_reason() {
+fn unreadable_rest_truncates_response_and_is_logged() {
     let folder = site();
-    // Where nothing is kept, the same calls are made for each answer.
+    // Without a cache each response makes the same calls.
     let server = telling(&folder).args(&["--cache-memory", "0"]).start();
     let mut came = Vec::new();
     for (number, (faults, ..)) in BREAKS.iter().enumerate() {
         let bytes = under(&server, faults, &get(&format!("/large.bin?{number}")));
         let response = cut(&bytes, &format!("{faults:?}"));
-        assert!(content().starts_with(&response), "{faults:?}: other bytes came");
+        assert!(content().starts_with(&response), "{faults:?}: other bytes arrived");
         came.push(response.len() as u64);
     }
     let told = Told::by(&server);
@@ -154,12 +154,12 @@ fn an_answer_whose_file_cannot_be_read_to_its_end_is_cut_off_and_logged_with_the
     }
 }
 
-/// What makes a file unreadable after 64 KiB of it were copied.
+/// Faults that make a file unreadable after 64 KiB were copied.
 const UNREADABLE_LATER: &[&str] = &["sendfile:error=EIO", "pread64:error=EIO:when=3+"];
 
 #[test]
 #[ignore = "needs strace"]
-fn every_kind_of_answer_from_an_unreadable_file_is_cut_off_and_followed_by_nothing() {
+fn nothing_follows_truncated_response() {
     let folder = site();
     let server = telling(&folder).start();
     let next = "GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -173,19 +173,19 @@ fn every_kind_of_answer_from_an_unreadable_file_is_cut_off_and_followed_by_nothi
     ] {
         let bytes = under(&server, UNREADABLE_LATER, &request);
         let response = cut(&bytes, &request);
-        assert!(!response.windows(8).any(|window| window == b"HTTP/1.1"), "the client would take this for content");
+        assert!(!response.windows(8).any(|window| window == b"HTTP/1.1"), "the client would read this as content");
     }
 }
 
 #[test]
 #[ignore = "needs strace"]
-fn an_answer_without_a_length_from_an_unreadable_file_ends_in_a_reset() {
+fn truncated_response_without_length_ends_in_reset() {
     let folder = site();
     let server = telling(&folder).start();
     let mut client = server.connect();
     let strace = Strace::attach(&server, UNREADABLE_LATER, "");
     client.send("GET /large.bin\r\n");
-    // An orderly end would say that this was all.
+    // An orderly end would mark the response as whole.
     let end = io::copy(&mut client.stream(), &mut io::sink()).map_err(|error| error.kind());
     assert_eq!(end, Err(ErrorKind::ConnectionReset));
     strace.detach();
@@ -193,7 +193,7 @@ fn an_answer_without_a_length_from_an_unreadable_file_ends_in_a_reset() {
 
 #[test]
 #[ignore = "needs strace"]
-fn a_client_that_cannot_be_sent_to_is_left_without_a_warning() {
+fn failed_send_to_client_is_no_warning() {
     let folder = site();
     let server = telling(&folder).start();
     let table = [
@@ -208,7 +208,7 @@ fn a_client_that_cannot_be_sent_to_is_left_without_a_warning() {
     ];
     for (number, (target, fault)) in table.iter().enumerate() {
         let bytes = under(&server, &[fault], &get(&format!("{target}?{number}")));
-        assert!(bytes.is_empty(), "{fault}: {} bytes came", bytes.len());
+        assert!(bytes.is_empty(), "{fault}: {} bytes arrived", bytes.len());
     }
     let told = Told::by(&server);
     for (number, (target, fault)) in table.iter().enumerate() {

@@ -1,14 +1,12 @@
-//! Everything that clients do, all at once and for long: afterwards the server is as it was after the first of them, and
-//! nobody got a wrong answer.
+//! Soak test: all kinds of clients at once. Afterwards the server has as many descriptors and threads and as little memory
+//! as after the warm-up, and every response was right.
 //!
-//! `SERVE_SOAK_SECONDS=600 cargo test --release soak -- --nocapture` is the long one; without the variable it is short.
+//! `SERVE_SOAK_SECONDS=600 cargo test --release soak -- --nocapture` is the long run; the default is short.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::Path;
 use std::process::{ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -20,38 +18,34 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use crate::changing::Raise;
 use crate::connections::reset;
 use crate::forging::Common;
-use crate::support::{Client, Folder, Process, Response, binary};
+use crate::support::{Client, Folder, LIMIT, Proc, Process, Response, binary};
 
-/// How many clients there are at once. They are often slow on purpose, so that there are more than processors.
+/// Clients at once: more than processors, because many are slow on purpose.
 const CLIENTS: usize = 8;
 
-/// Twice as much as the server keeps in memory, so that what it keeps changes all the time.
+/// Twice the capacity of the cache, so that its entries change all the time.
 const FILES: usize = 600;
 
-/// Longer than what the server reads into memory before it sends.
+/// More bytes than the server reads into memory before it sends.
 const MIDDLE: usize = 200_000;
 
 const LARGE: usize = 6 << 20;
 
-/// How much more memory there may be at the end than after the warm-up, for each processor: what the allocator keeps of
-/// what was freed, in up to 8 arenas for each. With 2 processors that grew by 5.0 and 6.3 MiB from the first to the tenth
-/// minute, in 4,200,000 exchanges, of which the last 800,000 added 8 KiB to the most there was. So 4 bytes that are lost
-/// with each exchange are found in 600 s, and 1 KiB in 6 s.
-const TOLERANCE_KIB: u64 = 6 * 1024;
+/// Growth that is allowed for each processor: freed memory that the allocator retains, in up to 8 arenas for each. A leak of
+/// 4 bytes an exchange exceeds it in 600 s, and one of 1 KiB in 6 s.
+// measured: 5.0 and 6.3 MiB from the first to the tenth minute, with 2 processors
+const TOLERANCE_KIB: usize = 6 * 1024;
 
-/// The end is compared with how it was after so long, or after a third of a short soak.
+/// The end is compared with this moment, or with the first third of a short soak.
 const WARM_UP: Duration = Duration::from_secs(60);
 
-/// A thread of the server waits 10 s for another connection, and a connection 3 s for its client to close.
-const REST_LIMIT: Duration = Duration::from_secs(30);
-
-/// What clients do. Each takes the number of its turn, so that a further turn goes on where the last one was.
+/// Kinds of clients. Each gets the number of its turn, so that a further turn continues the last one.
 const KINDS: [fn(&Soak, usize); 13] = [
     keeps_its_connection,
     connects_each_time,
     stops_within_its_request,
-    stops_within_an_answer,
-    stops_within_a_large_answer,
+    stops_within_a_response,
+    stops_within_a_large_response,
     half_closes,
     sends_slowly,
     reads_slowly,
@@ -63,7 +57,7 @@ const KINDS: [fn(&Soak, usize); 13] = [
 ];
 
 #[test]
-fn after_all_sorts_of_clients_the_server_is_what_it_was_after_the_first_of_them() {
+fn soak_leaves_resources_as_after_warm_up() {
     let seconds = std::env::var("SERVE_SOAK_SECONDS").map_or(6, |text| text.parse().expect("a number of seconds"));
     let length = Duration::from_secs(seconds);
     let warm_up = (length / 3).min(WARM_UP);
@@ -72,9 +66,8 @@ fn after_all_sorts_of_clients_the_server_is_what_it_was_after_the_first_of_them(
     let soak = Soak::new(server.listening());
     let log = follow(&soak.ledger, server.stdout());
     lists(&soak, 0);
-    let process = format!("/proc/{}", server.pid());
-    let process = Path::new(&process);
-    let idle_threads = threads(process).iter().filter(|name| *name != "connection").count();
+    let process = server.proc();
+    let idle_threads = process.of_threads("comm").iter().filter(|name| name.trim_end() != "connection").count();
 
     let mut peak = load(&soak, process, warm_up);
     let warm = rest(process, idle_threads);
@@ -83,7 +76,7 @@ fn after_all_sorts_of_clients_the_server_is_what_it_was_after_the_first_of_them(
 
     server.signal("TERM");
     let (status, diagnostics) = server.ended();
-    log.join().expect("the log is right");
+    log.join().expect("every line of the log is right");
     let [exchanges, aborts] = [&soak.exchanges, &soak.aborts].map(|count| count.load(Ordering::Relaxed));
     println!("soak of {length:?}: {exchanges} exchanges, {aborts} aborts, {} log lines", soak.ledger().lines);
     println!("under load at most: {peak:?}\nafter the warm-up: {warm:?}\nat the end: {end:?}");
@@ -91,43 +84,38 @@ fn after_all_sorts_of_clients_the_server_is_what_it_was_after_the_first_of_them(
     assert_eq!(
         diagnostics.iter().find(|line| line.contains(" WARN ") || line.contains(" ERROR ")),
         None,
-        "the server complains"
+        "the server wrote a warning"
     );
     soak.ledger().balances(aborts);
     assert_eq!(end.descriptors, warm.descriptors, "descriptors are left open, or closed that were needed");
     assert_eq!(end.threads, idle_threads, "threads are left");
-    let processors = thread::available_parallelism().map_or(1, usize::from) as u64;
+    let processors = thread::available_parallelism().map_or(1, usize::from);
     let most = warm.anonymous_kib + TOLERANCE_KIB * processors;
     assert!(end.anonymous_kib <= most, "memory has grown from {} to {} KiB", warm.anonymous_kib, end.anonymous_kib);
 }
 
-/// What the server takes of its system.
+/// Resources of the server.
 #[derive(Clone, Copy, Debug, Default)]
-struct Taken {
+struct Resources {
     descriptors: usize,
     threads: usize,
-    resident_kib: u64,
-    /// Of that, what is not of a file: the part that a leak makes grow.
-    anonymous_kib: u64,
+    resident_kib: usize,
+    /// The part of no file: a leak makes it grow.
+    anonymous_kib: usize,
 }
 
-impl Taken {
-    fn now(process: &Path) -> Taken {
-        let status = fs::read_to_string(process.join("status")).expect("the server is there");
-        let number = |name: &str| {
-            let value = status.lines().find_map(|line| line.strip_prefix(name)).expect("the system tells it");
-            value.trim().trim_end_matches(" kB").parse().expect("it is a number")
-        };
-        Taken {
-            descriptors: fs::read_dir(process.join("fd")).expect("the server is there").count(),
-            threads: number("Threads:") as usize,
-            resident_kib: number("VmRSS:"),
-            anonymous_kib: number("RssAnon:"),
+impl Resources {
+    fn now(process: Proc) -> Resources {
+        Resources {
+            descriptors: process.descriptors(),
+            threads: process.threads(),
+            resident_kib: process.number("VmRSS:"),
+            anonymous_kib: process.number("RssAnon:"),
         }
     }
 
-    fn max(self, other: Taken) -> Taken {
-        Taken {
+    fn max(self, other: Resources) -> Resources {
+        Resources {
             descriptors: self.descriptors.max(other.descriptors),
             threads: self.threads.max(other.threads),
             resident_kib: self.resident_kib.max(other.resident_kib),
@@ -136,30 +124,24 @@ impl Taken {
     }
 }
 
-/// The names of the server's threads.
-fn threads(process: &Path) -> Vec<String> {
-    let tasks = fs::read_dir(process.join("task")).expect("the server is there").flatten();
-    tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok()).map(|name| name.trim().into()).collect()
-}
-
-/// Waits until every connection's thread has ended, and with it all that it held.
+/// Waits until every connection's thread has ended.
 #[track_caller]
-fn rest(process: &Path, idle_threads: usize) -> Taken {
+fn rest(process: Proc, idle_threads: usize) -> Resources {
     let since = Instant::now();
     loop {
-        let taken = Taken::now(process);
-        if taken.threads == idle_threads {
-            return taken;
+        let used = Resources::now(process);
+        if used.threads == idle_threads {
+            return used;
         }
-        assert!(since.elapsed() < REST_LIMIT, "{taken:?} are not {idle_threads} threads: {:?}", threads(process));
+        assert!(since.elapsed() < LIMIT, "{used:?} are not {idle_threads} threads: {:?}", process.of_threads("comm"));
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Lets all clients loose for so long, and returns the most that the server took.
-fn load(soak: &Soak, process: &Path, time: Duration) -> Taken {
+/// Runs all clients for this time; returns the maximum of the server's resources.
+fn load(soak: &Soak, process: Proc, time: Duration) -> Resources {
     let (done, until) = (AtomicBool::new(false), Instant::now() + time);
-    let mut peak = Taken::default();
+    let mut peak = Resources::default();
     thread::scope(|scope| {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
@@ -171,14 +153,14 @@ fn load(soak: &Soak, process: &Path, time: Duration) -> Taken {
             });
         }
         while !done.load(Ordering::SeqCst) {
-            peak = peak.max(Taken::now(process));
+            peak = peak.max(Resources::now(process));
             thread::sleep(Duration::from_millis(50));
         }
     });
     peak
 }
 
-/// A text that tells of each place which file it is of.
+/// A text in which every position identifies its file.
 fn content(file: usize) -> Vec<u8> {
     let length = match file {
         0 => 0,
@@ -205,12 +187,12 @@ fn start(folder: &Folder) -> Process {
     Process::start(&mut command, Stdio::piped())
 }
 
-/// What all clients have in common.
+/// State that all clients share.
 struct Soak {
     addr: SocketAddr,
     files: Vec<Vec<u8>>,
     large: Vec<u8>,
-    /// What the first one who asked for each form of a listing got.
+    /// The first response for each format of the listing.
     listings: [OnceLock<Vec<u8>>; 2],
     turns: AtomicUsize,
     last_id: AtomicU64,
@@ -239,10 +221,10 @@ impl Soak {
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().expect("the log is right")
+        self.ledger.lock().expect("every line of the log is right")
     }
 
-    /// Writes a number of its own into the request where it has a `#`, by which its line in the log is known.
+    /// Replaces the `#` of a request by a number, which identifies its line in the log.
     fn number(&self, request: &str) -> (u64, String) {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         (id, request.replacen('#', &format!("n={id:012}."), 1))
@@ -255,13 +237,13 @@ impl Soak {
         id
     }
 
-    /// Notes that the answer to this request came whole.
+    /// Records a whole response to this request.
     fn got(&self, id: u64, status: u16, length: usize) {
         self.exchanges.fetch_add(1, Ordering::Relaxed);
-        self.ledger().note_answer(id, (status, length as u64));
+        self.ledger().note_response(id, (status, length as u64));
     }
 
-    /// Reads the answer to a GET.
+    /// Reads the response to a GET.
     #[track_caller]
     fn response(&self, client: &mut Client, id: u64, status: u16) -> Response {
         let response = client.response().status(status);
@@ -269,14 +251,14 @@ impl Soak {
         response
     }
 
-    /// Asks, and reads the answer.
+    /// Sends a request and reads its response.
     #[track_caller]
     fn ask(&self, client: &mut Client, request: &str, status: u16) -> Response {
         let id = self.send(client, request);
         self.response(client, id, status)
     }
 
-    /// Ends the connection before its time, by a reset or in order.
+    /// Closes the connection early, by a reset or in order.
     fn abort(&self, client: Client, by_reset: bool) {
         self.aborts.fetch_add(1, Ordering::Relaxed);
         if by_reset {
@@ -329,7 +311,7 @@ fn connects_each_time(soak: &Soak, turn: usize) {
     }
 }
 
-/// Every byte offset of every one of these, by an orderly end and by a reset.
+/// Stops at every byte of each of these requests, by an orderly end and by a reset.
 fn stops_within_its_request(soak: &Soak, turn: usize) {
     let requests = [
         "GET /f/7.txt?# HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n",
@@ -349,22 +331,22 @@ fn stops_within_its_request(soak: &Soak, turn: usize) {
     }
 }
 
-/// Reads no more than so many bytes of an answer.
+/// Reads `count` bytes of a response, then resets.
 fn stops_behind(soak: &Soak, request: &str, count: usize) {
     let mut client = soak.connect();
     soak.send(&mut client, request);
-    let read = client.stream().take(count as u64).read_to_end(&mut Vec::new()).expect("the response comes");
+    let read = client.stream().take(count as u64).read_to_end(&mut Vec::new()).expect("the response arrives");
     assert_eq!(read, count, "the response ends before its time");
     soak.abort(client, true);
 }
 
-fn stops_within_an_answer(soak: &Soak, turn: usize) {
+fn stops_within_a_response(soak: &Soak, turn: usize) {
     // No head is shorter than this.
     let length = 200 + soak.files[11].len();
     (turn * 16..(turn + 1) * 16).for_each(|at| stops_behind(soak, &get(11), at % length));
 }
 
-fn stops_within_a_large_answer(soak: &Soak, turn: usize) {
+fn stops_within_a_large_response(soak: &Soak, turn: usize) {
     stops_behind(soak, &get_with("/large.txt", ""), turn * 100_003 % LARGE);
     stops_behind(soak, &get(1), turn * 1009 % MIDDLE);
 }
@@ -400,7 +382,7 @@ fn reads_slowly(soak: &Soak, _: usize) {
     set_socket_recv_buffer_size(client.stream(), 32 * 1024).expect("the option can be set");
     let id = soak.send(&mut client, &get_with("/large.txt", "Connection: close\r\n"));
     let mut response = Vec::new();
-    while client.stream().take(65536).read_to_end(&mut response).expect("the response comes") > 0 {
+    while client.stream().take(65536).read_to_end(&mut response).expect("the response arrives") > 0 {
         thread::sleep(Duration::from_millis(2));
     }
     assert!(response.starts_with(b"HTTP/1.1 200 ") && response.ends_with(&soak.large), "the large file is wrong");
@@ -450,7 +432,7 @@ fn asks_for_ranges(soak: &Soak, turn: usize) {
     }
 }
 
-/// The whole of an answer with several ranges (RFC 9110 §14.6).
+/// The content of a response with several ranges (RFC 9110 §14.6).
 fn in_parts(media_type: &str, content: &[u8], spans: &[Range<usize>]) -> Vec<u8> {
     let boundary = media_type.strip_prefix("multipart/byteranges; boundary=").expect("there are several ranges");
     let mut whole = Vec::new();
@@ -526,17 +508,17 @@ fn lists(soak: &Soak, _: usize) {
     }
 }
 
-/// What clients saw and what the access log says, held against each other.
+/// Responses that clients read, matched with the lines of the access log.
 #[derive(Default)]
 struct Ledger {
     lines: u64,
-    /// The lines of requests of which not even the number came.
+    /// The lines of requests that were cut off before their number.
     without_number: u64,
-    /// Which requests have their line.
+    /// True for the numbers of requests with a line.
     has_line: Vec<bool>,
-    /// The answers whose line has not come yet.
+    /// The responses without a line so far.
     only_seen: HashMap<u64, Outcome>,
-    /// The lines of answers that nobody has read to the end.
+    /// The lines of responses that no client has read to the end.
     only_logged: HashMap<u64, Outcome>,
 }
 
@@ -545,7 +527,7 @@ type Outcome = (u16, u64);
 
 impl Ledger {
     #[track_caller]
-    fn note_answer(&mut self, id: u64, seen: Outcome) {
+    fn note_response(&mut self, id: u64, seen: Outcome) {
         match self.only_logged.remove(&id) {
             Some(logged) => assert_eq!(logged, seen, "the log is wrong about request {id}"),
             None => drop(self.only_seen.insert(id, seen)),
@@ -571,7 +553,7 @@ impl Ledger {
         }
     }
 
-    /// Asserts that every answer has its line, and that there is no other line but about aborts.
+    /// Asserts that every response has its line, and that all other lines are about aborts.
     #[track_caller]
     fn balances(&self, aborts: u64) {
         assert!(self.only_seen.is_empty(), "not in the log: {:?}", self.only_seen);
@@ -580,7 +562,7 @@ impl Ledger {
     }
 }
 
-/// Reads the access log to its end. A wrong line ends the clients too, since the ledger is broken then.
+/// Reads the access log to its end. A wrong line poisons the ledger and so ends the clients.
 fn follow(ledger: &Arc<Mutex<Ledger>>, output: ChildStdout) -> thread::JoinHandle<()> {
     let ledger = Arc::clone(ledger);
     thread::spawn(move || {

@@ -1,16 +1,16 @@
-//! A person at telnet: the real program on a real terminal, typed into line by line.
+//! The program telnet on a pseudo-terminal, typed into line by line.
 
 use std::process::Command;
 
 use crate::support::{Folder, Server, serve};
 use crate::terminal::Terminal;
 
-/// What the page of these tests says.
+/// The index page of these tests.
 const PAGE: &str = "<p>A page for a person at telnet</p>\n";
 
 #[test]
 #[ignore = "needs telnet"]
-fn a_simple_request_shows_the_bare_page_and_ends_the_session() {
+fn simple_request_shows_bare_page_and_closes() {
     let folder = Folder::new().file("index.html", PAGE);
     let server = serve(&folder).start();
     let mut telnet = session(&server);
@@ -22,19 +22,19 @@ fn a_simple_request_shows_the_bare_page_and_ends_the_session() {
 
 #[test]
 #[ignore = "needs telnet"]
-fn a_simple_request_for_nothing_is_explained_in_words() {
+fn simple_request_for_missing_file_shows_error_page() {
     let folder = Folder::new().file("index.html", PAGE);
     let server = serve(&folder).start();
     let mut telnet = session(&server);
     telnet.types("GET /nowhere");
     let shown = telnet.shows("Connection closed by foreign host");
-    assert!(shown.contains("404 Not Found"), "the reason is not shown\n{}", telnet.screen());
+    assert!(shown.contains("404 Not Found"), "the error page is not shown\n{}", telnet.screen());
     assert!(!shown.contains("HTTP/1.1 404"), "a head is shown\n{}", telnet.screen());
 }
 
 #[test]
 #[ignore = "needs telnet"]
-fn an_http_1_0_request_is_answered_after_the_empty_line_and_ends_the_session() {
+fn http_1_0_request_gets_response_and_close() {
     let folder = Folder::new().file("index.html", PAGE);
     let server = serve(&folder).start();
     let mut telnet = session(&server);
@@ -47,7 +47,7 @@ fn an_http_1_0_request_is_answered_after_the_empty_line_and_ends_the_session() {
 
 #[test]
 #[ignore = "needs telnet"]
-fn a_forgotten_host_is_explained_and_the_same_session_goes_on() {
+fn missing_host_is_explained_and_session_persists() {
     let folder = Folder::new().file("index.html", PAGE);
     let server = serve(&folder).start();
     let mut telnet = session(&server);
@@ -62,7 +62,7 @@ fn a_forgotten_host_is_explained_and_the_same_session_goes_on() {
 
 #[test]
 #[ignore = "needs telnet"]
-fn two_complete_requests_are_answered_in_one_session() {
+fn one_session_serves_two_requests() {
     let folder = Folder::new().file("index.html", PAGE);
     let server = serve(&folder).start();
     let mut telnet = session(&server);
@@ -78,7 +78,7 @@ fn two_complete_requests_are_answered_in_one_session() {
 
 #[test]
 #[ignore = "needs telnet"]
-fn a_method_in_small_letters_is_explained() {
+fn lowercase_method_is_explained() {
     let folder = Folder::new().file("index.html", PAGE);
     let server = serve(&folder).start();
     let mut telnet = session(&server);
@@ -89,7 +89,7 @@ fn a_method_in_small_letters_is_explained() {
 
 #[test]
 #[ignore = "needs telnet"]
-fn a_word_that_is_no_request_is_explained_at_once() {
+fn malformed_request_line_is_explained_at_once() {
     let folder = Folder::new().file("index.html", PAGE);
     let server = serve(&folder).start();
     let mut telnet = session(&server);
@@ -99,7 +99,7 @@ fn a_word_that_is_no_request_is_explained_at_once() {
     telnet.shows("Connection closed by foreign host");
 }
 
-/// Opens a telnet session and waits until it takes what is typed.
+/// Opens a telnet session and waits for its prompt.
 fn session(server: &Server) -> Terminal {
     let mut command = Command::new("telnet");
     command.env("TERM", "dumb").args([server.addr.ip().to_string(), server.addr.port().to_string()]);

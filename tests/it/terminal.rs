@@ -1,4 +1,4 @@
-//! A pseudo-terminal with a program in it: a test types lines and reads the screen, as a person would.
+//! A pseudo-terminal for a program: a test types lines and reads the screen.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -6,18 +6,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-/// No test waits longer than this for a text to appear.
-const LIMIT: Duration = Duration::from_secs(30);
+use crate::support::LIMIT;
 
-/// A program that believes it sits at a terminal. It ends with the test.
+/// A program on a terminal, killed with its test.
 pub struct Terminal {
     keyboard: File,
-    /// Held open, so that what a program writes just before it ends is not overtaken by the error that Linux reports to the
-    /// other side once nobody has the terminal open.
+    /// Held open: Linux reports an error to the other side as soon as no process has the terminal open, and the program's
+    /// last output would be lost.
     _slave: File,
     child: Child,
     output: Receiver<Vec<u8>>,
@@ -28,9 +27,9 @@ pub struct Terminal {
 impl Terminal {
     /// Starts the command with a new terminal as its input and its outputs.
     pub fn start(mut command: Command) -> Terminal {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("the system has pseudo-terminals");
-        grantpt(&master).expect("the terminal is ours");
-        unlockpt(&master).expect("the terminal is ours");
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("the kernel has pseudo-terminals");
+        grantpt(&master).expect("the terminal belongs to this process");
+        unlockpt(&master).expect("the terminal belongs to this process");
         let name = ptsname(&master, Vec::new()).expect("the terminal has a name").into_string();
         let name = name.expect("a terminal's name is text");
         let no_controlling_terminal = rustix::fs::OFlags::NOCTTY.bits() as i32;
@@ -46,11 +45,11 @@ impl Terminal {
 
     /// Types a line and the Enter key.
     pub fn types(&mut self, line: &str) -> &mut Terminal {
-        self.keyboard.write_all(format!("{line}\r").as_bytes()).expect("the terminal takes what is typed");
+        self.keyboard.write_all(format!("{line}\r").as_bytes()).expect("the terminal accepts input");
         self
     }
 
-    /// Waits until the screen shows `text` after what was seen before; returns everything up to it and with it.
+    /// Waits until the screen shows `text` after the last text waited for; returns the new output up to its end.
     #[track_caller]
     pub fn shows(&mut self, text: &str) -> String {
         let since = Instant::now();
@@ -70,7 +69,7 @@ impl Terminal {
         }
     }
 
-    /// All that was ever on the screen.
+    /// All output so far, for messages.
     pub fn screen(&self) -> String {
         format!("--- screen\n{}", String::from_utf8_lossy(&self.screen))
     }
@@ -83,7 +82,7 @@ impl Drop for Terminal {
     }
 }
 
-/// Reads the terminal until nobody has it open any more, which Linux reports as an error.
+/// Reads the terminal until the error that Linux reports when no process has it open.
 fn follow(mut terminal: File) -> Receiver<Vec<u8>> {
     let (sender, output) = mpsc::channel();
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! Clients that come all the time and want a small file, and what became of them.
+//! Probes: clients that request a small file at a fixed rate, and their outcome.
 
 use std::fmt;
 use std::fs;
@@ -9,38 +9,37 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Server, field};
 
-/// What a probe asks for.
+/// The content that a probe requests.
 pub const CONTENT: &str = "a small file\n";
 
-/// Within this a client is answered, whatever others do.
-const PROMISE: Duration = Duration::from_secs(1);
+/// The limit for every response, whatever other clients do.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(1);
 
-/// The time from one probe to the next. The next one does not wait until this one is answered, or a long time without
-/// answers would count as a single one.
+/// The time from one probe to the next. A probe does not wait for the one before, or a long stall would count only once.
 const PACE: Duration = Duration::from_millis(25);
 
-/// So many probes at least say something about a second.
-const ENOUGH: usize = 20;
+/// The least number of probes in a second.
+const PROBES_MIN: usize = 20;
 
-/// A probe that has waited so long is lost.
+/// The time after which a probe fails.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What became of the probes, and what the server took meanwhile.
+/// The outcome of the probes, and the server's resources meanwhile.
 pub struct Report {
-    /// When each probe began, from the beginning of the attack, and how long it took or what went wrong.
+    /// The start of each probe, counted from the start of the attack, and its duration or error.
     probes: Vec<(Duration, Result<Duration, String>)>,
-    /// How long the attack took.
+    /// The duration of the attack.
     length: Duration,
-    /// The most threads that the server had.
+    /// The maximum of the server's threads.
     pub threads: usize,
     resident_kib: usize,
-    /// The most memory that the sockets of the system had beyond what they had before.
+    /// The maximum growth of the memory of all sockets of the machine.
     pub socket_kib: usize,
 }
 
 /// Sends probes from before an attack begins until it is over.
 pub fn probe_during<A>(server: &Server, attack: impl FnOnce() -> A, mut is_over: impl FnMut(&mut A) -> bool) -> Report {
-    probe(server.addr).expect("before the attack everybody is answered");
+    probe(server.addr).expect("before the attack a probe succeeds");
     let socket_kib_before = socket_kib();
     let mut report = Report { probes: Vec::new(), length: Duration::ZERO, threads: 0, resident_kib: 0, socket_kib: 0 };
     thread::scope(|scope| {
@@ -50,7 +49,7 @@ pub fn probe_during<A>(server: &Server, attack: impl FnOnce() -> A, mut is_over:
         let mut attack = attack();
         while !is_over(&mut attack) {
             probes.push((began.elapsed(), scope.spawn(move || probe(addr))));
-            report.look(server);
+            report.sample(server);
             thread::sleep((began + PACE * probes.len() as u32).saturating_duration_since(Instant::now()));
         }
         report.length = began.elapsed();
@@ -61,7 +60,7 @@ pub fn probe_during<A>(server: &Server, attack: impl FnOnce() -> A, mut is_over:
     report
 }
 
-/// Makes a connection, asks for a small file, and returns how long it took until all of it was there.
+/// Requests the small file on a new connection; returns the time to the last byte of the response.
 fn probe(addr: SocketAddr) -> Result<Duration, String> {
     let began = Instant::now();
     let ask = || {
@@ -73,7 +72,7 @@ fn probe(addr: SocketAddr) -> Result<Duration, String> {
     };
     let response = ask().map_err(|error| error.to_string())?;
     let is_right = response.starts_with("HTTP/1.1 200 ") && response.ends_with(&format!("\r\n\r\n{CONTENT}"));
-    if is_right { Ok(began.elapsed()) } else { Err(format!("answered by {response:?}")) }
+    if is_right { Ok(began.elapsed()) } else { Err(format!("got {response:?}")) }
 }
 
 /// The memory of all TCP sockets of the machine; the kernel counts it in pages.
@@ -84,24 +83,25 @@ fn socket_kib() -> usize {
 }
 
 impl Report {
-    /// Notes what the server has now.
-    fn look(&mut self, server: &Server) {
+    /// Records the server's resources.
+    fn sample(&mut self, server: &Server) {
         let proc = server.proc();
         self.threads = self.threads.max(proc.threads());
         self.resident_kib = self.resident_kib.max(proc.number("VmRSS:"));
         self.socket_kib = self.socket_kib.max(socket_kib());
     }
 
-    /// Asserts that every probe was answered within a second, and that there were enough of them at both ends.
+    /// Asserts that every probe got its response within a second, and that enough probes ran at both ends.
     #[track_caller]
-    pub fn everybody_was_answered(&self) {
-        let is_late = |outcome: &Result<Duration, String>| outcome.as_ref().is_ok_and(|time| *time <= PROMISE);
-        let bad: Vec<_> = self.probes.iter().filter(|(_, outcome)| !is_late(outcome)).collect();
-        assert!(bad.is_empty(), "{} of {} were not answered in time: {bad:?}", bad.len(), self.probes.len());
+    pub fn every_probe_succeeded(&self) {
+        let is_in_time =
+            |outcome: &Result<Duration, String>| outcome.as_ref().is_ok_and(|time| *time <= RESPONSE_LIMIT);
+        let bad: Vec<_> = self.probes.iter().filter(|(_, outcome)| !is_in_time(outcome)).collect();
+        assert!(bad.is_empty(), "{} of {} got no response in time: {bad:?}", bad.len(), self.probes.len());
         let second = Duration::from_secs(1);
         let first = self.probes.iter().filter(|(at, _)| *at < second).count();
         let last = self.probes.iter().filter(|(at, _)| *at + second >= self.length).count();
-        assert!(first >= ENOUGH && last >= ENOUGH, "{first} probes in the first second, {last} in the last");
+        assert!(first >= PROBES_MIN && last >= PROBES_MIN, "{first} probes in the first second, {last} in the last");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Slow clients without another program: each says or takes a little now and then, and none comes again.
+//! Slow clients without a foreign program: each sends or reads a few bytes now and then, and none reconnects.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,38 +7,38 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-/// The time from one client to the next: a hundred come in a second.
+/// The time from one client to the next: a hundred connect in a second.
 const PACE: Duration = Duration::from_millis(10);
 
-/// How long they go on after the last one has come.
-const LAST: Duration = Duration::from_secs(1);
+/// The time after the last one has connected.
+const HOLD: Duration = Duration::from_secs(1);
 
-/// How often each says or takes a little.
-const TURN: Duration = Duration::from_millis(200);
+/// The time between the few bytes of one client.
+const INTERVAL: Duration = Duration::from_millis(200);
 
-/// What a client is slow at.
+/// The kinds of slow clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Sending a head.
     Head,
     /// Sending content.
     Content,
-    /// Taking an answer.
+    /// Reading a response.
     Response,
 }
 
-/// Clients that come one after another and stay.
+/// Clients that connect one after another and stay.
 pub struct SlowClients {
     thread: JoinHandle<()>,
 }
 
 impl SlowClients {
-    /// Lets so many come.
+    /// Starts this number of clients.
     pub fn start(addr: SocketAddr, kind: Kind, count: usize) -> SlowClients {
         SlowClients { thread: thread::spawn(move || run(addr, kind, count)) }
     }
 
-    /// Reports whether the last one is gone.
+    /// Reports whether all clients have ended.
     pub fn are_done(&mut self) -> bool {
         self.thread.is_finished()
     }
@@ -50,25 +50,25 @@ fn run(addr: SocketAddr, kind: Kind, count: usize) {
     for at in 0u32.. {
         let now = Instant::now();
         if clients.len() < count {
-            clients.push((come(addr, kind), now + TURN));
-        } else if now >= began + PACE * count as u32 + LAST {
+            clients.push((connect(addr, kind), now + INTERVAL));
+        } else if now >= began + PACE * count as u32 + HOLD {
             return;
         }
         for (stream, next) in clients.iter_mut().filter(|(_, next)| *next <= now) {
-            *next = now + TURN;
-            // Whoever had to make room finds the connection ended, and that is all there is to do.
-            let _ = take_turn(stream, kind);
+            *next = now + INTERVAL;
+            // An evicted client gets an error here.
+            let _ = send_or_read(stream, kind);
         }
         thread::sleep((began + PACE * (at + 1)).saturating_duration_since(Instant::now()));
     }
 }
 
-fn come(addr: SocketAddr, kind: Kind) -> TcpStream {
+fn connect(addr: SocketAddr, kind: Kind) -> TcpStream {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket can be made");
     if kind == Kind::Response {
         socket.set_recv_buffer_size(1024).expect("the option can be set");
     }
-    socket.connect(&addr.into()).expect("the system takes the connection");
+    socket.connect(&addr.into()).expect("the kernel accepts the connection");
     socket.set_nonblocking(true).expect("the option can be set");
     let mut stream = TcpStream::from(socket);
     let begin: &[u8] = match kind {
@@ -76,11 +76,11 @@ fn come(addr: SocketAddr, kind: Kind) -> TcpStream {
         Kind::Content => b"POST /small.txt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8192\r\n\r\n",
         Kind::Response => b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n",
     };
-    stream.write_all(begin).expect("a new connection takes a few bytes");
+    stream.write_all(begin).expect("the send buffer of a new connection has room");
     stream
 }
 
-fn take_turn(stream: &mut TcpStream, kind: Kind) -> std::io::Result<usize> {
+fn send_or_read(stream: &mut TcpStream, kind: Kind) -> std::io::Result<usize> {
     match kind {
         Kind::Head => stream.write(b"X: y\r\n"),
         Kind::Content => stream.write(b"&x=y"),

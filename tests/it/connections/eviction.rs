@@ -1,4 +1,4 @@
-//! The connection table's limit: a newcomer evicts the connection that has waited longest.
+//! The connection limit: a full table evicts the connection that has waited longest.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -78,9 +78,9 @@ fn active_connection_is_not_evicted() {
     busy.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
     busy.stream().peek(&mut [0]).expect("the response begins");
     let mut waiting = idle(&server);
-    let mut newcomer = idle(&server);
+    let mut fresh = idle(&server);
     waiting.closed();
-    newcomer.still_open();
+    fresh.still_open();
     let response = busy.response().status(200);
     assert_eq!(response.body.len(), LARGE, "{}", response.exchange);
     busy.still_open();

@@ -1,4 +1,4 @@
-//! Shortage of descriptors, memory and threads: newcomers evict a connection or get a 503, and the server recovers.
+//! Shortage of descriptors, memory and threads: the server evicts a connection or sends a 503, and recovers.
 
 use std::process::Command;
 

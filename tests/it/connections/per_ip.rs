@@ -3,7 +3,7 @@
 use crate::support::{Client, GET, serve, site};
 
 #[test]
-fn newcomer_past_per_ip_limit_gets_503() {
+fn connection_past_per_ip_limit_gets_503() {
     let folder = site();
     for start in [
         serve(&folder).args(&["--max-per-ip", "2"]),

@@ -53,8 +53,7 @@ fn run_queue_does_not_wait_for_disk() {
     let folder = Folder::new().file("slow.txt", "slow\n").file("page.txt", "a page\n");
     let server = serve(&folder).args(&["--log", "off", "--cache-memory", "0"]).start();
     let mut clients = connections(&server);
-    let path = folder.at("slow.txt");
-    let strace = Strace::attach(&server, &["openat2:delay_enter=20000000"], path.to_str().expect("text"));
+    let strace = Strace::attach(&server, &["openat2:delay_enter=20000000"], "slow.txt");
     let (slow, fast) = clients.split_at_mut(SLOW);
     ask(slow, "slow.txt");
     ask(fast, "page.txt");

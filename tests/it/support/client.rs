@@ -1,4 +1,4 @@
-//! A raw TCP client: sends exactly the bytes it is given and takes answers apart by the letter of RFC 9112 §6.3.
+//! A raw TCP client: sends exact bytes and parses responses by RFC 9112 §6.3.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use super::response::{Response, show};
 /// A request for the file of [`super::site`].
 pub const GET: &str = "GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// A stream of bytes to the server and back.
+/// The byte stream, plain or over TLS.
 enum Wire {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
@@ -35,14 +35,14 @@ impl Client {
 
     /// Connects from this address of the loopback interface.
     pub fn connect_from(ip: &str, addr: SocketAddr) -> Client {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are descriptors");
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
         let here = SocketAddr::new(ip.parse().expect("an address"), 0);
-        socket.bind(&here.into()).expect("the whole of 127.0.0.0/8 is this machine");
+        socket.bind(&here.into()).expect("all of 127.0.0.0/8 is local");
         socket.connect(&addr.into()).expect("the server accepts the connection");
         Client::new(socket.into())
     }
 
-    /// Takes over a connection.
+    /// Uses a connected stream.
     pub fn new(stream: TcpStream) -> Client {
         stream.set_nodelay(true).expect("the option can be set");
         stream.set_read_timeout(Some(LIMIT)).expect("the option can be set");
@@ -50,13 +50,13 @@ impl Client {
         Client { wire: Wire::Plain(stream), sent: Vec::new(), received: Vec::new(), taken: 0 }
     }
 
-    /// Goes on over TLS.
+    /// Continues over TLS.
     pub fn over_tls(self, session: ClientConnection) -> Client {
-        let Wire::Plain(stream) = self.wire else { panic!("it is over TLS already") };
+        let Wire::Plain(stream) = self.wire else { panic!("the connection is over TLS already") };
         Client { wire: Wire::Tls(Box::new(StreamOwned::new(session, stream))), ..self }
     }
 
-    /// Sends bytes as they are. A connection that the server has ended already is no failure here.
+    /// Sends bytes unchanged. A connection that the server has closed already is no failure here.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Client {
         self.sent.extend_from_slice(bytes.as_ref());
         let _ = match &mut self.wire {
@@ -66,7 +66,7 @@ impl Client {
         self
     }
 
-    /// Sends bytes one at a time, each in a segment of its own as far as TCP_NODELAY makes it so.
+    /// Sends bytes one at a time, with TCP_NODELAY mostly in a segment each.
     pub fn send_slowly(&mut self, bytes: impl AsRef<[u8]>) -> &mut Client {
         for byte in bytes.as_ref() {
             self.send([*byte]);
@@ -74,19 +74,19 @@ impl Client {
         self
     }
 
-    /// Says that nothing more will be sent (a half-closed connection).
+    /// Half-closes the connection: no more bytes will be sent.
     pub fn finish(&mut self) -> &mut Client {
         let _ = self.stream().shutdown(Shutdown::Write);
         self
     }
 
-    /// Reads the next answer to a GET.
+    /// Reads the next response to a GET.
     #[track_caller]
     pub fn response(&mut self) -> Response {
         self.next_response(true)
     }
 
-    /// Reads the next answer to a HEAD, which has no content.
+    /// Reads the next response to a HEAD, which has no content.
     #[track_caller]
     pub fn response_to_head(&mut self) -> Response {
         self.next_response(false)
@@ -105,17 +105,17 @@ impl Client {
     #[track_caller]
     pub fn closed(&mut self) {
         let rest = self.rest();
-        assert!(rest.is_empty(), "more than was expected: {}\n{}", show(&rest), self.exchange());
+        assert!(rest.is_empty(), "unexpected bytes: {}\n{}", show(&rest), self.exchange());
     }
 
-    /// Asserts that the connection is still good by a whole exchange on it.
+    /// Asserts by an exchange that the connection is open.
     #[track_caller]
     pub fn still_open(&mut self) {
         self.send("OPTIONS * HTTP/1.1\r\nHost: still-open\r\n\r\n");
         self.response().status(204);
     }
 
-    /// The socket itself, for what this language has no word for.
+    /// The socket.
     pub fn stream(&self) -> &TcpStream {
         match &self.wire {
             Wire::Plain(stream) => stream,
@@ -126,12 +126,12 @@ impl Client {
     /// The TLS session.
     pub fn session(&mut self) -> &mut ClientConnection {
         match &mut self.wire {
-            Wire::Plain(_) => panic!("it is not over TLS"),
+            Wire::Plain(_) => panic!("the connection is not over TLS"),
             Wire::Tls(stream) => &mut stream.conn,
         }
     }
 
-    /// Reads from the connection as it is.
+    /// Reads raw bytes.
     pub fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         match &mut self.wire {
             Wire::Plain(stream) => stream.read(into),
@@ -139,13 +139,13 @@ impl Client {
         }
     }
 
-    /// Reads on to where the answer was broken off, and makes sure that it does not look like a whole one.
+    /// Reads to the end of a truncated response, which has to be visible as such.
     #[track_caller]
     pub fn expect_broken_off(&mut self) {
         let mut piece = vec![0; 1 << 20];
         let error = loop {
             match self.read(&mut piece) {
-                Ok(0) => panic!("an response that was broken off looks like a whole one"),
+                Ok(0) => panic!("a truncated response looks like a whole one"),
                 Ok(_) => {}
                 Err(error) => break error,
             }
@@ -160,7 +160,7 @@ impl Client {
             if let Some(at) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
             }
-            assert!(self.more(), "the server closed before a whole head came\n{}", self.exchange());
+            assert!(self.more(), "the server closed before the end of a head\n{}", self.exchange());
         };
         let head = String::from_utf8_lossy(&self.received[self.taken..self.taken + end]).into_owned();
         self.taken += end;
@@ -231,7 +231,7 @@ impl Client {
         }
     }
 
-    /// Reads once; false at the end of the stream, however it came.
+    /// Reads once; false at the end of the stream, orderly or by a reset.
     #[track_caller]
     fn more(&mut self) -> bool {
         let mut piece = [0; 65536];
@@ -243,7 +243,7 @@ impl Client {
                 true
             }
             Err(e) if e.kind() == ErrorKind::ConnectionReset => false,
-            // A read with a limit of time ends so when the process was stopped and goes on.
+            // A stopped and continued process interrupts a read with a timeout.
             Err(e) if e.kind() == ErrorKind::Interrupted => true,
             Err(e) => panic!("no response after {:?}: {e}\n{}", since.elapsed(), self.exchange()),
         }

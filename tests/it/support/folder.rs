@@ -1,4 +1,4 @@
-//! A temporary directory that a test fills and that is removed when the test ends.
+//! A temporary directory, removed when its test ends.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::LIMIT;
+
 /// A site with one file, `page.txt`, that contains "a page" and a line feed.
 pub fn site() -> Folder {
     Folder::new().file("page.txt", "a page\n")
 }
 
-/// A directory of its own for one test.
+/// The directory of one test.
 pub struct Folder {
     path: PathBuf,
 }
@@ -28,7 +30,7 @@ impl Folder {
             let name = format!("serve-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
             let path = std::env::temp_dir().join(name);
             match fs::create_dir(&path) {
-                // A run that was killed has left it behind.
+                // A killed run has left it behind.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 made => {
                     made.expect("the test's directory can be made");
@@ -46,19 +48,19 @@ impl Folder {
         self
     }
 
-    /// Waits until nothing has changed in a file for so long that its content is handed over by reference.
+    /// Waits until the file is stable, so that the server sends it by sendfile.
     pub fn at_rest(self, name: &str) -> Folder {
-        let changed = fs::metadata(self.at(name)).expect("the file is there").ctime() as u64;
+        let changed = fs::metadata(self.at(name)).expect("the file exists").ctime() as u64;
         let since = Instant::now();
         let now = || SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs();
         while now() < changed + 3 {
-            assert!(since.elapsed() < Duration::from_secs(30), "the clock stands still");
+            assert!(since.elapsed() < LIMIT, "the clock stands still");
             thread::sleep(Duration::from_millis(50));
         }
         self
     }
 
-    /// Writes a file whose name is any bytes.
+    /// Writes a file whose name is bytes.
     pub fn file_bytes(self, name: &[u8], content: impl AsRef<[u8]>) -> Folder {
         fs::write(self.path.join(OsStr::from_bytes(name)), content).expect("the file can be written");
         self
@@ -95,7 +97,7 @@ impl Folder {
         self.set_modified(name, SystemTime::now() - Duration::from_secs(age_secs));
     }
 
-    /// Sets the modification time of `name` to so many seconds after 1970; negative for before.
+    /// Sets the modification time of `name` in seconds after 1970; negative for before.
     pub fn set_modified_secs(&self, name: &str, secs: i64) {
         let span = Duration::from_secs(secs.unsigned_abs());
         self.set_modified(name, if secs < 0 { UNIX_EPOCH - span } else { UNIX_EPOCH + span });
@@ -106,12 +108,12 @@ impl Folder {
         file.set_modified(at).expect("the time can be set");
     }
 
-    /// Where the directory is.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where `name` in the directory is.
+    /// Returns the path of `name` in the directory.
     pub fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

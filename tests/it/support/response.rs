@@ -1,8 +1,8 @@
 //! One answer as it came over the wire, and what tests say about it.
 
-/// A parsed answer. Every assertion that fails prints the whole exchange.
+/// A parsed response. Every assertion that fails prints the whole exchange.
 pub struct Response {
-    /// The status code; 0 for an HTTP/0.9 answer, which has none.
+    /// The status code; 0 for an HTTP/0.9 response, which has none.
     pub status: u16,
     /// The status line without its line end.
     pub status_line: String,
@@ -10,7 +10,7 @@ pub struct Response {
     pub fields: Vec<(String, String)>,
     /// The content.
     pub body: Vec<u8>,
-    /// What was sent and received until now, for messages.
+    /// The bytes sent and received so far, for messages.
     pub exchange: String,
 }
 
@@ -78,7 +78,7 @@ impl Response {
     }
 }
 
-/// Shows bytes readably and not without end.
+/// Formats bytes for reading, with a limit on their length.
 pub fn show(bytes: &[u8]) -> String {
     const MOST: usize = 4000;
     let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(MOST)]).replace("\r\n", "\\r\\n\n");

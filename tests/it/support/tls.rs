@@ -1,4 +1,4 @@
-//! Clients that speak TLS, and certificates for the server under test.
+//! TLS clients, and certificates for the server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub enum Version {
     V13,
 }
 
-/// Makes a certificate for these names that is signed by itself; returns it and its key, in PEM form.
+/// Makes a self-signed certificate for these names; returns it and its key in PEM.
 pub fn certificate(names: &[&str]) -> (String, String) {
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     let params = CertificateParams::new(names).expect("these are names");
@@ -35,7 +35,7 @@ impl Folder {
     }
 }
 
-/// A client that believes every certificate and remembers its sessions.
+/// A client that accepts every certificate and caches its sessions.
 #[derive(Clone)]
 pub struct Trust {
     config: Arc<ClientConfig>,
@@ -62,7 +62,7 @@ impl Trust {
         Trust { config: Arc::new(config) }
     }
 
-    /// The same, that knows no tickets of TLS 1.2.
+    /// The same, without tickets of TLS 1.2.
     pub fn without_tickets(self) -> Trust {
         let mut config = (*self.config).clone();
         config.resumption = config.resumption.tls12_resumption(rustls::client::Tls12Resumption::SessionIdOnly);
@@ -88,7 +88,7 @@ pub fn fingerprint(cert: &[u8]) -> String {
     hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
 }
 
-/// Believes every certificate, but asks for its signature.
+/// Accepts every certificate, but verifies signatures.
 #[derive(Debug)]
 struct Anyone;
 
