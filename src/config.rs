@@ -23,8 +23,9 @@ use crate::proto::target::RelPath;
 use crate::server::access_log::Format;
 use crate::server::{self, Times};
 use crate::site;
-use crate::site::content_coding::{Compression, WarnOnce};
-use crate::site::headers::{HeaderPolicy, OWN_FIELDS};
+use crate::site::content_coding::Compression;
+use crate::site::headers::{DefaultHeaders, OWN_FIELDS};
+use crate::site::precompressed::WarnOnce;
 use crate::site::semaphore::Semaphore;
 
 /// A thread takes four memory maps, and Linux gives a process 65,530 of them unless told otherwise.
@@ -131,7 +132,7 @@ impl Config {
                 hidden: args.hidden,
                 charset: charset(&args.charset)?,
                 files: Cache::new(memory.map_or(cache_memory, |memory| cache_memory.min(memory / 4))),
-                headers: HeaderPolicy::new(cache_secs, &headers),
+                headers: DefaultHeaders::new(cache_secs, &headers),
                 compression: compression(&args.compress, memory)?,
                 precompressed: (!args.no_precompressed).then(WarnOnce::default),
             },

@@ -23,17 +23,6 @@ pub struct ResponseHead {
 #[derive(Clone, Debug)]
 pub struct ResponseFields(Arc<str>);
 
-/// The fields of the answers with one representation, which are the same each time.
-#[derive(Debug)]
-pub struct RepresentationFields {
-    /// With its content, or a part of it.
-    pub with_content: ResponseFields,
-    /// Without, because the client has it already.
-    pub not_modified: ResponseFields,
-    /// Whether the request can decide that it is another representation; both have Vary then.
-    pub varies: bool,
-}
-
 impl ResponseHead {
     /// Begins the head of an answer.
     pub fn new(status: Status) -> ResponseHead {

@@ -176,7 +176,7 @@ impl ResponseWriter {
         span.end = last.start;
         let start = span.start;
         let handed_over = match file.as_file() {
-            Some(file_at_rest) if !file.is_young() => transport.send_file(file_at_rest, &mut span),
+            Some(file_at_rest) if !file.recently_changed() => transport.send_file(file_at_rest, &mut span),
             _ => Ok(()),
         };
         let outcome = match handed_over {

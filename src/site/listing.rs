@@ -1,67 +1,75 @@
-//! A directory as a list: which entries, in which order, for people or for programs.
-//!
-//! The list is read, then sorted, then written: three steps over one value.
+//! Directory listing: read, sorted, and written as HTML or JSON.
 
 use std::cmp::Ordering;
+
+use serde::{Serialize, Serializer};
 
 use super::headers::Caching;
 use super::refusal::Refusal;
 use super::response::{Body, Response};
-use super::{Request, SiteSession, link, page};
+use super::{Request, SiteSession, link};
 use crate::files::OpenError;
 use crate::files::dir::{Entry, Kind, OpenDir};
 use crate::files::file::Meta;
 use crate::files::root::Node;
-use crate::json::{self, Value};
+use crate::json;
 use crate::proto::accept::media_weight;
 use crate::proto::date::{HttpDate, Rfc3339};
 use crate::proto::status::Status;
 use crate::proto::target::{RelPath, Target};
 use crate::proto::why::Why;
 
-/// A directory to be shown.
-#[derive(Debug)]
+/// The listing of a directory. JSON has its members in this order.
+#[derive(Debug, Serialize)]
 pub struct Listing {
     /// The directory's path, with slashes at both ends, as text.
     pub path: String,
-    /// Whether it is the root, above which nothing is.
-    pub is_root: bool,
-    /// What is shown, sorted.
-    pub rows: Vec<Row>,
-    /// How many entries there are, which can be more than are shown.
+    /// The number of entries, which can be more than are shown.
     pub count: usize,
-    /// How it is sorted.
+    /// The number of rows.
+    pub shown: usize,
+    /// The entries shown, sorted.
+    #[serde(rename = "entries")]
+    pub rows: Vec<Row>,
+    /// Whether it is the root, which has no parent.
+    #[serde(skip)]
+    pub is_root: bool,
+    /// The order of the rows.
+    #[serde(skip)]
     pub sort: Sort,
 }
 
 /// An entry of a listing.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Row {
-    /// The name as text; what is not UTF-8 is replaced.
+    /// The name as text; bytes that are not UTF-8 are replaced.
     pub name: String,
-    /// The link to it, which is exact; a directory's ends in a slash.
+    /// The exact link to it; a directory's ends in a slash.
     pub href: String,
     /// Whether it is a directory.
+    #[serde(rename = "type", serialize_with = "file_type")]
     pub is_dir: bool,
-    /// The length in bytes; of no meaning for a directory.
+    /// The length in bytes; 0 for a directory.
+    #[serde(rename = "size")]
     pub len: u64,
-    /// When it was modified; none where no date can express it.
+    /// The time of modification; none if no date can express it.
+    #[serde(serialize_with = "rfc3339")]
     pub modified: Option<HttpDate>,
 }
 
 /// An order of rows. Directories always come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sort {
-    /// What is compared.
+    /// The key.
     pub key: Key,
-    /// Whether the order is turned around.
+    /// Whether the order is reversed.
     pub descending: bool,
 }
 
-/// What rows are compared by.
+/// A sort key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// The name, capital and small letters alike.
+    /// The name, ignoring case.
     Name,
     /// The length.
     Size,
@@ -70,19 +78,19 @@ pub enum Key {
 }
 
 impl SiteSession<'_> {
-    /// Answers with the listing of a directory, as JSON where the client would rather have that.
+    /// Responds with the listing of a directory, as JSON if the client prefers it.
     pub fn list(&self, request: &Request<'_>, target: &Target<'_>, dir: OpenDir) -> Result<Response, Refusal> {
-        let pass = self.site.listings.try_acquire().ok_or(Why::OutOfResources)?;
+        let permit = self.site.listings.try_acquire().ok_or(Why::OutOfResources)?;
         let listing = self.read(target, &dir)?;
         let weight = |media_type| media_weight(&request.head.fields, media_type);
         let (media_type, page) = if weight("application/json") > weight("text/html") {
-            ("application/json; charset=utf-8", to_json(&listing))
+            ("application/json; charset=utf-8", json::to_line(&listing))
         } else {
-            ("text/html; charset=utf-8", page::listing_html(&listing).into_bytes())
+            ("text/html; charset=utf-8", listing.to_html().into_bytes())
         };
         let head = self.site.headers.cached_head(Status::Ok, Caching::Revalidate);
         let head = head.field("Content-Type", media_type).field("Vary", "Accept");
-        Ok(Response { pass: Some(pass), ..Response::new(head, Body::Bytes(page)) })
+        Ok(Response { permit: Some(permit), ..Response::new(head, Body::Bytes(page)) })
     }
 
     fn read(&self, target: &Target<'_>, dir: &OpenDir) -> Result<Listing, Refusal> {
@@ -90,20 +98,20 @@ impl SiteSession<'_> {
             self.site.hidden || RelPath::new(name).is_some_and(|name| !target.path.join(&name).is_hidden())
         };
         let entries = dir.entries(is_shown)?;
-        let left_out = entries.kept.len();
+        let kept = entries.kept.len();
         let rows = entries.kept.into_iter().filter_map(|entry| self.row(&target.path, entry).transpose());
         let mut rows = rows.collect::<Result<Vec<Row>, Refusal>>()?;
-        let count = entries.count - (left_out - rows.len());
+        let count = entries.count - (kept - rows.len());
         let sort = Sort::parse(target.query.unwrap_or_default());
         sort.sort(&mut rows);
         let path = String::from_utf8_lossy(target.path.as_bytes()).into_owned();
         let is_root = path.is_empty();
         let path = if is_root { "/".to_owned() } else { format!("/{path}/") };
-        Ok(Listing { path, is_root, rows, count, sort })
+        Ok(Listing { path, count, shown: rows.len(), rows, is_root, sort })
     }
 
-    /// Makes a row of an entry. A link is shown as what it leads to, and not at all where it may not be followed. A list
-    /// that lacks it only because descriptors or memory have run out would be taken for the whole.
+    /// Makes the row of an entry. A link is shown as its target, or omitted if it may not be followed. If descriptors or memory
+    /// have run out, the listing fails: an incomplete one looks complete.
     fn row(&self, parent: &RelPath, entry: Entry) -> Result<Option<Row>, Refusal> {
         let row = |is_dir: bool, meta: Meta| {
             let slash = if is_dir { "/" } else { "" };
@@ -132,7 +140,7 @@ impl SiteSession<'_> {
 }
 
 impl Sort {
-    /// Reads `sort=name|size|date` and `order=asc|desc` from a query; what else is in it does not matter.
+    /// Parses `sort=name|size|date` and `order=asc|desc` in a query; other parameters are ignored.
     fn parse(query: &[u8]) -> Sort {
         let mut sort = Sort { key: Key::Name, descending: false };
         for pair in query.split(|&byte| byte == b'&') {
@@ -164,7 +172,7 @@ impl Sort {
 }
 
 impl Key {
-    /// Its name in a query.
+    /// Returns its name in a query.
     pub fn as_str(self) -> &'static str {
         match self {
             Key::Name => "name",
@@ -174,29 +182,15 @@ impl Key {
     }
 }
 
-fn to_json(listing: &Listing) -> Vec<u8> {
-    let mut entries = Vec::new();
-    json::array(&mut entries, listing.rows.iter(), |out, row| {
-        let modified = row.modified.map_or(Value::Null, |date| Value::Text(Rfc3339(date).to_string().into()));
-        let members = [
-            ("name", Value::Text(row.name.as_str().into())),
-            ("href", Value::Text(row.href.as_str().into())),
-            ("type", Value::Text(if row.is_dir { "directory" } else { "file" }.into())),
-            ("size", Value::Number(row.len)),
-            ("modified", modified),
-        ];
-        json::object(out, &members);
-    });
-    let members = [
-        ("path", Value::Text(listing.path.as_str().into())),
-        ("count", Value::Number(listing.count as u64)),
-        ("shown", Value::Number(listing.rows.len() as u64)),
-        ("entries", Value::Written(&entries)),
-    ];
-    let mut out = Vec::new();
-    json::object(&mut out, &members);
-    out.push(b'\n');
-    out
+fn file_type<S: Serializer>(is_dir: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(if *is_dir { "directory" } else { "file" })
+}
+
+fn rfc3339<S: Serializer>(date: &Option<HttpDate>, serializer: S) -> Result<S::Ok, S::Error> {
+    match date {
+        Some(date) => serializer.collect_str(&Rfc3339(*date)),
+        None => serializer.serialize_none(),
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_sorted_as_the_query_asks_with_directories_first() {
+    fn rows_are_sorted_by_query_with_directories_first() {
         for (query, expected) in [
             ("", ["y", "Z", "a", "B", "c"]),
             ("order=desc", ["Z", "y", "c", "B", "a"]),

@@ -17,8 +17,8 @@ use crate::server::access_log::AccessLog;
 use crate::server::connections::{CROWD, ConnHandle, Connections};
 use crate::server::log_writer::LogWriter;
 use crate::server::{Options, Server, Times};
-use crate::site::content_coding::WarnOnce;
-use crate::site::headers::HeaderPolicy;
+use crate::site::headers::DefaultHeaders;
+use crate::site::precompressed::WarnOnce;
 use crate::site::semaphore::Semaphore;
 use crate::site::{self};
 
@@ -176,7 +176,7 @@ fn site_options(root: &Path, list: bool, hidden: bool) -> site::Site {
         charset: Some("utf-8".to_owned()),
         // Where listings are on, nothing is kept in memory.
         files: Cache::new(if list { 0 } else { 1 << 20 }),
-        headers: HeaderPolicy::new(0, &[]),
+        headers: DefaultHeaders::new(0, &[]),
         // Nor are there neighbours.
         precompressed: Some(WarnOnce::default()),
         compression: None,
