@@ -6,8 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
-use crate::process::{Process, binary};
-use crate::support::{Client, Folder, Server, serve};
+use crate::support::{Client, Folder, Process, Server, binary, serve};
 use crate::terminal::Terminal;
 
 #[test]

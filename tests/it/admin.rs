@@ -4,8 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::until;
-use crate::support::{Client, Folder, Server, run, serve};
+use crate::support::{Client, Folder, Server, run, serve, until};
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 

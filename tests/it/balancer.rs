@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::{Process, binary, free_port};
-use crate::support::{Client, Folder};
+use crate::support::{Client, Folder, Process, binary, free_port};
 
 /// No test waits longer than this for an event.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::process::{Process, binary};
-use crate::support::Folder;
+use crate::support::{Folder, Process, binary};
 
 #[test]
 #[ignore = "needs chromium"]

@@ -155,11 +155,7 @@ fn the_memory_for_files_has_its_limit() {
     let folder = (0..500).fold(Folder::new(), |folder, at| folder.file(&format!("{at}.bin"), vec![b'x'; 60_000]));
     let server = serve(&folder).args(&["--cache-memory", "1"]).start();
     let mut client = server.connect();
-    let resident = || {
-        let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the process is there");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the line is there").to_owned();
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number of KiB")
-    };
+    let resident = || server.proc().number("VmRSS:");
     let mut ask = |at: usize| {
         let request = format!("GET /{at}.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
         client.send(request).response().status(200);

@@ -1,7 +1,6 @@
 //! What each flag does, that its variable does the same, and which of the two wins.
 
-use crate::process::{Process, binary, free_port};
-use crate::support::{Client, Folder, Server, run, serve};
+use crate::support::{Client, Folder, Process, Server, binary, free_port, run, serve};
 
 #[test]
 fn the_index_is_index_html_unless_told_otherwise() {

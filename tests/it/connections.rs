@@ -5,16 +5,10 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_socket_linger;
 
 use super::strace::Strace;
-use super::support::{Client, Folder, Response, Server, serve};
+use crate::support::{Client, Folder, GET, Response, Server, serve, site};
 
 /// More than the buffers between a server and a client that does not read can hold.
 const LARGE: usize = 48 << 20;
-
-const GET: &str = "GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-fn site() -> Folder {
-    Folder::new().file("page.txt", "a page\n")
-}
 
 /// A client that has had an answer and is idle now.
 #[track_caller]

@@ -4,9 +4,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use crate::process::{Process, until};
 use crate::strace::Strace;
-use crate::support::{Folder, Response, Server, serve};
+use crate::support::{Folder, Process, Response, Server, serve, until};
 
 /// Up to here a file is in memory.
 const SMALL: usize = 64 * 1024;

@@ -5,8 +5,7 @@ use std::fs::{self, File};
 
 use serde_json::Value;
 
-use crate::process::{Process, binary};
-use crate::support::{Client, Folder};
+use crate::support::{Client, Folder, Process, binary};
 
 /// A line in the common form, taken apart by a strict reader.
 #[derive(Debug, PartialEq)]

@@ -3,16 +3,10 @@
 
 use std::process::Command;
 
-use crate::support::{Client, Folder, Server, serve};
-
-const GET: &str = "GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
+use crate::support::{Client, GET, Server, finish, serve, site};
 
 /// The limit on threads counts those of all processes of a user, so this one is nobody else's.
 const AS_NOBODY_ELSE: [&str; 3] = ["--reuid", "65117", "--clear-groups"];
-
-fn site() -> Folder {
-    Folder::new().file("page.txt", "a page\n")
-}
 
 #[test]
 #[ignore = "needs prlimit"]
@@ -40,9 +34,9 @@ fn a_program_that_has_to_begin_anew_and_cannot_says_so() {
     std::fs::copy(env!("CARGO_BIN_EXE_serve"), &program).expect("the program can be copied");
     // It runs, but is nowhere any more.
     let script = "exec 9<\"$1\"; rm \"$1\"; exec timeout 20 prlimit --as=400000000 /proc/self/fd/9 --port 0";
-    let output = Command::new("sh").args(["-c", script, "sh"]).arg(&program).env_remove("MALLOC_ARENA_MAX").output();
-    let output = output.expect("sh runs");
-    let said = String::from_utf8_lossy(&output.stderr);
+    let mut command = Command::new("sh");
+    let output = finish(command.args(["-c", script, "sh"]).arg(&program).env_remove("MALLOC_ARENA_MAX"));
+    let said = output.stderr;
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with("serve: with its limit on memory it has to begin anew, and cannot: "), "{said}");
     assert!(said.ends_with("set MALLOC_ARENA_MAX=1\n") && said.lines().count() == 1, "{said}");
@@ -72,7 +66,7 @@ fn where_no_thread_can_be_started_who_comes_takes_one_over_or_is_told_to_come_ag
     let server = serve(&folder).under("setpriv", &AS_NOBODY_ELSE).start();
     // It says that it listens before its last thread has begun.
     server.rests();
-    let threads = threads(&server);
+    let threads = server.proc().threads();
     limit_threads(&server, threads);
     let response = server.get("/page.txt").status(503).has("Retry-After", "1").has("Connection", "close");
     assert!(response.text().contains("cannot start a thread"), "{}", response.exchange);
@@ -129,12 +123,7 @@ fn without_a_limit_an_address_may_have_all_connections() {
     clients.iter_mut().for_each(|client| client.still_open());
 }
 
-fn threads(server: &Server) -> u64 {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("the process is there");
-    tasks.count() as u64
-}
-
-fn limit_threads(server: &Server, most: u64) {
+fn limit_threads(server: &Server, most: usize) {
     let mut command = Command::new("setpriv");
     command.args(AS_NOBODY_ELSE).args(["prlimit", "--pid", &server.pid().to_string(), &format!("--nproc={most}:")]);
     assert!(command.status().expect("setpriv runs").success(), "the limit can be set");

@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::process::{BINARY, Process, binary, listens, until, without_settings};
-use crate::support::{Client, Folder, serve};
+use crate::support::{BINARY, Client, Folder, Process, binary, full_or_twentieth, serve, until, without_settings};
 
 const GET: &str = "GET /a.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
@@ -117,10 +116,8 @@ fn under_load(addr: SocketAddr, replace: impl FnOnce(&Load)) -> usize {
     load.answered.into_inner()
 }
 
-/// How often a server is replaced.
-fn rounds() -> usize {
-    std::env::var("SERVE_HANDOVERS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
-}
+/// The full number of times that a server is replaced.
+const ROUNDS: usize = 100;
 
 #[test]
 fn with_reuse_port_a_new_server_takes_over_before_the_old_one_ends_and_nobody_fails() {
@@ -128,7 +125,7 @@ fn with_reuse_port_a_new_server_takes_over_before_the_old_one_ends_and_nobody_fa
     let mut old = reusing(&folder, 0, &[]);
     let addr = old.listening();
     let answered = under_load(addr, |load| {
-        for _ in 0..rounds() {
+        for _ in 0..full_or_twentieth(ROUNDS) {
             let mut new = reusing(&folder, addr.port(), &[]);
             assert_eq!(new.listening(), addr);
             old.signal("TERM");
@@ -159,7 +156,7 @@ fn who_has_connected_just_before_a_server_stops_is_answered() {
         let mut late = Client::new(late);
         silent.send(GET);
         let is_early = since.elapsed() < PARTING;
-        until("it listens no more", || !listens(server.pid()));
+        until("it listens no more", || !server.proc().listens());
         kept.send(GET);
         late.send(GET);
         let is_soon = since.elapsed() < MOMENT;
@@ -216,7 +213,7 @@ fn with_reuse_port_health_is_told_by_who_takes_over() {
     let mut new = reusing(&folder, addr.port(), &["--admin", &admin.to_string()]);
     assert_eq!((new.listening(), admin_of(&mut new)), (addr, admin));
     old.signal("TERM");
-    until("the old one listens no more", || !listens(old.pid()));
+    until("the old one listens no more", || !old.proc().listens());
     for _ in 0..20 {
         let health = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         Client::connect(admin).send(health).response().status(200);
@@ -257,7 +254,7 @@ fn on_a_socket_that_was_passed_one_server_follows_another_and_nobody_fails() {
     };
     let mut server = start();
     let answered = under_load(addr, |load| {
-        for at in 0..rounds() {
+        for at in 0..full_or_twentieth(ROUNDS) {
             // Who connects while there is no server waits for the next one; and two at a time take turns.
             let early = (at % 2 == 1).then(start);
             server.signal("TERM");
@@ -328,7 +325,7 @@ fn a_stopping_server_redirects_nobody_who_comes() {
     let mut typing = Client::connect(addr);
     typing.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\nGET /a.txt HTTP/1.1\r\n").response().status(308);
     server.signal("TERM");
-    until("it listens no more", || !listens(server.pid()));
+    until("it listens no more", || !server.proc().listens());
     typing.send("Host: localhost\r\n\r\n").response().status(308).has("Connection", "close");
     drop(typing);
     assert_eq!(server.ended().0.code(), Some(0));

@@ -5,10 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::{Process, free_port};
-use crate::support::{Client, Folder, Server, Starter, serve};
-
-const GET: &str = "GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
+use crate::support::{Client, Folder, GET, Process, Server, Starter, free_port, serve, site};
 
 /// The client's address. HAProxy's own is 127.0.0.1.
 const CLIENT: &str = "127.0.0.3";
@@ -43,10 +40,6 @@ impl Front {
     fn connect(&self) -> Client {
         Client::connect_from(CLIENT, self.addr)
     }
-}
-
-fn site() -> Folder {
-    Folder::new().file("page.txt", "a page\n")
 }
 
 fn believing(folder: &Folder) -> Starter {

@@ -11,8 +11,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use socket2::{Domain, Socket, Type};
 
 use crate::changing::Raise;
-use crate::process::{BINARY, Process, binary, without_settings};
-use crate::support::{Client, Folder, serve};
+use crate::support::{BINARY, Client, Folder, Process, binary, serve, without_settings};
 
 /// More than the buffers of a connection on loopback take.
 const LARGE: usize = 32 << 20;

@@ -1,13 +1,9 @@
 //! The Host field: who must send it, what it may hold, and how a person at telnet goes on without it.
 
-use super::support::{Folder, Server, serve};
+use crate::support::{Server, serve, site};
 
 /// A request that comes after the one in question, on the same connection.
 const NEXT: &str = "GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-fn site() -> Folder {
-    Folder::new().file("page.txt", "a page\n")
-}
 
 /// Asserts that a GET with these fields is told about Host, and that the next request is answered all the same.
 #[track_caller]

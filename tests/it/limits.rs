@@ -1,20 +1,15 @@
 //! What a request may grow to and how long it may take, Expect, and early answers, which reach every client whole.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use super::support::{Client, Folder, Server, serve};
+use crate::support::{Client, Folder, Server, serve, site};
 
 const NEXT: &[u8] = b"GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const GET: &[u8] = b"GET /page.txt HTTP/1.1\r\nHost: localhost\r\n";
 
 /// More than any buffer on the way holds.
 const MUCH: usize = 5 << 20;
-
-fn site() -> Folder {
-    Folder::new().file("page.txt", "a page\n")
-}
 
 /// Asserts that the bytes get this answer, whole, and that nothing comes after it.
 #[track_caller]
@@ -320,9 +315,9 @@ fn answers_that_leave_together_take_little_memory() {
         (0..count).for_each(|_| drop(client.response().status(200)));
     };
     ask(1);
-    let before = peak(&server);
+    let before = server.proc().number("VmHWM:");
     ask(300);
-    let grown = peak(&server) - before;
+    let grown = server.proc().number("VmHWM:") - before;
     assert!(grown < 3000, "{grown} KiB more for responses of 60 KB each");
 }
 
@@ -331,22 +326,15 @@ fn an_idle_connection_keeps_no_memory_of_its_last_answer() {
     let folder = Folder::new().file("a", vec![b'x'; 60_000]).file("b", "b");
     let server = serve(&folder).start();
     let grown_by = |name: &str| {
-        let before = peak(&server);
+        let before = server.proc().number("VmHWM:");
         let mut clients: Vec<_> = (0..250).map(|_| server.connect()).collect();
         for client in &mut clients {
             client.send(format!("GET /{name} HTTP/1.1\r\nHost:\r\n\r\n")).response().status(200);
         }
-        peak(&server) - before
+        server.proc().number("VmHWM:") - before
     };
     // The threads and all else that a connection takes are there already when the large answers come.
     grown_by("b");
     let grown = grown_by("a");
     assert!(grown < 10_000, "{grown} KiB more for 250 connections that were answered with 60 KB each");
-}
-
-/// The most memory that the server has had at once, in KiB.
-fn peak(server: &Server) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the process is there");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the line is there");
-    line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
 }

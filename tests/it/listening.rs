@@ -3,8 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 
-use crate::process::{Process, binary, free_port};
-use crate::support::{Client, Folder};
+use crate::support::{Client, Folder, Process, binary, free_port};
 
 #[test]
 fn the_first_line_says_where_it_listens_and_it_does() {

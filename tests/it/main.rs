@@ -42,7 +42,6 @@ mod operation;
 mod packages;
 mod pages;
 mod permissions;
-mod process;
 mod proxied;
 mod ranges;
 mod refused_start;

@@ -4,8 +4,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
-use crate::process::until;
-use crate::support::{Folder, Server, serve};
+use crate::support::{Folder, Server, serve, until};
 
 /// A manager that listens.
 struct Manager {
@@ -68,11 +67,7 @@ fn a_manager_that_wants_to_know_is_told_that_the_server_is_alive_and_only_then()
         }
     }
     server.signal("STOP");
-    let tasks = format!("/proc/{}/task", server.pid());
-    until("each thread stands still", || {
-        let stats = std::fs::read_dir(&tasks).expect("it is there").flatten().map(|task| task.path().join("stat"));
-        stats.flat_map(std::fs::read_to_string).all(|stat| stat.contains(") T "))
-    });
+    until("every thread is stopped", || server.proc().is_all('T'));
     manager.socket.set_nonblocking(true).expect("the option can be set");
     while manager.socket.recv(&mut [0; 100]).is_ok() {}
     manager.socket.set_nonblocking(false).expect("the option can be set");

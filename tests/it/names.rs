@@ -1,6 +1,5 @@
 //! Names of files: any bytes a file system allows can be asked for, and nothing else is found by them.
 
-use std::fs;
 use std::os::unix::net::UnixListener;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -256,11 +255,11 @@ fn many_requests_for_a_fifo_leave_nothing_behind() {
     let server = serve(&folder).start();
     let mut client = server.connect();
     client.send("GET /fifo HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(404);
-    let before = descriptors(&server);
+    let before = server.proc().descriptors();
     for _ in 0..200 {
         client.send("GET /fifo HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(404);
     }
-    assert_eq!(descriptors(&server), before, "descriptors leak");
+    assert_eq!(server.proc().descriptors(), before, "descriptors leak");
 }
 
 #[test]
@@ -310,9 +309,4 @@ fn hidden_files() -> Folder {
 #[track_caller]
 fn ask_raw(server: &Server, target: &[u8]) -> Response {
     server.ask([b"GET ", target, b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"].concat())
-}
-
-/// How many descriptors the server has open.
-fn descriptors(server: &Server) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the server runs").count()
 }

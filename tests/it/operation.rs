@@ -1,7 +1,7 @@
 //! A server's life: signals, clients that vanish, threads, and outputs that nobody reads.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::process::{Process, binary, free_port};
-use crate::support::{Client, Folder, Server, serve};
+use crate::support::{Client, Folder, Process, Server, binary, free_port, serve};
 
 /// More than the buffers of a connection on loopback take.
 const LARGE: usize = 64 << 20;
@@ -218,13 +217,11 @@ fn a_client_that_vanishes_is_logged_with_the_bytes_that_left() {
 fn a_finished_connections_thread_serves_the_next() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).start();
-    let tasks = format!("/proc/{}/task", server.pid());
     let mut seen = HashSet::new();
     for _ in 0..200 {
         let mut client = server.connect();
         client.still_open();
-        let threads = fs::read_dir(&tasks).expect("the process has threads");
-        seen.extend(threads.map(|thread| thread.expect("the list can be read").file_name()));
+        seen.extend(server.proc().thread_ids());
     }
     assert!(seen.len() < 40, "200 connections, one after another, met {} threads", seen.len());
 }
@@ -266,9 +263,9 @@ fn without_a_free_descriptor_the_server_does_not_spin_and_recovers() {
     let mut client = server.connect();
     client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
     server.said(|line| line.contains("WARN") && line.contains("trying again in 320ms"));
-    let before = ticks(server.pid());
+    let before = server.proc().ticks();
     thread::sleep(Duration::from_secs(1));
-    let used = ticks(server.pid()) - before;
+    let used = server.proc().ticks() - before;
     // A hundred ticks are a second of one processor.
     assert!(used < 50, "{used} ticks in a second in which there was nothing to do");
     limit_descriptors(&server, 1000);
@@ -300,7 +297,7 @@ fn lines_that_an_output_does_not_take_are_dropped_and_counted() {
     let unread = server.stdout();
     fill(&mut server);
     drop(unread);
-    while !server.next_line().contains(" lines are lost") {}
+    while !server.next_line().contains(" lines are dropped") {}
 }
 
 #[test]
@@ -395,8 +392,7 @@ fn on(folder: &Folder) -> Command {
 
 /// The number that the server's next descriptor will have: the lowest that is free.
 fn next_descriptor(server: &Server) -> u64 {
-    let is_open = |number: &u64| fs::symlink_metadata(format!("/proc/{}/fd/{number}", server.pid())).is_ok();
-    (0..).find(|number| !is_open(number)).expect("there are more numbers than descriptors")
+    (0..).find(|number| !server.proc().has_descriptor(*number)).expect("there are more numbers than descriptors")
 }
 
 /// Lets the running server open no descriptors but those below this number; those that it has, it keeps.
@@ -421,13 +417,4 @@ fn fill(server: &mut Process) {
             }
         }
     }
-}
-
-/// The processor time that a process has used, in hundredths of a second.
-fn ticks(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
-    let (_, numbers) = stat.rsplit_once(')').expect("the name is in brackets");
-    let numbers: Vec<_> = numbers.split_whitespace().collect();
-    // Fields 14 and 15 of proc(5); the third is the first one here.
-    [11, 12].iter().map(|at| numbers[*at].parse::<u64>().expect("a number of ticks")).sum()
 }

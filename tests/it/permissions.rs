@@ -4,8 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use crate::process::{BINARY, Process, without_settings};
-use crate::support::{Client, Folder};
+use crate::support::{BINARY, Client, Folder, Process, without_settings};
 
 /// Starts the server on the folder without root's right to read everything.
 fn serve_without_rights(folder: &Folder) -> Process {

@@ -4,8 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-use crate::process::{BINARY, Process, binary, without_settings};
-use crate::support::Folder;
+use crate::support::{BINARY, Folder, Process, binary, without_settings};
 
 #[test]
 fn a_wrong_value_is_one_line_that_names_its_flag() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use crate::support::{Folder, Server, run, serve};
+use crate::support::{Folder, Proc, Server, field, run, serve};
 
 /// Debian has this user everywhere; its only group is nogroup.
 const NOBODY: u32 = 65534;
@@ -37,8 +37,7 @@ fn every_thread_has_lost_the_way_to_more_rights() {
     let Some(server) = confined(serve(&folder).start()) else { return };
     let mut client = server.connect();
     client.still_open();
-    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).expect("the process is there").flatten();
-    let statuses: Vec<_> = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok()).collect();
+    let statuses = server.proc().of_threads("status");
     assert!(statuses.len() >= 5, "there are only {} threads", statuses.len());
     for status in statuses {
         assert_eq!(field(&status, "NoNewPrivs:"), "1", "{status}");
@@ -93,7 +92,7 @@ fn a_user_is_become_for_good_and_has_its_own_groups_alone() {
     fs::set_permissions(folder.at("private.txt"), mode(0o600)).expect("the file is ours");
     for start in [serve(&folder).args(&["--user", "nobody"]), serve(&folder).env("SERVE_USER", "nobody")] {
         let server = start.start();
-        let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the process is there");
+        let status = server.proc().read("status");
         let nobody = [NOBODY; 4].map(|id| id.to_string()).join("\t");
         assert_eq!((field(&status, "Uid:"), field(&status, "Gid:")), (nobody.as_str(), nobody.as_str()), "{status}");
         assert_eq!(field(&status, "Groups:"), NOBODY.to_string(), "{status}");
@@ -144,7 +143,7 @@ fn a_crash_leaves_no_core_file() {
     let mut server = serve(&folder).under("setpriv", &limited).start();
     server.get("/a.txt").status(200).body("a");
     // What belongs to the user where a process may be dumped belongs to root where it may not.
-    let owner = fs::metadata(format!("/proc/{}/io", server.pid())).expect("the process is there").uid();
+    let owner = fs::metadata(server.proc().at("io")).expect("the process is there").uid();
     assert_eq!(owner, 0, "a handler of core files would be given its memory");
     server.signal("ABRT");
     let status = server.ended();
@@ -162,13 +161,13 @@ fn no_descriptor_would_be_inherited_by_a_program() {
     // Standard streams, and what whoever runs the tests left open.
     let ours = inheritable(std::process::id());
     assert!(theirs.iter().all(|number| *number <= 2 || ours.contains(number)), "{theirs:?}, of which ours {ours:?}");
-    let open = fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the process is there").count();
+    let open = server.proc().descriptors();
     assert!(open >= theirs.len() + 4, "a listener, a connection, a root and a file at least");
 }
 
 /// The descriptors of a process that a program that it starts would have too.
 fn inheritable(pid: u32) -> Vec<u32> {
-    let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("the process is there").flatten();
+    let infos = fs::read_dir(Proc(pid).at("fdinfo")).expect("the process is there").flatten();
     let open = infos.filter_map(|info| Some((fs::read_to_string(info.path()).ok()?, info.file_name())));
     let is_inherited = |info: &str| {
         let flags = u32::from_str_radix(field(info, "flags:"), 8).expect("the flags are octal");
@@ -184,9 +183,4 @@ fn confined(server: Server) -> Option<Server> {
     let is_shown = !said.starts_with(CANNOT);
     assert!(!is_shown || said.starts_with(CONFINED), "{said}");
     is_shown.then_some(server)
-}
-
-/// The value behind this name in a file of /proc.
-fn field<'f>(file: &'f str, name: &str) -> &'f str {
-    file.lines().find_map(|line| line.strip_prefix(name)).expect("the line is there").trim()
 }

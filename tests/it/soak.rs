@@ -20,8 +20,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use crate::changing::Raise;
 use crate::connections::vanish;
 use crate::forging::Common;
-use crate::process::{Process, binary};
-use crate::support::{Client, Folder, Response};
+use crate::support::{Client, Folder, Process, Response, binary};
 
 /// How many clients there are at once. They are often slow on purpose, so that there are more than processors.
 const CLIENTS: usize = 8;

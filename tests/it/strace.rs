@@ -2,8 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::process::Process;
-use crate::support::Server;
+use crate::support::{Process, Server};
 
 /// A strace that holds a server. What it does to the server's threads it counts for each from the moment of attaching.
 pub struct Strace {

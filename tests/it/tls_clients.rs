@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use crate::support::{Folder, Server, Starter, output, program, serve};
+use crate::support::{Folder, Server, Starter, output, program, serve, until};
 use crate::tls::large;
 
 /// The ways in which openssl writes a key: of which kind, in which form.
@@ -175,16 +174,7 @@ fn chromium_loads_a_page_over_tls() {
 impl Server {
     /// Does something once an answer is under way.
     fn once_it_sends(&self, act: impl FnOnce()) {
-        let since = Instant::now();
-        let files = format!("/proc/{}/fd", self.pid());
-        let is_open = || {
-            let links = fs::read_dir(&files).expect("the process is there").flatten();
-            links.filter_map(|link| fs::read_link(link.path()).ok()).any(|file| file.ends_with("large.bin"))
-        };
-        while !is_open() {
-            assert!(since.elapsed() < Duration::from_secs(30), "the file is not asked for");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        until("the file is open", || self.proc().open_files().iter().any(|file| file.ends_with("large.bin")));
         act();
     }
 }

@@ -3,8 +3,7 @@
 
 use std::process::Stdio;
 
-use crate::process::{Process, binary};
-use crate::support::{Client, Folder, Server, serve};
+use crate::support::{Client, Folder, Process, Server, binary, serve};
 
 #[test]
 fn an_exchange_is_told_in_seven_steps_in_their_order() {

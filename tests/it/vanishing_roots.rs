@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use crate::faults::{Told, ask, telling};
-use crate::process::{BINARY, Process, binary, without_settings};
-use crate::support::{Client, Folder, serve};
+use crate::support::{BINARY, Client, Folder, Process, binary, serve, without_settings};
 
 const FAILED: &str = "The file system reported an error.";
 

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::Server;
+use crate::support::{Server, field};
 
 /// What a probe asks for.
 pub const CONTENT: &str = "a small file\n";
@@ -76,26 +76,19 @@ fn probe(addr: SocketAddr) -> Result<Duration, String> {
     if is_right { Ok(began.elapsed()) } else { Err(format!("answered by {response:?}")) }
 }
 
-/// The memory that the TCP sockets of the system have; it is told in pages.
+/// The memory of all TCP sockets of the machine; the kernel counts it in pages.
 fn socket_kib() -> usize {
-    number(&read("/proc/net/sockstat"), " mem ") * rustix::param::page_size() / 1024
-}
-
-fn read(file: &str) -> String {
-    fs::read_to_string(file).expect("the system tells it")
-}
-
-fn number(text: &str, name: &str) -> usize {
-    let rest = text.split_once(name).expect("the system tells it").1;
-    rest.split_whitespace().next().and_then(|number| number.parse().ok()).expect("it is a number")
+    let table = fs::read_to_string("/proc/net/sockstat").expect("the kernel has the table");
+    let pages = field(&table, "TCP:").rsplit_once(" mem ").expect("the column exists").1;
+    pages.parse::<usize>().expect("a number of pages") * rustix::param::page_size() / 1024
 }
 
 impl Report {
     /// Notes what the server has now.
     fn look(&mut self, server: &Server) {
-        let status = read(&format!("/proc/{}/status", server.pid()));
-        self.threads = self.threads.max(number(&status, "Threads:"));
-        self.resident_kib = self.resident_kib.max(number(&status, "VmRSS:"));
+        let proc = server.proc();
+        self.threads = self.threads.max(proc.threads());
+        self.resident_kib = self.resident_kib.max(proc.number("VmRSS:"));
         self.socket_kib = self.socket_kib.max(socket_kib());
     }
 

@@ -9,8 +9,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::process::{Process, binary};
-use crate::support::Folder;
+use crate::support::{Folder, Process, binary};
 
 /// A server on a directory that is filled while it runs.
 pub struct Site {

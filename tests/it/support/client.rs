@@ -2,15 +2,16 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustls::{ClientConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
 
+use super::LIMIT;
 use super::response::{Response, show};
 
-/// No test waits longer than this for an event.
-const LIMIT: Duration = Duration::from_secs(30);
+/// A request for the file of [`super::site`].
+pub const GET: &str = "GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A stream of bytes to the server and back.
 enum Wire {

@@ -10,6 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// A site with one file, `page.txt`, that contains "a page" and a line feed.
+pub fn site() -> Folder {
+    Folder::new().file("page.txt", "a page\n")
+}
+
 /// A directory of its own for one test.
 pub struct Folder {
     path: PathBuf,
