@@ -1,10 +1,10 @@
-//! Directories: the redirect that adds a slash and leads nowhere else, and the index files.
+//! Directories: the redirect that adds a slash and stays on this host, and index files.
 
 use crate::names::{decode, encode};
 use crate::support::{Folder, Response, serve};
 
 #[test]
-fn a_directory_without_its_slash_redirects_and_keeps_the_query() {
+fn directory_without_slash_redirects_and_keeps_the_query() {
     let folder = Folder::new().file("dir/index.html", "dir").file("dir/sub/index.html", "sub");
     let server = serve(&folder).start();
     let table = [
@@ -29,7 +29,7 @@ fn a_directory_without_its_slash_redirects_and_keeps_the_query() {
 }
 
 #[test]
-fn a_redirect_never_names_another_host() {
+fn redirect_never_names_another_host() {
     let names: &[&[u8]] =
         &[b"evil.example", b"\\evil", b"\\\\evil", b"%5cevil", b"http:", b"@evil", b":80", b"\tevil", b" evil"];
     let folder = names.iter().fold(Folder::new(), |folder, name| {
@@ -41,8 +41,8 @@ fn a_redirect_never_names_another_host() {
         for before in ["/", "//", "///", "/x/..//", "//x/../", "/./", "/.//", "//.//", "/%2e//"] {
             let response = server.get(&format!("{before}{encoded}?q")).status(301);
             assert_local(&response);
-            let wanted = [b"/", *name, b"/?q"].concat();
-            assert_eq!(decode(response.field("Location")), wanted, "{}", response.exchange);
+            let expected = [b"/", *name, b"/?q"].concat();
+            assert_eq!(decode(response.field("Location")), expected, "{}", response.exchange);
         }
     }
     for target in
@@ -58,7 +58,7 @@ fn a_redirect_never_names_another_host() {
 }
 
 #[test]
-fn a_redirect_leads_to_the_directory_whatever_its_name() {
+fn redirect_encodes_the_directory_name() {
     let names: &[&str] =
         &["a b", "żółć", "100%", "%41", "what?", "a#b", "\"q\"", "<script>", "line\r\nSet-Cookie: x", "a;b&c"];
     let folder = names.iter().fold(Folder::new(), |folder, name| folder.file(&format!("{name}/index.html"), name));
@@ -73,7 +73,7 @@ fn a_redirect_leads_to_the_directory_whatever_its_name() {
 }
 
 #[test]
-fn a_raw_byte_in_the_target_is_encoded_in_the_location() {
+fn raw_byte_in_the_target_is_encoded_in_the_location() {
     let folder = Folder::new().file("żó/index.html", "index").file("a\\b/index.html", "index");
     let server = serve(&folder).start();
     let raw = "GET /żó HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -82,12 +82,12 @@ fn a_raw_byte_in_the_target_is_encoded_in_the_location() {
 }
 
 #[test]
-fn index_files_are_taken_in_their_order() {
+fn index_files_are_tried_in_order() {
     let folder = Folder::new()
         .file("both/first.html", "both first")
         .file("both/second.txt", "both second")
         .file("one/second.txt", "one second")
-        .file("default/index.html", "not asked for")
+        .file("default/index.html", "not an index here")
         .file("trap/second.txt", "behind a directory")
         .dir("trap/first.html")
         .file("linked/second.txt", "behind a link")
@@ -98,11 +98,11 @@ fn index_files_are_taken_in_their_order() {
     server.get("/trap/").status(200).body("behind a directory");
     server.get("/linked/").status(200).body("behind a link");
     server.get("/default/").status(404);
-    server.get("/default/index.html").status(200).body("not asked for");
+    server.get("/default/index.html").status(200).body("not an index here");
 }
 
 #[test]
-fn an_index_that_appears_or_goes_is_seen_at_once() {
+fn new_or_removed_index_takes_effect_at_once() {
     let folder = Folder::new().file("second.html", "second");
     let server = serve(&folder).args(&["--index", "first.html,second.html"]).start();
     let mut client = server.connect();
@@ -119,7 +119,7 @@ fn an_index_that_appears_or_goes_is_seen_at_once() {
 }
 
 #[test]
-fn an_index_is_the_same_representation_under_its_own_name() {
+fn index_has_the_same_validators_under_its_own_name() {
     let folder = Folder::new().file("dir/index.html", "index");
     let server = serve(&folder).start();
     let (short, long) = (server.get("/dir/").status(200), server.get("/dir/index.html").status(200));
@@ -132,7 +132,7 @@ fn an_index_is_the_same_representation_under_its_own_name() {
 }
 
 #[test]
-fn a_page_is_never_redirected_away_from_its_name() {
+fn html_file_is_never_redirected_to_a_shorter_name() {
     let folder = Folder::new().file("index.html", "root").file("page.html", "page").file("dir/index.html", "dir");
     let server = serve(&folder).start();
     for (target, body) in [("/", "root"), ("/index.html", "root"), ("/page.html", "page"), ("/dir/index.html", "dir")] {
@@ -145,7 +145,7 @@ fn a_page_is_never_redirected_away_from_its_name() {
 #[track_caller]
 fn assert_local(response: &Response) {
     let location = response.field("Location");
-    let rest = location.strip_prefix('/').unwrap_or_else(|| panic!("no path: {location}\n{}", response.exchange));
+    let rest = location.strip_prefix('/').unwrap_or_else(|| panic!("not a path: {location}\n{}", response.exchange));
     assert!(!rest.starts_with(['/', '\\']), "another host: {location}\n{}", response.exchange);
     assert!(location.bytes().all(|b| b.is_ascii_graphic()), "not a URI: {location:?}\n{}", response.exchange);
 }

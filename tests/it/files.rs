@@ -1,15 +1,14 @@
-//! Files as such: their sizes and times, their media types, and the fields the operator adds.
+//! Regular files: sizes, modification times, media types, and the fields that flags add.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::{Folder, Response, serve};
+use crate::support::{Folder, serve};
 
 #[test]
-fn a_file_comes_with_the_fields_that_describe_it() {
+fn file_response_has_the_descriptive_fields() {
     let folder = Folder::new().file("a.txt", "hello");
     let response = serve(&folder).start().get("/a.txt").status(200).body("hello");
     let response = response.has("Content-Length", "5").has("Content-Type", "text/plain; charset=utf-8");
@@ -21,21 +20,7 @@ fn a_file_comes_with_the_fields_that_describe_it() {
 }
 
 #[test]
-fn head_has_the_fields_of_get() {
-    let folder = Folder::new().file("a.txt", "hello").file("empty", "").file("dir/index.html", "index");
-    let server = serve(&folder).start();
-    for target in ["/a.txt", "/empty", "/dir/", "/dir", "/missing"] {
-        let (get, head) = (server.get(target), server.head(target));
-        assert_eq!(head.status_line, get.status_line, "{target}");
-        let all = |response: &Response| -> Vec<_> {
-            response.fields.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("date")).cloned().collect()
-        };
-        assert_eq!(all(&head), all(&get), "{target}");
-    }
-}
-
-#[test]
-fn an_empty_file_is_a_whole_answer() {
+fn empty_file_is_a_complete_response() {
     let folder = Folder::new().file("empty.txt", "");
     let server = serve(&folder).start();
     let mut client = server.connect();
@@ -47,7 +32,7 @@ fn an_empty_file_is_a_whole_answer() {
 }
 
 #[test]
-fn a_file_of_five_gigabytes_is_described_and_read_at_its_end() {
+fn five_gigabyte_file_is_served_to_its_end() {
     const SIZE: u64 = 5 << 30;
     let folder = Folder::new();
     let file = File::create(folder.at("big.bin")).expect("the file can be made");
@@ -67,7 +52,7 @@ fn a_file_of_five_gigabytes_is_described_and_read_at_its_end() {
 }
 
 #[test]
-fn a_large_file_arrives_byte_for_byte() {
+fn large_file_arrives_byte_for_byte() {
     let content: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
     let folder = Folder::new().file("large.bin", &content);
     let server = serve(&folder).start();
@@ -80,28 +65,7 @@ fn a_large_file_arrives_byte_for_byte() {
 }
 
 #[test]
-fn the_end_of_a_file_does_not_wait_for_the_client_to_acknowledge_its_beginning() {
-    let folder = Folder::new().file("a.bin", vec![b'x'; 70_000]);
-    let server = serve(&folder).start();
-    let mut client = server.connect();
-    let mut took = || {
-        let since = Instant::now();
-        client.send("GET /a.bin HTTP/1.1\r\nHost: localhost\r\n\r\n").response().status(200);
-        since.elapsed()
-    };
-    // A client acknowledges at once in the beginning, and later only after some forty milliseconds.
-    let (_, made) = (took(), Instant::now());
-    while made.elapsed() < Duration::from_secs(3) {
-        // A file that was written a moment ago is copied; only later it is handed over by reference.
-        thread::sleep(Duration::from_millis(100));
-        took();
-    }
-    let fastest = (0..30).map(|_| took()).min().expect("there are some");
-    assert!(fastest < Duration::from_millis(30), "the fastest of thirty took {fastest:?}");
-}
-
-#[test]
-fn files_of_sizes_around_powers_of_two_arrive_whole() {
+fn files_of_boundary_sizes_arrive_complete() {
     let sizes = [1, 1023, 1024, 4095, 4096, 4097, 8192, 16384, 32768, 65535, 65536, 65537, 131_072, 262_144, 1_048_577];
     let content: Vec<u8> = (0..1_048_577_u32).map(|at| (at * 31 / 7) as u8).collect();
     let folder = sizes.iter().fold(Folder::new(), |folder, size| folder.file(&size.to_string(), &content[..*size]));
@@ -114,7 +78,7 @@ fn files_of_sizes_around_powers_of_two_arrive_whole() {
 }
 
 #[test]
-fn a_time_since_1970_is_the_last_modified() {
+fn mtime_since_1970_is_sent_as_last_modified() {
     let table = [
         (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
         (1, "Thu, 01 Jan 1970 00:00:01 GMT"),
@@ -130,7 +94,7 @@ fn a_time_since_1970_is_the_last_modified() {
 }
 
 #[test]
-fn a_time_before_1970_gives_no_date_but_a_tag() {
+fn mtime_before_1970_gives_an_etag_and_no_date() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).start();
     for secs in [-1, -86_400, -2_000_000_000] {
@@ -142,7 +106,7 @@ fn a_time_before_1970_gives_no_date_but_a_tag() {
 }
 
 #[test]
-fn a_time_in_the_future_is_told_as_now() {
+fn mtime_in_the_future_is_sent_as_now() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).start();
     for secs in [4_102_444_800, 9_000_000_000] {
@@ -153,7 +117,7 @@ fn a_time_in_the_future_is_told_as_now() {
 }
 
 #[test]
-fn a_time_after_the_year_9999_is_told_as_now() {
+fn mtime_after_the_year_9999_is_sent_as_now() {
     let far = FarFile::new(253_402_300_800);
     let folder = Folder::new().link("far.txt", &far.0);
     let server = serve(&folder).args(&["--symlinks", "all"]).start();
@@ -162,7 +126,7 @@ fn a_time_after_the_year_9999_is_told_as_now() {
     server.get_with("/far.txt", &format!("If-None-Match: {}\r\n", response.field("ETag"))).status(304);
 }
 
-/// A file in memory, where a time after 9999 can be kept; ext4 ends in 2446.
+/// A file on tmpfs, which stores times after 9999; those of ext4 end in 2446.
 struct FarFile(PathBuf);
 
 impl FarFile {
@@ -171,7 +135,7 @@ impl FarFile {
         let place = if memory.is_dir() { memory } else { std::env::temp_dir() };
         let path = place.join(format!("serve-test-far-{}", std::process::id()));
         fs::write(&path, "far").expect("the file can be written");
-        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(secs);
+        let at = std::time::UNIX_EPOCH + Duration::from_secs(secs);
         File::open(&path).and_then(|file| file.set_modified(at)).expect("the time can be set");
         FarFile(path)
     }
@@ -184,7 +148,7 @@ impl Drop for FarFile {
 }
 
 #[test]
-fn a_name_s_ending_decides_the_media_type() {
+fn file_extension_decides_the_media_type() {
     let table = [
         ("a.html", "text/html; charset=utf-8"),
         ("a.htm", "text/html; charset=utf-8"),
@@ -225,7 +189,7 @@ fn a_name_s_ending_decides_the_media_type() {
 }
 
 #[test]
-fn the_charset_is_the_operator_s_choice() {
+fn charset_flag_sets_the_charset_of_text() {
     let folder = Folder::new().file("a.html", "a").file("a.svg", "a").file("a.png", "a");
     let table = [
         ("off", "text/html", "image/svg+xml"),
@@ -239,7 +203,7 @@ fn the_charset_is_the_operator_s_choice() {
     }
 }
 
-/// Requests whose answers are of every kind a static server has, with the `Cache-Control` of each.
+/// Requests for every kind of response that a static server has, with the `Cache-Control` of each.
 const KINDS: &[(u16, &str, &str, &str)] = &[
     (200, "/a.txt", "", "FILE"),
     (200, "/dir/", "", "FILE"),
@@ -259,19 +223,19 @@ fn kinds() -> Folder {
 }
 
 #[test]
-fn only_content_is_ever_cached() {
+fn cache_flag_applies_to_content_alone() {
     let folder = kinds();
     for (args, cache) in [(&[][..], "no-cache"), (&["--cache", "0"], "no-cache"), (&["--cache", "60"], "max-age=60")] {
         let server = serve(&folder).args(args).start();
-        for (status, target, fields, wanted) in KINDS {
-            let wanted = if *wanted == "FILE" { cache } else { wanted };
-            server.get_with(target, fields).status(*status).has("Cache-Control", wanted);
+        for (status, target, fields, expected) in KINDS {
+            let expected = if *expected == "FILE" { cache } else { expected };
+            server.get_with(target, fields).status(*status).has("Cache-Control", expected);
         }
     }
 }
 
 #[test]
-fn the_operator_s_fields_are_on_every_answer() {
+fn header_flag_adds_fields_to_every_response() {
     let folder = kinds();
     let server = serve(&folder).args(&["--header", "X-One: 1", "--header", "x-two: a: b, \"c\""]).start();
     for (status, target, fields, _) in KINDS {
@@ -283,13 +247,13 @@ fn the_operator_s_fields_are_on_every_answer() {
 }
 
 #[test]
-fn the_operator_may_replace_cache_control_and_server() {
+fn header_flag_replaces_cache_control_and_server() {
     let folder = kinds();
     let args = ["--header", "cache-control: public, max-age=5", "--header", "Server: mine", "--cache", "60"];
     let server = serve(&folder).args(&args).start();
     for (status, target, fields, _) in KINDS {
         let response = server.get_with(target, fields).status(*status).has("Server", "mine");
-        // An error is never kept, whatever holds for files.
+        // An error is never cached, whatever applies to files.
         response.has("Cache-Control", if *status < 400 { "public, max-age=5" } else { "no-store" });
     }
 }

@@ -1,66 +1,70 @@
-//! Links and directories are exchanged at full speed while a hundred thousand requests go through them: whatever is
-//! hit by a lookup half way, nothing that is outside the root is ever served.
+//! Path lookup races: links and directories are exchanged at full speed during a hundred thousand requests, and no
+//! response contains anything outside the root.
 //!
-//! The exchanges are atomic (`RENAME_EXCHANGE`), so at every moment a name leads to the one thing or to the other.
+//! The exchanges are atomic (`RENAME_EXCHANGE`), so a name leads to one of the two targets at every moment.
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::changing::Raise;
-use crate::support::{Client, Folder, Response, Server, serve};
+use crate::support::{Client, Folder, Response, Server, full_or_twentieth, serve};
 
-/// How many requests are answered while everything is exchanged.
-const REQUESTS: u64 = 100_000;
+/// Number of responses during the exchanges, or a twentieth of it.
+const REQUESTS: usize = 100_000;
 
-/// Stands in every file and in every name that is outside.
+/// Time limit for the responses of both kinds for every target.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Part of every file and name outside the root.
 const SECRET: &str = "never-to-be-served";
 
-/// Longer than what the server reads into memory before it sends.
+/// A size in bytes above that of files that the server reads into memory.
 const LARGE: usize = 80_000;
 
-/// Which releases there are; the root is a link to one of them.
+/// The releases; the root is a link to one of them.
 const RELEASES: [&str; 2] = ["one", "two"];
 
-/// A target, and what became of the requests for it. The answer is what is inside, whole; or 404, where the name leads
-/// out or to nothing at that moment; or 503, where the server gave up because it was disturbed all the time.
+/// A target with its responses by kind: the complete content inside the root; 404, while the name leads out or to nothing;
+/// 503, if renames disturbed every attempt of the server.
 struct Target {
     path: &'static str,
-    /// What comes where the name leads to what is inside.
+    /// The content while the name leads inside.
     inside: Inside,
-    /// When the name leads there.
+    /// The time in which the name leads inside.
     stays: Stays,
-    /// How many requests of a batch are for it.
+    /// Number of requests in a batch.
     weight: usize,
     served: AtomicU64,
     missing: AtomicU64,
-    later: AtomicU64,
+    unavailable: AtomicU64,
 }
 
-/// What is inside.
+/// The content of a target inside the root.
 #[derive(Clone, Copy, Debug)]
 enum Inside {
-    /// A file that says where it is and in which release.
+    /// A file that contains its name and its release.
     Small(&'static str),
-    /// The same, so often that it is sent from the file.
+    /// The same, repeated until the server sends it from the file.
     Large(&'static str),
     /// A list of these names.
     List(&'static [&'static str]),
-    /// Directions to the same name with a slash.
+    /// A redirect to the same name with a slash.
     Slash,
 }
 
-/// When a name leads inside.
+/// The time in which a name leads inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stays {
     /// At every moment.
     Always,
-    /// Now and then, and once everything is still again.
+    /// During some of the exchanges, and after them.
     InTheEnd,
-    /// Now and then, but not once everything is still again.
+    /// During some of the exchanges, but not after them.
     NotInTheEnd,
 }
 
@@ -68,11 +72,11 @@ use Inside::{Large, List, Slash, Small};
 use Stays::{Always, InTheEnd, NotInTheEnd};
 
 const fn target(path: &'static str, inside: Inside, stays: Stays, weight: usize) -> Target {
-    let [served, missing, later] = [const { AtomicU64::new(0) }; 3];
-    Target { path, inside, stays, weight, served, missing, later }
+    let [served, missing, unavailable] = [const { AtomicU64::new(0) }; 3];
+    Target { path, inside, stays, weight, served, missing, unavailable }
 }
 
-/// A file that is itself exchanged counts as just changed for a moment, which the server waits for. So few ask for one.
+/// The server waits while a file counts as just changed, so few requests are for a file that is exchanged.
 fn targets() -> [Target; 17] {
     [
         target("/steady/page.txt", Small("steady"), Always, 4),
@@ -96,48 +100,50 @@ fn targets() -> [Target; 17] {
 }
 
 #[test]
-fn whatever_is_exchanged_while_it_is_looked_up_nothing_outside_is_served() {
-    let world = World::new();
+fn lookup_during_renames_never_leaves_the_root() {
+    let site = Site::new();
     let servers = [&["--cache-memory", "64"], &["--cache-memory", "0"]]
-        .map(|args| serve(&world.root).args(args).args(&["-q", "--list"]).start());
+        .map(|args| serve(&site.root).args(args).args(&["-q", "--list"]).start());
     let targets = targets();
-    let (done, asked, exchanges) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let (done, responses, exchanges) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (since, least) = (Instant::now(), full_or_twentieth(REQUESTS));
     let is_on = || !done.load(Ordering::SeqCst);
+    let needs_more = || responses.load(Ordering::SeqCst) < least || !targets.iter().all(Target::has_both_kinds);
     thread::scope(|scope| {
-        for pairs in world.exchanged() {
+        for pairs in site.exchanged() {
             let (is_on, done, exchanges) = (&is_on, &done, &exchanges);
             scope.spawn(move || {
                 let _raise = Raise(done);
                 while is_on() {
                     pairs.iter().for_each(exchange);
-                    // And back, so that in the end everything is where it was.
+                    // A second exchange restores the first state.
                     pairs.iter().for_each(exchange);
-                    exchanges.fetch_add(2 * pairs.len() as u64, Ordering::Relaxed);
+                    exchanges.fetch_add(2 * pairs.len(), Ordering::Relaxed);
                 }
             });
         }
         for server in servers.iter().cycle().take(4) {
-            let (is_on, done, asked, targets) = (&is_on, &done, &asked, &targets);
+            let (is_on, needs_more, done, responses, targets) = (&is_on, &needs_more, &done, &responses, &targets);
             scope.spawn(move || {
                 let _raise = Raise(done);
-                while is_on() && asked.load(Ordering::SeqCst) < REQUESTS {
-                    asked.fetch_add(ask_for_all(server, targets), Ordering::SeqCst);
+                while is_on() && needs_more() && since.elapsed() < LIMIT {
+                    responses.fetch_add(request_all(server, targets), Ordering::SeqCst);
                 }
             });
         }
     });
-    let [asked, exchanges] = [asked, exchanges].map(AtomicU64::into_inner);
-    println!("{asked} requests during {exchanges} exchanges");
-    targets.iter().for_each(Target::assert_both_sides);
-    assert!(asked >= REQUESTS);
+    let [responses, exchanges] = [responses, exchanges].map(AtomicUsize::into_inner);
+    println!("{responses} requests during {exchanges} exchanges");
+    targets.iter().for_each(Target::assert_both_kinds);
+    assert!(responses >= least, "only {responses} responses in {LIMIT:?}");
     for server in &servers {
         targets.iter().for_each(|target| target.assert_at_rest(server));
     }
 }
 
-/// Asks for everything on one connection, whose root is one release, and returns how many answers came.
+/// Requests every target on one connection, whose root is one release; returns the number of responses.
 #[track_caller]
-fn ask_for_all(server: &Server, targets: &[Target; 17]) -> u64 {
+fn request_all(server: &Server, targets: &[Target; 17]) -> usize {
     let most = targets.iter().map(|target| target.weight).max().expect("there are targets");
     let all = (0..most).flat_map(|round| targets.iter().filter(move |target| round < target.weight));
     let request = |target: &Target| format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", target.path);
@@ -153,19 +159,20 @@ fn ask_for_all(server: &Server, targets: &[Target; 17]) -> u64 {
 }
 
 impl Target {
-    /// Reads an answer. It is whole and of what is inside, or a refusal; all that is served is of one release.
+    /// Reads a response: complete content inside the root, or a refusal. All content is of one release.
     #[track_caller]
     fn check(&self, client: &mut Client, release: &mut Option<&'static str>) {
         let response = client.response().never_says(SECRET);
         let count = match response.status {
-            // Nothing is there, or what leads out.
+            // The name leads to nothing, or out of the root.
             404 if self.stays != Always => &self.missing,
-            // Renames disturbed every attempt to look it up, or the file itself was touched again and again.
-            503 => &self.later,
+            // Renames disturbed every attempt to look the name up or to read the file.
+            503 => &self.unavailable,
             _ => {
-                let from = RELEASES.into_iter().find(|release| self.inside.is_told_by(&response, self.path, release));
-                let from =
-                    from.unwrap_or_else(|| panic!("{}: neither inside nor refused\n{}", self.path, response.exchange));
+                let from = RELEASES.into_iter().find(|release| self.inside.is_in(&response, self.path, release));
+                let from = from.unwrap_or_else(|| {
+                    panic!("{}: neither content of the root nor a refusal\n{}", self.path, response.exchange)
+                });
                 if matches!(self.inside, Small(_) | Large(_)) {
                     let first = *release.get_or_insert(from);
                     assert_eq!(from, first, "{} is of another release\n{}", self.path, response.exchange);
@@ -176,14 +183,18 @@ impl Target {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A race in which the requests have seen one side alone proves nothing.
+    /// Reports whether the target was served and, unless the name always leads inside, missing too.
+    fn has_both_kinds(&self) -> bool {
+        let [served, missing] = [&self.served, &self.missing].map(|count| count.load(Ordering::Relaxed));
+        served > 0 && (missing > 0 || self.stays == Always)
+    }
+
+    /// A race whose responses are all of one kind proves nothing.
     #[track_caller]
-    fn assert_both_sides(&self) {
-        let [served, missing, later] =
-            [&self.served, &self.missing, &self.later].map(|count| count.load(Ordering::Relaxed));
-        println!("{}: {served} served, {missing} not there, {later} to come again", self.path);
-        assert!(served > 0, "{} was never served", self.path);
-        assert!(missing > 0 || self.stays == Always, "{} was always served", self.path);
+    fn assert_both_kinds(&self) {
+        let counts = [&self.served, &self.missing, &self.unavailable].map(|count| count.load(Ordering::Relaxed));
+        println!("{}: [200, 404, 503] = {counts:?}", self.path);
+        assert!(self.has_both_kinds(), "{}: one kind of response alone: {counts:?}", self.path);
     }
 
     #[track_caller]
@@ -192,15 +203,15 @@ impl Target {
         if self.stays == NotInTheEnd {
             response.status(404);
         } else {
-            let is_right = self.inside.is_told_by(&response, self.path, RELEASES[0]);
-            assert!(is_right, "{}: not what is there\n{}", self.path, response.exchange);
+            let is_right = self.inside.is_in(&response, self.path, RELEASES[0]);
+            assert!(is_right, "{}: wrong content\n{}", self.path, response.exchange);
         }
     }
 }
 
 impl Inside {
-    /// Reports whether this is a whole answer of what is inside a release.
-    fn is_told_by(self, response: &Response, path: &str, release: &str) -> bool {
+    /// Reports whether the response is the complete content of the release.
+    fn is_in(self, response: &Response, path: &str, release: &str) -> bool {
         match self {
             Small(place) => response.status == 200 && response.body == small(place, release).as_bytes(),
             Large(place) => response.status == 200 && response.body == large(place, release).as_bytes(),
@@ -218,27 +229,27 @@ fn large(place: &str, release: &str) -> String {
     small(place, release).repeat(LARGE / 20)
 }
 
-/// Two releases, what is outside of them, and the root, a link to the first.
-struct World {
+/// Two releases, files outside of them, and the root, a link to the first.
+struct Site {
     base: Folder,
     root: Folder,
 }
 
-impl World {
-    fn new() -> World {
+impl Site {
+    fn new() -> Site {
         let (mut base, root) = (Folder::new(), Folder::new());
         for release in RELEASES {
-            base = World::release(base, release);
-            base = World::outside(base, release);
+            base = Site::release(base, release);
+            base = Site::outside(base, release);
         }
         std::fs::remove_dir(root.path()).expect("the new folder is empty");
         symlink(base.at("one"), root.path()).expect("the link can be made");
         let two = base.at("two");
         let base = base.link("root", two);
-        World { base, root }
+        Site { base, root }
     }
 
-    /// What may be served. With `..` a link leads to what is inside only while its directory is where it was.
+    /// Writes the files of a release. A link with `..` leads inside only while its directory has its first name.
     fn release(base: Folder, release: &str) -> Folder {
         let at = |name: &str| format!("{release}/{name}");
         let out = |name: &str| base.at(&format!("outside-{release}/{name}"));
@@ -260,7 +271,7 @@ impl World {
             .link(&at("moving/deep/to-dir"), "../../steady")
     }
 
-    /// What may not be served: the same names, so that each step that leaves the root finds something.
+    /// Writes files of the same names outside the root, so that a lookup that leaves the root finds a file.
     fn outside(base: Folder, release: &str) -> Folder {
         let at = |name: &str| format!("outside-{release}/{name}");
         ["steady/page.txt", "steady/large.bin", "page.txt", "file.txt"]
@@ -270,7 +281,7 @@ impl World {
             .dir(&at("moving"))
     }
 
-    /// The names that are exchanged for each other, by those that do it at once.
+    /// Returns the pairs of names that are exchanged, by the thread that exchanges them.
     fn exchanged(&self) -> [Vec<(PathBuf, PathBuf)>; 4] {
         let of_each = |pairs: &[(&str, &str)]| {
             let at = |release: &str, name: &str| self.base.at(&name.replace('*', release));
@@ -290,7 +301,7 @@ fn exchange((one, other): &(PathBuf, PathBuf)) {
     renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).expect("the file system can exchange names");
 }
 
-impl Drop for World {
+impl Drop for Site {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(self.root.path());
     }

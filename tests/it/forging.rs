@@ -1,18 +1,17 @@
-//! Nothing that a client says makes a line of a log look like another, makes a second line, or tells a terminal what to
-//! do.
+//! Log injection: no bytes of a client forge a line of a log, add a second line, or send a terminal an escape sequence.
 
 use std::fs::{self, File};
 
 use serde_json::Value;
 
-use crate::support::{Client, Folder, Process, binary};
+use crate::support::{Client, Folder, Process, binary, full_or_twentieth};
 
-/// A line in the common form, taken apart by a strict reader.
+/// A line in the common log format, read by a strict parser.
 #[derive(Debug, PartialEq)]
 pub struct Common {
     /// The client's address.
     pub client: String,
-    /// The request line as it came, its escapes resolved.
+    /// The request line, with its escapes resolved.
     pub request: Vec<u8>,
     /// The status.
     pub status: u16,
@@ -21,13 +20,13 @@ pub struct Common {
 }
 
 impl Common {
-    /// Reads a line of which nothing may be left over.
+    /// Parses a whole line.
     pub fn parse(line: &[u8]) -> Option<Common> {
         let (common, rest) = Common::parse_start(line)?;
         rest.is_empty().then_some(common)
     }
 
-    /// Reads what a common line and the start of a combined one are made of.
+    /// Parses a common line or the start of a combined one; returns the rest of the line too.
     fn parse_start(line: &[u8]) -> Option<(Common, &[u8])> {
         let (client, rest) = split(line, b" - - [")?;
         let (time, rest) = split(rest, b"] ")?;
@@ -43,7 +42,7 @@ impl Common {
     }
 }
 
-/// Splits at the first place of the separator.
+/// Splits at the first separator.
 fn split<'b>(bytes: &'b [u8], separator: &[u8]) -> Option<(&'b [u8], &'b [u8])> {
     let at = bytes.windows(separator.len()).position(|window| window == separator)?;
     Some((&bytes[..at], &bytes[at + separator.len()..]))
@@ -66,8 +65,8 @@ fn is_time(bytes: &[u8]) -> bool {
         })
 }
 
-/// Reads a string in quotes in which only `\"`, `\\`, `\'`, `\t`, `\r`, `\n` and `\x` with two digits are escapes and
-/// everything else is printable ASCII; returns the bytes it stands for, and what follows.
+/// Parses a quoted string of printable ASCII whose only escapes are `\"`, `\\`, `\'`, `\t`, `\r`, `\n` and `\x` with two
+/// digits; returns its bytes and the rest of the line.
 fn quoted(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut rest = bytes.strip_prefix(b"\"")?;
     let mut out = Vec::new();
@@ -98,7 +97,7 @@ fn quoted(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// The end of a combined line: Referer and User-Agent.
+/// Parses a combined line; returns Referer and User-Agent too.
 fn combined(line: &[u8]) -> Option<(Common, [Vec<u8>; 2])> {
     let (common, rest) = Common::parse_start(line)?;
     let (referer, rest) = quoted(rest.strip_prefix(b" ")?)?;
@@ -106,7 +105,7 @@ fn combined(line: &[u8]) -> Option<(Common, [Vec<u8>; 2])> {
     rest.is_empty().then_some((common, [referer, agent]))
 }
 
-/// What is said where, beside every single byte.
+/// Values that are sent, besides every single byte.
 const SEQUENCES: [&[u8]; 31] = [
     b"\r\n127.0.0.1 - - [21/Nov/2026:03:50:04 +0000] \"GET /forged HTTP/1.1\" 200 1",
     b"\n127.0.0.1 - - [21/Nov/2026:03:50:04 +0000] \"GET /forged HTTP/1.1\" 200 1\n",
@@ -141,22 +140,22 @@ const SEQUENCES: [&[u8]; 31] = [
     b"-",
 ];
 
-/// What is said at full length; a line is up to 8 KiB long, a head up to 32.
+/// Long values; a line is up to 8 KiB long, a head up to 32.
 const LONG: [(&[u8], usize); 5] =
     [(b"\x1b", 7000), (b"\"", 8100), (b"\xff", 30_000), ("\u{202e}".as_bytes(), 10_000), (b"\\\"", 40_000)];
 
-/// All that is said.
+/// Returns all values.
 fn values() -> Vec<Vec<u8>> {
     let bytes = (0..=255).flat_map(|byte| [vec![b'a', byte, b'z'], vec![byte]]);
     let sequences = SEQUENCES.into_iter().map(<[u8]>::to_vec);
     bytes.chain(sequences).chain(LONG.into_iter().map(|(bytes, count)| bytes.repeat(count))).collect()
 }
 
-/// Where it is said. `#` stands for the value. Each is answered once and ends the connection, whatever the value is.
-const PLACES: [&str; 17] = [
+/// Requests with `#` for the value. Each gets one response and closes the connection, whatever the value is.
+const TEMPLATES: [&str; 17] = [
     "GET /# HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     "GET /?# HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    // Answered with a redirect, whose Location has the query.
+    // The response is a redirect whose Location has the query.
     "GET /d?# HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     "GET /d/..;/#/../%2e/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     "GET http://#/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
@@ -164,7 +163,7 @@ const PLACES: [&str; 17] = [
     "# / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     "GET / HTTP/#\r\nHost: a\r\nConnection: close\r\n\r\n",
     "GET /#\r\n",
-    // A head that has no end.
+    // A head without an end.
     "GET /#",
     "GET / HTTP/1.1\r\nConnection: close\r\nHost: #\r\n\r\n",
     "GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\nReferer: #\r\n\r\n",
@@ -175,7 +174,7 @@ const PLACES: [&str; 17] = [
     "POST / HTTP/1.1\r\nConnection: close\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;#\r\n#\r\n0\r\n#\r\n\r\n",
 ];
 
-/// A request, and what the log may say about it.
+/// A request with its parts that appear in the log.
 struct Sent {
     bytes: Vec<u8>,
     /// The request line.
@@ -185,33 +184,33 @@ struct Sent {
 }
 
 impl Sent {
-    fn new(place: &str, value: &[u8]) -> Sent {
-        let parts: Vec<_> = place.split('#').map(str::as_bytes).collect();
+    fn new(template: &str, value: &[u8]) -> Sent {
+        let parts: Vec<_> = template.split('#').map(str::as_bytes).collect();
         let bytes = parts.join(value);
         let begin = bytes.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(bytes.len());
-        // A carriage return that ends no empty line begins the line.
+        // A CR without an LF belongs to the request line.
         let begin = if bytes[..begin].ends_with(b"\r") { begin - 1 } else { begin };
-        let field = |name: &str| place.contains(name).then(|| line_of(value).trim_ascii().to_vec());
+        let field = |name: &str| template.contains(name).then(|| line_of(value).trim_ascii().to_vec());
         let fields = ["Referer: #", "User-Agent: #"].map(field);
         Sent { line: line_of(&bytes[begin..]).to_vec(), bytes, fields }
     }
 
-    /// Reports whether this can be what is said of the request line. Of one that is refused before it has come whole,
-    /// that is what has come.
-    fn is_line(&self, said: &[u8], status: u16) -> bool {
-        is_said(said, &self.line)
-            || (self.line.len() > 1000 && [400, 414].contains(&status) && self.line.starts_with(said))
+    /// Reports whether the log may show the request line like this. A line that is refused while it arrives is logged as far
+    /// as it has arrived.
+    fn is_line(&self, logged: &[u8], status: u16) -> bool {
+        may_log(logged, &self.line)
+            || (self.line.len() > 1000 && [400, 414].contains(&status) && self.line.starts_with(logged))
     }
 
-    /// Reports whether these can be what is said of the fields, with a dash for what was not sent: nothing of a head that
-    /// could not be read.
-    fn are_fields(&self, said: &[Vec<u8>; 2], status: u16) -> bool {
+    /// Reports whether the log may show the fields like this, with a dash for an absent field. Of a refused head no field is
+    /// logged.
+    fn are_fields(&self, logged: &[Vec<u8>; 2], status: u16) -> bool {
         let dash = || b"-".to_vec();
-        let are_said = |(said, sent): (&Vec<u8>, &Option<Vec<u8>>)| is_said(said, sent.as_ref().unwrap_or(&dash()));
-        said.iter().zip(&self.fields).all(are_said) || ([400, 431].contains(&status) && *said == [dash(), dash()])
+        let matches = |(logged, sent): (&Vec<u8>, &Option<Vec<u8>>)| may_log(logged, sent.as_ref().unwrap_or(&dash()));
+        logged.iter().zip(&self.fields).all(matches) || ([400, 431].contains(&status) && *logged == [dash(), dash()])
     }
 
-    /// The same as text.
+    /// Returns the same with invalid UTF-8 replaced.
     fn to_text(&self) -> Sent {
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned().into_bytes();
         let fields = self.fields.clone().map(|field| field.as_ref().map(text));
@@ -219,21 +218,22 @@ impl Sent {
     }
 }
 
-/// Reports whether this can be what is said of something: the same, or of what is long its beginning, three dots, and
-/// what follows in the line.
-fn is_said(said: &[u8], sent: &[u8]) -> bool {
-    let cut = || said.windows(3).rposition(|dots| dots == b"...");
-    let is_cut = |at: usize| at >= 2000 && sent.starts_with(&said[..at]) && sent.ends_with(&said[at + 3..]);
-    said == sent || (sent.len() > 2048 && cut().is_some_and(is_cut))
+/// Reports whether the log may show the sent bytes like this: unchanged, or cut to a beginning, three dots and an end if
+/// they are long.
+fn may_log(logged: &[u8], sent: &[u8]) -> bool {
+    let cut = || logged.windows(3).rposition(|dots| dots == b"...");
+    let is_cut = |at: usize| at >= 2000 && sent.starts_with(&logged[..at]) && sent.ends_with(&logged[at + 3..]);
+    logged == sent || (sent.len() > 2048 && cut().is_some_and(is_cut))
 }
 
-/// The first line without its end.
+/// Returns the first line without its end.
 fn line_of(bytes: &[u8]) -> &[u8] {
     let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Sends everything everywhere, and returns it with the lines of the access log and of the diagnostics.
+/// Sends every value in every template, or each nineteenth of these requests; returns them with the access log and the
+/// diagnostics.
 fn logs(flags: &[&str]) -> (Vec<Sent>, Vec<u8>, Vec<String>) {
     let folder = Folder::new().file("d/a.txt", "a");
     let out = folder.at("out");
@@ -242,10 +242,13 @@ fn logs(flags: &[&str]) -> (Vec<Sent>, Vec<u8>, Vec<String>) {
     let mut server = Process::start(&mut command, File::create(&out).expect("the file can be made"));
     let addr = server.listening();
     let values = values();
-    let all = PLACES.iter().flat_map(|place| values.iter().map(|value| Sent::new(place, value)));
-    let sent: Vec<_> = all.collect();
+    let all = TEMPLATES.iter().flat_map(|template| values.iter().map(move |value| (template, value)));
+    let count = TEMPLATES.len() * values.len();
+    // A prime stride gives each template other values.
+    let stride = (count / full_or_twentieth(count)).min(19);
+    let sent: Vec<_> = all.step_by(stride).map(|(template, value)| Sent::new(template, value)).collect();
     for request in &sent {
-        // A connection ends after its line is in the log.
+        // The server closes a connection after its line is in the log.
         Client::connect(addr).send(&request.bytes).finish().rest();
     }
     server.signal("TERM");
@@ -253,9 +256,9 @@ fn logs(flags: &[&str]) -> (Vec<Sent>, Vec<u8>, Vec<String>) {
     (sent, fs::read(out).expect("the file can be read"), diagnostics)
 }
 
-/// Holds each line against its request.
+/// Asserts that each request has one line and that `is_about` accepts the pair; returns the requests and the diagnostics.
 #[track_caller]
-fn one_line_each(flags: &[&str], is_about: fn(&[u8], &Sent) -> bool) -> Vec<String> {
+fn one_line_each(flags: &[&str], is_about: fn(&[u8], &Sent) -> bool) -> (Vec<Sent>, Vec<String>) {
     let (sent, log, diagnostics) = logs(flags);
     assert_eq!(log.last(), Some(&b'\n'));
     let lines: Vec<_> = log[..log.len() - 1].split(|&byte| byte == b'\n').collect();
@@ -265,13 +268,13 @@ fn one_line_each(flags: &[&str], is_about: fn(&[u8], &Sent) -> bool) -> Vec<Stri
         assert!(line.len() < LINE_MAX, "a line of {} bytes", line.len());
     }
     assert_eq!(lines.len(), sent.len());
-    diagnostics
+    (sent, diagnostics)
 }
 
-/// Three parts of a request, of 2 KiB each, and no byte of them becomes more than six.
+/// Three parts of a request with 2 KiB each, at most six bytes for each of their bytes.
 const LINE_MAX: usize = 6 * 3 * 2051 + 400;
 
-/// Reads a JSON line, with a space between the words of the request line, and a dash for what is not there.
+/// Parses a JSON line; joins the words of the request line with spaces and gives an absent field as a dash.
 fn json(line: &[u8]) -> Option<(u16, Vec<u8>, [Vec<u8>; 2])> {
     const MEMBERS: [&str; 12] = [
         "time",
@@ -290,7 +293,7 @@ fn json(line: &[u8]) -> Option<(u16, Vec<u8>, [Vec<u8>; 2])> {
     let value: Value = serde_json::from_slice(line).ok()?;
     let members = value.as_object()?;
     let is_complete = members.len() == MEMBERS.len() && MEMBERS.iter().all(|name| members.contains_key(*name));
-    let is_harmless = |char: char| !char.is_control() && !turns_or_breaks(char);
+    let is_harmless = |char: char| !char.is_control() && !is_separator_or_bidi(char);
     if !is_complete || value["client"] != "127.0.0.1" || !std::str::from_utf8(line).ok()?.chars().all(is_harmless) {
         return None;
     }
@@ -300,20 +303,20 @@ fn json(line: &[u8]) -> Option<(u16, Vec<u8>, [Vec<u8>; 2])> {
     Some((value["status"].as_u64()?.try_into().ok()?, request.into_bytes(), fields))
 }
 
-/// Reports whether the character ends a line or turns the text around it, though it is none of the control characters.
-fn turns_or_breaks(char: char) -> bool {
+/// Reports whether the character is a line separator or a bidi control, which are not control characters.
+fn is_separator_or_bidi(char: char) -> bool {
     matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[test]
-fn no_line_in_the_common_form_can_be_forged() {
+fn common_log_line_cannot_be_forged() {
     one_line_each(&["--log", "common"], |line, sent| {
         Common::parse(line).is_some_and(|line| line.client == "127.0.0.1" && sent.is_line(&line.request, line.status))
     });
 }
 
 #[test]
-fn no_line_in_the_combined_form_can_be_forged() {
+fn combined_log_line_cannot_be_forged() {
     one_line_each(&["--log", "combined"], |line, sent| {
         combined(line).is_some_and(|(line, fields)| {
             sent.is_line(&line.request, line.status) && sent.are_fields(&fields, line.status)
@@ -322,11 +325,11 @@ fn no_line_in_the_combined_form_can_be_forged() {
 }
 
 #[test]
-fn no_line_of_json_can_be_forged() {
+fn json_log_line_cannot_be_forged() {
     one_line_each(&["--log", "json"], |line, sent| {
         let Some((status, request, fields)) = json(line) else { return false };
         let sent = sent.to_text();
-        // A character of which only the first bytes have come is unknown.
+        // A character whose last bytes have not arrived is replaced.
         let known = String::from_utf8_lossy(&request).trim_end_matches('\u{fffd}').len();
         let words = sent.line.splitn(3, |&byte| byte == b' ').filter(|word| !word.is_empty());
         let sent = Sent { line: words.collect::<Vec<_>>().join(&b' '), ..sent };
@@ -336,9 +339,9 @@ fn no_line_of_json_can_be_forged() {
 }
 
 #[test]
-fn no_line_of_diagnostics_can_be_forged() {
+fn diagnostic_line_cannot_be_forged() {
     for setting in ["-v", "-vv"] {
-        let diagnostics = one_line_each(&[setting], |_, _| true);
+        let (sent, diagnostics) = one_line_each(&[setting], |_, _| true);
         let is_of_server = |line: &str| {
             let notes = ["warning: it runs as root", "confined to reading ", "not confined by Landlock"];
             let ends = [" INFO stopping; a second signal stops at once", " is accepted at once from now on"];
@@ -347,14 +350,14 @@ fn no_line_of_diagnostics_can_be_forged() {
                 || ends.iter().any(|end| line.ends_with(end))
         };
         let diagnostics: Vec<_> = diagnostics.iter().filter(|line| !is_of_server(line)).collect();
-        assert!(diagnostics.len() > PLACES.len() * 512, "there are only {} lines", diagnostics.len());
+        assert!(diagnostics.len() >= sent.len(), "there are only {} lines", diagnostics.len());
         for line in diagnostics {
             assert!(is_diagnosis(line), "forged: {}", line.escape_debug());
         }
     }
 }
 
-/// Reports whether the line is one that these requests can cause: a step of a connection, or what the file system said.
+/// Reports whether these requests can cause the line: a step of a connection, or an error of the file system.
 fn is_diagnosis(line: &str) -> bool {
     const TIME: &str = "2026-11-21T03:50:04Z";
     let words: Vec<_> = line.splitn(4, ' ').collect();

@@ -1,28 +1,28 @@
-//! Where a request ends: Content-Length, Transfer-Encoding and chunks, well formed, malformed, and smuggled.
+//! Message framing: Content-Length, Transfer-Encoding and chunks, well formed, malformed, and smuggled.
 
-use super::support::{Client, Folder, Server, serve};
+use crate::support::{self, Client, Folder, Server, serve};
 
-/// A request that comes after the one in question: what a smuggler would like to see answered.
+/// The request after the one under test: a response to it behind a bad body is a smuggled request.
 const NEXT: &[u8] = b"GET /next.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn site() -> Folder {
-    Folder::new().file("page.txt", "a page\n").file("next.txt", "the next\n")
+    support::site().file("next.txt", "the next\n")
 }
 
-/// A GET with these fields (and content), and the next request behind it.
+/// Returns a GET with these fields (and content), followed by the next request.
 fn with_next(fields: &[u8]) -> Vec<u8> {
     [b"GET /page.txt HTTP/1.1\r\nHost: localhost\r\n", fields, NEXT].concat()
 }
 
-/// Asserts that the client is answered with one of these codes and that nothing after it is.
+/// Asserts that the response has one of these codes and is the last before the close.
 #[track_caller]
 fn ends_with(client: &mut Client, codes: &[u16]) {
     let response = client.response().has("Connection", "close").never_says("a page");
-    assert!(codes.contains(&response.status), "wanted one of {codes:?}\n{}", response.exchange);
+    assert!(codes.contains(&response.status), "expected one of {codes:?}\n{}", response.exchange);
     client.closed();
 }
 
-/// Asserts that a GET with each of these field lines is refused and that nothing after it is answered.
+/// Asserts that a GET with each of these field lines is refused and that the next request gets no response.
 #[track_caller]
 fn fields_refused(cases: &[(&[u8], &[u16])]) {
     let folder = site();
@@ -33,9 +33,9 @@ fn fields_refused(cases: &[(&[u8], &[u16])]) {
     }
 }
 
-/// Asserts that both requests are answered, sent as one segment and as one byte per segment.
+/// Asserts that both requests get their response, sent in one segment and as one byte per segment.
 #[track_caller]
-fn next_is_found(server: &Server, fields: &[u8]) {
+fn next_is_served(server: &Server, fields: &[u8]) {
     let bytes = with_next(fields);
     let mut at_once = server.connect();
     at_once.send(&bytes);
@@ -49,7 +49,7 @@ fn next_is_found(server: &Server, fields: &[u8]) {
 }
 
 #[test]
-fn a_malformed_content_length_is_refused() {
+fn malformed_content_length_is_refused() {
     fields_refused(&[
         (b"Content-Length:", &[400]),
         (b"Content-Length: ", &[400]),
@@ -78,7 +78,7 @@ fn a_malformed_content_length_is_refused() {
 }
 
 #[test]
-fn a_content_length_past_every_number_is_refused() {
+fn huge_content_length_is_refused() {
     fields_refused(&[
         (b"Content-Length: 18446744073709551616", &[400]),
         (b"Content-Length: 18446744073709551621", &[400]),
@@ -91,7 +91,7 @@ fn a_content_length_past_every_number_is_refused() {
 }
 
 #[test]
-fn a_content_length_given_twice_is_refused_even_when_equal() {
+fn repeated_content_length_is_refused_even_when_equal() {
     fields_refused(&[
         (b"Content-Length: 5\r\nContent-Length: 5", &[400]),
         (b"Content-Length: 5\r\nContent-Length: 6", &[400]),
@@ -108,7 +108,7 @@ fn a_content_length_given_twice_is_refused_even_when_equal() {
 }
 
 #[test]
-fn a_content_length_beside_a_transfer_encoding_is_refused() {
+fn content_length_with_transfer_encoding_is_refused() {
     fields_refused(&[
         (b"Content-Length: 5\r\nTransfer-Encoding: chunked", &[400]),
         (b"Transfer-Encoding: chunked\r\nContent-Length: 5", &[400]),
@@ -120,7 +120,7 @@ fn a_content_length_beside_a_transfer_encoding_is_refused() {
 }
 
 #[test]
-fn an_unknown_transfer_coding_is_not_implemented() {
+fn unknown_transfer_coding_is_not_implemented() {
     fields_refused(&[
         (b"Transfer-Encoding: gzip, chunked", &[501]),
         (b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", &[501]),
@@ -129,9 +129,9 @@ fn an_unknown_transfer_coding_is_not_implemented() {
     ]);
 }
 
-/// RFC 9112 has two answers where the last coding is not chunked: 400 (§6.3) and, if it is unknown, 501 (§6.1).
+/// RFC 9112 has two statuses for a last coding that is not chunked: 400 (§6.3) and, if it is unknown, 501 (§6.1).
 #[test]
-fn a_transfer_encoding_that_does_not_end_in_one_chunked_is_refused() {
+fn transfer_encoding_must_end_in_one_chunked() {
     fields_refused(&[
         (b"Transfer-Encoding: chunked, chunked", &[400]),
         (b"Transfer-Encoding: chunked,chunked", &[400]),
@@ -155,7 +155,7 @@ fn a_transfer_encoding_that_does_not_end_in_one_chunked_is_refused() {
 }
 
 #[test]
-fn a_transfer_encoding_in_disguise_is_refused() {
+fn obfuscated_transfer_encoding_is_refused() {
     fields_refused(&[
         (b"Transfer-Encoding : chunked", &[400]),
         (b"Transfer-Encoding\t: chunked", &[400]),
@@ -174,7 +174,7 @@ fn a_transfer_encoding_in_disguise_is_refused() {
 }
 
 #[test]
-fn a_transfer_encoding_in_http_1_0_is_refused() {
+fn transfer_encoding_in_http_1_0_is_refused() {
     let folder = site();
     let server = serve(&folder).start();
     for coding in ["chunked", "gzip, chunked", "identity"] {
@@ -184,7 +184,7 @@ fn a_transfer_encoding_in_http_1_0_is_refused() {
 }
 
 #[test]
-fn the_request_after_a_counted_body_is_read_at_the_right_byte() {
+fn request_after_a_content_length_body_is_served() {
     let folder = site();
     let server = serve(&folder).start();
     let cases: [&[u8]; 9] = [
@@ -199,12 +199,12 @@ fn the_request_after_a_counted_body_is_read_at_the_right_byte() {
         b"Content-Length: 13\nX: y\n\nGET /page\r\n\r\n",
     ];
     for case in cases {
-        next_is_found(&server, case);
+        next_is_served(&server, case);
     }
 }
 
 #[test]
-fn a_body_as_large_as_the_limit_is_skipped() {
+fn body_of_the_maximum_size_is_discarded() {
     let folder = site();
     let server = serve(&folder).start();
     let body = vec![b'x'; 1 << 20];
@@ -215,7 +215,7 @@ fn a_body_as_large_as_the_limit_is_skipped() {
 }
 
 #[test]
-fn the_request_after_a_chunked_body_is_read_at_the_right_byte() {
+fn request_after_a_chunked_body_is_served() {
     let folder = site();
     let server = serve(&folder).start();
     let cases: [&[u8]; 17] = [
@@ -238,21 +238,21 @@ fn the_request_after_a_chunked_body_is_read_at_the_right_byte() {
         b"5\r\nhello\r\n0\r\nHost: elsewhere\r\nConnection: close\r\n\r\n",
     ];
     for case in cases {
-        next_is_found(&server, &[b"Transfer-Encoding: chunked\r\n\r\n", case].concat());
+        next_is_served(&server, &[b"Transfer-Encoding: chunked\r\n\r\n", case].concat());
     }
 }
 
 #[test]
-fn the_name_of_the_chunked_coding_has_no_case() {
+fn chunked_coding_name_is_case_insensitive() {
     let folder = site();
     let server = serve(&folder).start();
     for line in ["Transfer-Encoding: CHUNKED", "transfer-encoding:Chunked", "TRANSFER-ENCODING: \tchunKed \t"] {
-        next_is_found(&server, format!("{line}\r\n\r\n5\r\nhello\r\n0\r\n\r\n").as_bytes());
+        next_is_served(&server, format!("{line}\r\n\r\n5\r\nhello\r\n0\r\n\r\n").as_bytes());
     }
 }
 
 #[test]
-fn a_malformed_chunk_is_refused_and_nothing_after_it_is_answered() {
+fn malformed_chunk_is_refused_and_closes_the_connection() {
     let folder = site();
     let server = serve(&folder).start();
     let cases: [&[u8]; 40] = [
@@ -303,7 +303,7 @@ fn a_malformed_chunk_is_refused_and_nothing_after_it_is_answered() {
 }
 
 #[test]
-fn a_chunk_extension_without_a_name_or_an_end_is_refused() {
+fn malformed_chunk_extension_is_refused() {
     let folder = site();
     let server = serve(&folder).start();
     for extension in [";", ";;a", ";=b", ";a=", ";a=\"b", ";a=\"b\"c", ";a b", ";a=b c", ";a,b", ";(a)"] {
@@ -313,7 +313,7 @@ fn a_chunk_extension_without_a_name_or_an_end_is_refused() {
 }
 
 #[test]
-fn a_chunk_size_past_every_number_is_refused() {
+fn huge_chunk_size_is_refused() {
     let folder = site();
     let server = serve(&folder).start();
     for size in ["10000000000000000", "10000000000000005", "fffffffffffffffff", "ffffffffffffffff", "8000000000000000"]
@@ -324,7 +324,7 @@ fn a_chunk_size_past_every_number_is_refused() {
 }
 
 #[test]
-fn a_chunk_size_that_would_wrap_around_to_zero_ends_no_body() {
+fn chunk_size_that_wraps_to_zero_is_refused() {
     let folder = site();
     let server = serve(&folder).start();
     for size in ["10000000000000000", "100000000000000000000000000000000", "fffffffffffffffff"] {
@@ -334,7 +334,7 @@ fn a_chunk_size_that_would_wrap_around_to_zero_ends_no_body() {
 }
 
 #[test]
-fn a_field_that_only_looks_like_framing_frames_nothing() {
+fn fields_resembling_framing_do_not_frame() {
     let folder = site();
     let server = serve(&folder).start();
     for fields in [
@@ -347,6 +347,6 @@ fn a_field_that_only_looks_like_framing_frames_nothing() {
         "X: Content-Length: 5",
         "Connection: Content-Length",
     ] {
-        next_is_found(&server, format!("{fields}\r\n\r\n").as_bytes());
+        next_is_served(&server, format!("{fields}\r\n\r\n").as_bytes());
     }
 }

@@ -1,4 +1,4 @@
-//! Listings of directories (`--list`): HTML that works without JavaScript, and JSON.
+//! Directory listings (`--list`): HTML without JavaScript, and JSON.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ fn start(folder: &Folder) -> Server {
     serve(folder).arg("--list").start()
 }
 
-/// The links of a page, in order, with their character references resolved.
+/// Returns the links of a page in order, with their character references resolved.
 fn links(page: &str) -> Vec<String> {
     let values = page.split("href=\"").skip(1).filter_map(|rest| rest.split_once('"'));
     let resolve = |value: &str| {
@@ -24,7 +24,7 @@ fn links(page: &str) -> Vec<String> {
     values.map(|(value, _)| resolve(value)).collect()
 }
 
-/// The links that lead to entries: not to a sort order, not to the parent, not within the page.
+/// Returns the links to entries, without those to sort orders, to the parent or within the page.
 fn entry_links(response: &Response) -> Vec<String> {
     let is_entry = |link: &String| !link.starts_with(['?', '#']) && link != "../" && !link.starts_with("data:");
     links(&response.text()).into_iter().filter(is_entry).collect()
@@ -32,10 +32,10 @@ fn entry_links(response: &Response) -> Vec<String> {
 
 #[track_caller]
 fn json(response: &Response) -> Value {
-    serde_json::from_slice(&response.body).unwrap_or_else(|e| panic!("no JSON: {e}\n{}", response.exchange))
+    serde_json::from_slice(&response.body).unwrap_or_else(|e| panic!("not JSON: {e}\n{}", response.exchange))
 }
 
-/// A text member of every entry.
+/// Returns a text member of every entry.
 fn members(listing: &Value, member: &str) -> Vec<String> {
     let entries = listing["entries"].as_array().expect("entries are an array");
     entries.iter().map(|entry| entry[member].as_str().expect("the member is text").to_owned()).collect()
@@ -48,12 +48,12 @@ fn resolve(base: &str, link: &str) -> String {
     assert!(!first.contains(':'), "a browser reads {link:?} as another scheme");
     assert!(!link.contains(['?', '#']), "a browser cuts {link:?}");
     assert!(!link.starts_with('/'), "{link:?} is not relative");
-    assert!(link.bytes().all(|b| b.is_ascii_graphic()), "{link:?} is no URI");
+    assert!(link.bytes().all(|b| b.is_ascii_graphic()), "{link:?} is not a URI");
     format!("{base}{}", link.strip_prefix("./").unwrap_or(link))
 }
 
 #[test]
-fn every_link_of_a_listing_leads_to_its_file_whatever_its_name() {
+fn every_listing_link_leads_to_its_file() {
     let folder = odd_files(Folder::new().dir("x"), "x/").dir("x/a dir?").file("x/a dir?/in.txt", "in");
     let server = start(&folder);
     let html = entry_links(&server.get_with("/x/", HTML).status(200));
@@ -78,7 +78,7 @@ fn names_are_escaped_in_html() {
 }
 
 #[test]
-fn a_character_that_turns_the_direction_of_writing_is_not_in_html() {
+fn bidi_control_characters_are_replaced_in_html() {
     const TURNS: &str = "\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
     let folder = TURNS.chars().fold(Folder::new().dir(&format!("x{TURNS}")), |folder, turn| {
         folder.file(&format!("x{TURNS}/{turn}txt.exe"), "no text")
@@ -90,19 +90,19 @@ fn a_character_that_turns_the_direction_of_writing_is_not_in_html() {
 }
 
 #[test]
-fn names_are_whole_in_json() {
+fn names_are_unchanged_in_json() {
     let folder = odd_files(Folder::new(), "");
     let response = start(&folder).get_with("/", JSON).status(200);
     let listing = json(&response);
     let names: BTreeSet<_> = members(&listing, "name").into_iter().collect();
-    let wanted = ODD.iter().filter_map(|name| std::str::from_utf8(name).ok()).map(str::to_owned);
-    for name in wanted {
+    let expected = ODD.iter().filter_map(|name| std::str::from_utf8(name).ok()).map(str::to_owned);
+    for name in expected {
         assert!(names.contains(&name), "{name:?} is not in {names:?}");
     }
 }
 
 #[test]
-fn json_tells_what_each_entry_is() {
+fn json_describes_each_entry() {
     let folder = Folder::new().file("x/a b.txt", "hello").file("x/old.txt", "").file("x/dir/in.txt", "in");
     folder.set_modified_secs("x/a b.txt", 784_111_777);
     folder.set_modified_secs("x/old.txt", -5_000_000_000);
@@ -112,9 +112,9 @@ fn json_tells_what_each_entry_is() {
     let listing = json(&response);
     assert_eq!((&listing["path"], &listing["count"], &listing["shown"]), (&"/x/".into(), &3.into(), &3.into()));
     let entries = listing["entries"].as_array().expect("entries are an array");
-    let wanted = [("dir", "dir/", "directory"), ("a b.txt", "a%20b.txt", "file"), ("old.txt", "old.txt", "file")];
-    assert_eq!(entries.len(), wanted.len(), "{}", response.exchange);
-    for (entry, (name, href, kind)) in entries.iter().zip(wanted) {
+    let expected = [("dir", "dir/", "directory"), ("a b.txt", "a%20b.txt", "file"), ("old.txt", "old.txt", "file")];
+    assert_eq!(entries.len(), expected.len(), "{}", response.exchange);
+    for (entry, (name, href, kind)) in entries.iter().zip(expected) {
         assert_eq!((&entry["name"], &entry["type"]), (&name.into(), &kind.into()), "{}", response.exchange);
         assert_eq!(
             entry["href"].as_str().map(|href| href.trim_start_matches("./")),
@@ -128,7 +128,7 @@ fn json_tells_what_each_entry_is() {
 }
 
 #[test]
-fn accept_decides_between_html_and_json() {
+fn accept_selects_html_or_json() {
     let json = true;
     let table = [
         ("", !json),
@@ -150,13 +150,13 @@ fn accept_decides_between_html_and_json() {
     for (accept, json) in table {
         let response =
             server.get_with("/x/", accept).status(200).has("Vary", "Accept").has("Cache-Control", "no-cache");
-        let wanted = if json { "application/json" } else { "text/html" };
-        assert!(response.field("Content-Type").starts_with(wanted), "{accept:?}\n{}", response.exchange);
+        let expected = if json { "application/json" } else { "text/html" };
+        assert!(response.field("Content-Type").starts_with(expected), "{accept:?}\n{}", response.exchange);
     }
 }
 
 #[test]
-fn entries_are_sorted_as_asked_with_directories_first() {
+fn query_selects_the_sort_order_after_directories() {
     let folder =
         Folder::new().file("x/a.txt", "x".repeat(30)).file("x/b.txt", "x".repeat(10)).file("x/c.txt", "x".repeat(20));
     let folder = folder.dir("x/z").dir("x/y");
@@ -190,20 +190,19 @@ fn entries_are_sorted_as_asked_with_directories_first() {
 }
 
 #[test]
-fn the_page_links_to_every_sort_order_and_they_work() {
+fn html_links_to_every_sort_order() {
     let folder = Folder::new().file("x/a.txt", "a").file("x/b.txt", "b");
     let server = start(&folder);
     let page = server.get_with("/x/", HTML).status(200).text();
     let orders: Vec<_> = links(&page).into_iter().filter(|link| link.starts_with('?')).collect();
     for sort in ["name", "size", "date"] {
-        let wanted = format!("sort={sort}");
-        let link =
-            orders.iter().find(|link| link.contains(&wanted)).unwrap_or_else(|| panic!("no {wanted}: {orders:?}"));
+        let query = format!("sort={sort}");
+        let link = orders.iter().find(|link| link.contains(&query)).unwrap_or_else(|| panic!("no {query}: {orders:?}"));
         server.get_with(&format!("/x/{link}"), HTML).status(200).says("a.txt");
     }
     let back = server.get_with("/x/?sort=name&order=desc", HTML).status(200).text();
     let turns = links(&back).iter().any(|link| link.contains("sort=name") && !link.contains("desc"));
-    assert!(turns, "no way back to the first order\n{back}");
+    assert!(turns, "no link to the first order\n{back}");
 }
 
 #[test]
@@ -217,7 +216,7 @@ fn every_directory_but_the_root_links_to_its_parent() {
 }
 
 #[test]
-fn the_page_works_without_javascript_in_light_and_dark() {
+fn html_has_no_javascript_and_a_dark_mode() {
     let folder = Folder::new().file("a.txt", "a");
     let response = start(&folder).get_with("/", HTML).status(200).never_says("<script").says("<title>").says("lang=");
     let response = response.says("prefers-color-scheme").says("a.txt");
@@ -236,7 +235,7 @@ fn entries_are_counted() {
 }
 
 #[test]
-fn a_directory_of_many_entries_is_counted_whole_and_shown_in_part() {
+fn large_directory_is_counted_and_truncated() {
     let folder = Folder::new().dir("many");
     for number in (0..12_000).rev() {
         folder.write(&format!("many/f{number:05}"), "");
@@ -244,16 +243,16 @@ fn a_directory_of_many_entries_is_counted_whole_and_shown_in_part() {
     let server = start(&folder);
     let listing = json(&server.get_with("/many/", JSON).status(200));
     assert_eq!((&listing["count"], &listing["shown"]), (&12_000.into(), &10_000.into()));
-    let wanted: Vec<_> = (0..10_000).map(|number| format!("f{number:05}")).collect();
-    assert!(members(&listing, "name") == wanted, "not the first 10,000 by name");
+    let expected: Vec<_> = (0..10_000).map(|number| format!("f{number:05}")).collect();
+    assert!(members(&listing, "name") == expected, "not the first 10,000 by name");
     let response = server.get_with("/many/", HTML).status(200);
-    assert!(entry_links(&response) == wanted, "not the first 10,000 by name");
+    assert!(entry_links(&response) == expected, "not the first 10,000 by name");
     let text = response.text().replace([',', '\u{202f}', '\u{a0}'], "");
-    assert!(text.contains("12000") && text.contains("10000"), "the counts are not told");
+    assert!(text.contains("12000") && text.contains("10000"), "a count is missing");
 }
 
 #[test]
-fn dotfiles_are_listed_only_when_they_are_served() {
+fn dotfiles_are_listed_only_if_served() {
     let folder = Folder::new().file("a.txt", "a").file(".env", "x").file(".git/config", "x");
     let shown = |server: Server| members(&json(&server.get_with("/", JSON).status(200)), "name");
     assert_eq!(shown(start(&folder)), ["a.txt"]);
@@ -263,7 +262,7 @@ fn dotfiles_are_listed_only_when_they_are_served() {
 }
 
 #[test]
-fn links_that_are_not_followed_are_harmless_in_a_listing() {
+fn listing_shows_nothing_behind_unfollowed_links() {
     let outside = Folder::new().file("secret.txt", "a secret of 21 bytes.").file("dir/secret.txt", "a secret");
     let folder = Folder::new().file("x/a.txt", "inside").file("x/dir/b.txt", "b");
     let folder = folder.link("x/in", "a.txt").link("x/dir-in", "dir").link("x/out", outside.at("secret.txt"));
@@ -282,13 +281,13 @@ fn links_that_are_not_followed_are_harmless_in_a_listing() {
         }
         let listing = json(&response);
         let entries = listing["entries"].as_array().expect("entries are an array");
-        let told = entries.iter().any(|entry| entry["size"] == 21);
-        assert_eq!(told, policy == "all", "{policy}: the size of a file outside\n{}", response.exchange);
+        let has_size = entries.iter().any(|entry| entry["size"] == 21);
+        assert_eq!(has_size, policy == "all", "{policy}: the size of a file outside\n{}", response.exchange);
     }
 }
 
 #[test]
-fn an_index_file_comes_before_the_listing() {
+fn index_file_takes_precedence_over_the_listing() {
     let folder = Folder::new().file("x/index.html", "index").file("x/a.txt", "a");
     let server = start(&folder);
     server.get("/x/").status(200).body("index");
@@ -297,7 +296,7 @@ fn an_index_file_comes_before_the_listing() {
 }
 
 #[test]
-fn a_listing_is_as_fresh_as_its_directory() {
+fn listing_shows_new_entries_at_once() {
     let folder = Folder::new().dir("x");
     let server = start(&folder);
     let mut client = server.connect();
@@ -309,7 +308,7 @@ fn a_listing_is_as_fresh_as_its_directory() {
 }
 
 #[test]
-fn without_list_a_directory_says_how_to_get_a_listing() {
+fn directory_without_list_flag_names_the_flag() {
     let folder = Folder::new().file("x/a.txt", "a");
     let server = serve(&folder).start();
     for accept in ["", HTML, JSON] {

@@ -1,61 +1,63 @@
-//! Which methods are served, and what the others are told.
+//! Request methods: GET, HEAD and OPTIONS, and the refusal of all others.
 
-use super::support::{Folder, Response, serve};
+use crate::support::{self, Folder, GET, Response, Server, serve};
 
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 fn site() -> Folder {
-    Folder::new().file("page.txt", "a page\n").file("empty.txt", "").file("dir/index.html", "a directory\n")
+    support::site().file("empty.txt", "").file("dir/index.html", "a directory\n")
 }
 
-/// The status line and every field but the clock's, in order of name.
+/// Returns the status line and every field but Date, sorted by name.
 fn head_of(response: &Response) -> (String, Vec<(String, String)>) {
     let mut fields: Vec<_> = response.fields.iter().filter(|(name, _)| name != "Date").cloned().collect();
     fields.sort();
     (response.status_line.clone(), fields)
 }
 
+/// Asserts that a HEAD gets the head of the response to a GET, and no content.
+#[track_caller]
+fn same_head(server: &Server, target: &str, fields: &str, get: &Response) {
+    let mut client = server.connect();
+    client.send(format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\n{fields}Connection: close\r\n\r\n"));
+    let head = client.response_to_head();
+    client.closed();
+    assert_eq!(head_of(&head), head_of(get), "{}\n{}", get.exchange, head.exchange);
+}
+
 #[test]
-fn a_head_is_answered_as_a_get_without_the_body() {
+fn head_has_the_fields_of_get_and_no_content() {
     let folder = site();
     let server = serve(&folder).start();
     for target in
         ["/page.txt", "/empty.txt", "/dir", "/dir/", "/missing", "/", "/%00", "/a%zz", "/../x", "*", "page.txt"]
     {
         let get = server.get(target);
-        let mut client = server.connect();
-        client.send(format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
-        let head = client.response_to_head();
-        client.closed();
-        assert_eq!(head_of(&head), head_of(&get), "{}\n{}", get.exchange, head.exchange);
+        same_head(&server, target, "", &get);
     }
 }
 
 #[test]
-fn a_head_is_answered_as_a_get_under_a_condition_too() {
+fn conditional_head_has_the_fields_of_conditional_get() {
     let folder = site();
     let server = serve(&folder).start();
     for fields in
         ["If-None-Match: *\r\n", "If-Match: \"other\"\r\n", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n"]
     {
         let get = server.get_with("/page.txt", fields);
-        let mut client = server.connect();
-        client.send(format!("HEAD /page.txt HTTP/1.1\r\nHost: localhost\r\n{fields}Connection: close\r\n\r\n"));
-        let head = client.response_to_head();
-        client.closed();
-        assert_eq!(head_of(&head), head_of(&get), "{}\n{}", get.exchange, head.exchange);
+        same_head(&server, "/page.txt", fields, &get);
     }
 }
 
 #[test]
-fn the_request_after_a_head_is_answered() {
+fn request_after_a_head_is_served() {
     let folder = site();
     let server = serve(&folder).start();
     let mut client = server.connect();
     for target in ["/page.txt", "/missing", "/dir"] {
         client.send(format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     }
-    client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.send(GET);
     client.response_to_head().status(200).has("Content-Length", "7");
     client.response_to_head().status(404);
     client.response_to_head().status(301);
@@ -63,7 +65,7 @@ fn the_request_after_a_head_is_answered() {
 }
 
 #[test]
-fn a_head_without_host_gets_a_head_alone() {
+fn head_without_host_gets_no_content() {
     let folder = site();
     let server = serve(&folder).start();
     let mut client = server.connect();
@@ -73,7 +75,7 @@ fn a_head_without_host_gets_a_head_alone() {
 }
 
 #[test]
-fn a_head_whose_fields_are_refused_gets_a_head_alone() {
+fn refused_head_gets_no_content() {
     let folder = site();
     let server = serve(&folder).start();
     for fields in ["no colon", "Content-Length: five", "Transfer-Encoding: gzip", "Expect: a-miracle"] {
@@ -86,7 +88,7 @@ fn a_head_whose_fields_are_refused_gets_a_head_alone() {
 }
 
 #[test]
-fn options_says_which_methods_there_are() {
+fn options_lists_the_allowed_methods() {
     let folder = site();
     let server = serve(&folder).start();
     for target in ["*", "/", "/page.txt", "/missing", "/dir", "http://localhost", "http://localhost/page.txt"] {
@@ -98,7 +100,7 @@ fn options_says_which_methods_there_are() {
 }
 
 #[test]
-fn a_known_method_that_is_not_served_is_not_allowed() {
+fn known_unsupported_method_is_not_allowed() {
     let folder = site();
     let server = serve(&folder).start();
     for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE"] {
@@ -112,7 +114,7 @@ fn a_known_method_that_is_not_served_is_not_allowed() {
 }
 
 #[test]
-fn the_body_of_a_method_that_is_not_served_is_skipped() {
+fn body_of_an_unsupported_method_is_discarded() {
     let folder = site();
     let server = serve(&folder).start();
     for (method, body) in [
@@ -123,27 +125,27 @@ fn the_body_of_a_method_that_is_not_served_is_skipped() {
     ] {
         let mut client = server.connect();
         client.send(format!("{method} / HTTP/1.1\r\nHost: localhost\r\n{body}"));
-        client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.send(GET);
         client.response().status(405).has("Allow", ALLOW);
         client.response().status(200).body("a page\n");
     }
 }
 
 #[test]
-fn connect_is_not_allowed_and_ends_the_connection() {
+fn connect_is_not_allowed_and_closes_the_connection() {
     let folder = site();
     let server = serve(&folder).start();
     for target in ["localhost:80", "example.org:443", "/page.txt", "*"] {
         let mut client = server.connect();
         client.send(format!("CONNECT {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-        client.send("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.send(GET);
         client.response().status(405).has("Allow", ALLOW).has("Connection", "close");
         client.closed();
     }
 }
 
 #[test]
-fn a_method_nobody_knows_is_not_implemented() {
+fn unknown_method_is_not_implemented() {
     let folder = site();
     let server = serve(&folder).start();
     for method in ["BREW", "GETT", "GE", "G", "HEADER", "PROPFIND", "M-SEARCH", "!#$%&'*+-.^_`|~09", "PRI"] {
@@ -152,7 +154,7 @@ fn a_method_nobody_knows_is_not_implemented() {
 }
 
 #[test]
-fn a_method_in_lower_case_is_told_about_capitals() {
+fn lower_case_method_gets_a_hint_about_capitals() {
     let folder = site();
     let server = serve(&folder).start();
     for method in ["get", "Get", "head", "options", "post"] {
@@ -161,7 +163,7 @@ fn a_method_in_lower_case_is_told_about_capitals() {
 }
 
 #[test]
-fn the_method_is_judged_before_the_target_and_after_the_host() {
+fn method_is_checked_after_host_and_before_target() {
     let folder = site();
     let server = serve(&folder).start();
     for (request, status) in [
@@ -175,7 +177,7 @@ fn the_method_is_judged_before_the_target_and_after_the_host() {
 }
 
 #[test]
-fn a_trace_never_reflects_a_secret() {
+fn trace_never_reflects_request_fields() {
     let folder = site();
     let server = serve(&folder).start();
     server.ask("TRACE / HTTP/1.1\r\nHost: localhost\r\nCookie: a-secret\r\n\r\n").status(405).never_says("a-secret");

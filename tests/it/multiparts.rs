@@ -1,8 +1,8 @@
-//! Several ranges in one answer (RFC 9110 §14.6), and what is done against their abuse.
+//! Multipart range responses (RFC 9110 §14.6), and the limits against range abuse.
 
 use crate::support::{Folder, Response, Server, serve};
 
-/// One part of a multipart/byteranges answer.
+/// One part of a multipart/byteranges response.
 #[derive(Debug, PartialEq)]
 struct Part {
     first: usize,
@@ -12,23 +12,23 @@ struct Part {
     bytes: Vec<u8>,
 }
 
-/// Takes a multipart/byteranges answer apart, or panics with the exchange where it is not one by the letter.
+/// Parses a multipart/byteranges response strictly; panics with the exchange on any deviation.
 #[track_caller]
 fn parts(response: &Response) -> (String, Vec<Part>) {
     let media_type = response.field("Content-Type");
     let boundary = media_type.strip_prefix("multipart/byteranges; boundary=");
-    let boundary = boundary.unwrap_or_else(|| panic!("no multipart: {media_type}\n{}", response.exchange));
+    let boundary = boundary.unwrap_or_else(|| panic!("not multipart: {media_type}\n{}", response.exchange));
     let boundary = boundary.trim_matches('"').to_owned();
     assert!((1..=70).contains(&boundary.len()), "a bad boundary\n{}", response.exchange);
     assert_eq!(response.field("Content-Length"), response.body.len().to_string());
-    assert!(response.all("Content-Range").is_empty(), "a range of the whole\n{}", response.exchange);
+    assert!(response.all("Content-Range").is_empty(), "Content-Range in the response head\n{}", response.exchange);
     let mut rest = response.body.strip_prefix(b"\r\n").unwrap_or(&response.body);
     let mut found = Vec::new();
     let mut delimiter = format!("--{boundary}");
     loop {
         rest = rest.strip_prefix(delimiter.as_bytes()).unwrap_or_else(|| panic!("no delimiter\n{}", response.exchange));
         if let Some(end) = rest.strip_prefix(b"--") {
-            assert!(end.is_empty() || end == b"\r\n", "more after the end\n{}", response.exchange);
+            assert!(end.is_empty() || end == b"\r\n", "bytes after the last delimiter\n{}", response.exchange);
             return (boundary, found);
         }
         let (part, after) = one_part(rest).unwrap_or_else(|| panic!("no part\n{}", response.exchange));
@@ -38,7 +38,7 @@ fn parts(response: &Response) -> (String, Vec<Part>) {
     }
 }
 
-/// Reads one part: its fields, then as many bytes as its Content-Range says.
+/// Reads one part: its fields, then the number of bytes in its Content-Range.
 fn one_part(bytes: &[u8]) -> Option<(Part, &[u8])> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
@@ -61,7 +61,7 @@ fn ask(server: &Server, target: &str, ranges: &str) -> Response {
     server.get_with(target, &format!("Range: bytes={ranges}\r\n"))
 }
 
-/// A file in which every eight bytes tell their place.
+/// Returns content in which every eight bytes hold their own number.
 fn content(length: usize) -> Vec<u8> {
     let cells: String = (0..=length / 8).map(|cell| format!("{cell:07}\n")).collect();
     cells.as_bytes()[..length].to_vec()
@@ -75,7 +75,7 @@ fn site(length: usize) -> (Folder, Server, Vec<u8>) {
 }
 
 #[test]
-fn several_ranges_come_as_parts_in_the_order_asked() {
+fn parts_come_in_the_order_of_the_ranges() {
     let table: &[(&str, &[(usize, usize)])] = &[
         ("0-1,5-6", &[(0, 1), (5, 6)]),
         ("0-0, 2-2 ,\t4-4", &[(0, 0), (2, 2), (4, 4)]),
@@ -93,19 +93,19 @@ fn several_ranges_come_as_parts_in_the_order_asked() {
     for (ranges, spans) in table {
         let response = ask(&server, "/a.txt", ranges).status(206);
         let (_, found) = parts(&response);
-        let wanted = spans.iter().map(|(first, last)| Part {
+        let expected = spans.iter().map(|(first, last)| Part {
             first: *first,
             last: *last,
             total: 1000,
             media_type: "text/plain; charset=utf-8".to_owned(),
             bytes: content[*first..=*last].to_vec(),
         });
-        assert_eq!(found, wanted.collect::<Vec<_>>(), "{ranges}\n{}", response.exchange);
+        assert_eq!(found, expected.collect::<Vec<_>>(), "{ranges}\n{}", response.exchange);
     }
 }
 
 #[test]
-fn a_multipart_answer_ends_where_its_length_says() {
+fn multipart_content_matches_its_content_length() {
     let (_folder, server, _) = site(1000);
     let mut client = server.connect();
     for ranges in ["0-1,5-6", "10-300,400-700", "0-0,2-2,4-4,6-6,8-8"] {
@@ -116,7 +116,7 @@ fn a_multipart_answer_ends_where_its_length_says() {
 }
 
 #[test]
-fn large_parts_are_as_right_as_small_ones() {
+fn large_parts_have_the_right_bytes() {
     let (_folder, server, content) = site(3_000_000);
     let response = ask(&server, "/a.txt", "2000000-2900000,1-1,5-1000000,2950000-").status(206);
     let (_, found) = parts(&response);
@@ -128,7 +128,7 @@ fn large_parts_are_as_right_as_small_ones() {
 }
 
 #[test]
-fn ranges_that_overlap_or_touch_become_one() {
+fn overlapping_or_adjacent_ranges_coalesce_into_one() {
     let table = [
         ("0-5,3-8", 0, 8),
         ("3-8,0-5", 0, 8),
@@ -151,23 +151,23 @@ fn ranges_that_overlap_or_touch_become_one() {
 }
 
 #[test]
-fn some_ranges_are_joined_and_the_others_stay() {
+fn ranges_coalesce_and_leave_the_others_apart() {
     let (_folder, server, _) = site(1000);
     let table: &[(&str, &[(usize, usize)])] = &[
         ("0-5,100-105,3-8", &[(0, 8), (100, 105)]),
         ("100-105,0-5,106-110", &[(0, 5), (100, 110)]),
         ("0-1,990-,-20", &[(0, 1), (980, 999)]),
     ];
-    for (ranges, wanted) in table {
+    for (ranges, expected) in table {
         let response = ask(&server, "/a.txt", ranges).status(206);
         let mut spans: Vec<_> = parts(&response).1.iter().map(|part| (part.first, part.last)).collect();
         spans.sort_unstable();
-        assert_eq!(spans, *wanted, "{ranges}\n{}", response.exchange);
+        assert_eq!(spans, *expected, "{ranges}\n{}", response.exchange);
     }
 }
 
 #[test]
-fn one_range_that_is_left_over_is_no_multipart() {
+fn single_satisfiable_range_is_not_multipart() {
     let (_folder, server, content) = site(1000);
     for ranges in ["5-9,1000-", "2000-3000,5-9", "-0,5-9,99999999999999999999-"] {
         let response = ask(&server, "/a.txt", ranges).status(206).body(&content[5..=9]);
@@ -186,7 +186,7 @@ fn sixteen_ranges_are_served_and_seventeen_are_not() {
 }
 
 #[test]
-fn no_set_of_ranges_yields_more_than_the_file() {
+fn no_range_set_returns_more_than_the_file() {
     let (_folder, server, content) = site(1000);
     let sets = [
         "0-,".repeat(1000),
@@ -200,7 +200,7 @@ fn no_set_of_ranges_yields_more_than_the_file() {
         (0..1000).map(|n| format!("{n}-{n}")).collect::<Vec<_>>().join(","),
         (0..500).map(|n| format!("{0}-{0}", n * 2)).collect::<Vec<_>>().join(","),
         (0..16).map(|n| format!("{}-{}", n * 60, n * 60 + 58)).collect::<Vec<_>>().join(","),
-        // The sums that overflowed in nginx (CVE-2017-7529), and more of their kind.
+        // Sums that overflowed in nginx (CVE-2017-7529), and similar ones.
         "-17208,-9223372036854758792".to_owned(),
         "0-1,-9223372036854775808,-9223372036854775807".to_owned(),
         "1-18446744073709551615,2-18446744073709551615".to_owned(),
@@ -218,26 +218,30 @@ fn no_set_of_ranges_yields_more_than_the_file() {
                 assert!(response.body == content[first..=last], "wrong content\n{}", response.exchange);
             }
             (206, None) => bounded(&response, &content),
-            _ => panic!("neither the file nor parts of it\n{}", response.exchange),
+            _ => panic!("unexpected status\n{}", response.exchange),
         }
     }
 }
 
-/// Asserts that the parts together are no longer than the file, and their heads no longer than heads are.
+/// Asserts that the parts together are no longer than the file, and that their heads are short.
 #[track_caller]
 fn bounded(response: &Response, content: &[u8]) {
     let (_, found) = parts(response);
     let sum: usize = found.iter().map(|part| part.bytes.len()).sum();
     assert!(sum <= content.len(), "more than the file: {sum}\n{}", response.exchange);
     let heads = response.body.len() - sum;
-    assert!(found.len() <= 16 && heads <= (found.len() + 1) * 256, "heads of {heads} bytes\n{}", response.exchange);
+    assert!(
+        found.len() <= 16 && heads <= (found.len() + 1) * 256,
+        "part heads of {heads} bytes\n{}",
+        response.exchange
+    );
     for part in found {
         assert!(part.bytes == content[part.first..=part.last], "wrong content\n{}", response.exchange);
     }
 }
 
 #[test]
-fn the_boundary_is_never_in_the_content() {
+fn boundary_never_occurs_in_the_content() {
     let (folder, server, _) = site(1000);
     for _ in 0..3 {
         let (boundary, _) = parts(&ask(&server, "/a.txt", "0-1,5-6").status(206));
@@ -248,12 +252,12 @@ fn the_boundary_is_never_in_the_content() {
         let (boundary, found) = parts(&response);
         assert_eq!(found.len(), 2, "{}", response.exchange);
         let text = response.text();
-        assert_eq!(text.matches(&format!("--{boundary}")).count(), 3, "the boundary is in the content\n{text}");
+        assert_eq!(text.matches(&format!("--{boundary}")).count(), 3, "the boundary occurs in the content\n{text}");
     }
 }
 
 #[test]
-fn parts_have_the_validators_of_their_file() {
+fn multipart_response_has_the_validators_of_the_file() {
     let (_folder, server, _) = site(1000);
     let whole = server.get("/a.txt").status(200);
     let response = ask(&server, "/a.txt", "0-1,5-6").status(206);

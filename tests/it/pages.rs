@@ -1,8 +1,8 @@
-//! Pages that explain: errors and redirects in plain text or HTML, the site's own 404 page, and what none of them says.
+//! Error and redirect pages: plain text or HTML, the custom 404 page, escaping, and secrets that no page contains.
 
 use crate::support::{Folder, Response, serve};
 
-/// One request for each reason a client meets, with the status and what the page must name.
+/// One request for each refusal or redirect, with the status and the text that the page must contain.
 const REASONS: &[(u16, &str, &str)] = &[
     (301, "GET /dir HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", "/dir/"),
     (400, "GET / HTTP/1.1\r\nACCEPT\r\n", "Host: localhost"),
@@ -21,7 +21,7 @@ const REASONS: &[(u16, &str, &str)] = &[
     (501, "get /a.txt HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", "GET"),
 ];
 
-/// Requests that are refused before anything but their first bytes is understood.
+/// Requests whose head cannot be parsed.
 const BROKEN: &[(u16, &str)] = &[
     (400, "GET / HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n"),
     (400, "GET / HTTP/1.1\r\nHost: localhost\r\nspace : x\r\n\r\n"),
@@ -43,7 +43,7 @@ fn request(template: &str, accept: &str) -> String {
 }
 
 #[test]
-fn a_page_is_plain_text_that_names_the_cause_and_the_rule() {
+fn text_page_names_the_status_cause_and_rule() {
     let folder = site();
     let server = serve(&folder).start();
     for (status, template, cause) in REASONS {
@@ -61,7 +61,7 @@ fn a_page_is_plain_text_that_names_the_cause_and_the_rule() {
 }
 
 #[test]
-fn a_page_is_html_for_who_prefers_it() {
+fn html_page_names_the_status_cause_and_rule() {
     let folder = site();
     let server = serve(&folder).start();
     for (status, template, cause) in REASONS {
@@ -80,7 +80,7 @@ fn first_line_is_the_status(response: &Response) {
     let text = response.text();
     let line = text.lines().next().unwrap_or_default();
     assert_eq!(format!("HTTP/1.1 {line}"), response.status_line, "{}", response.exchange);
-    assert!(text.lines().count() > 1, "only the status is said\n{}", response.exchange);
+    assert!(text.lines().count() > 1, "no text after the status\n{}", response.exchange);
 }
 
 fn names_a_rule(text: &str) -> bool {
@@ -88,7 +88,7 @@ fn names_a_rule(text: &str) -> bool {
 }
 
 #[test]
-fn accept_decides_between_plain_text_and_html() {
+fn accept_selects_text_or_html_page() {
     let html = true;
     let table = [
         ("", !html),
@@ -118,13 +118,13 @@ fn accept_decides_between_plain_text_and_html() {
     for (accept, html) in table {
         let response =
             server.ask(request("GET /missing HTTP/1.1\r\nHost: localhost\r\nACCEPT\r\n", accept)).status(404);
-        let wanted = if html { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" };
-        response.has("Content-Type", wanted);
+        let expected = if html { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" };
+        response.has("Content-Type", expected);
     }
 }
 
 #[test]
-fn a_page_whose_form_depends_on_accept_says_so_to_caches() {
+fn page_selected_by_accept_has_vary() {
     for folder in [site(), site().file("404.html", "lost")] {
         let server = serve(&folder).start();
         for (status, template, _) in REASONS {
@@ -136,7 +136,7 @@ fn a_page_whose_form_depends_on_accept_says_so_to_caches() {
 }
 
 #[test]
-fn what_a_client_sends_comes_back_escaped() {
+fn client_bytes_in_pages_are_escaped() {
     const SCRIPT: &str = "<script>alert(1)</script>";
     let folder = site().file("<b>/index.html", "index");
     let server = serve(&folder).start();
@@ -173,7 +173,7 @@ fn what_a_client_sends_comes_back_escaped() {
 }
 
 #[test]
-fn no_control_character_reaches_a_terminal() {
+fn pages_and_fields_contain_no_control_character() {
     let folder = site();
     let server = serve(&folder).start();
     let requests: &[&[u8]] = &[
@@ -196,16 +196,16 @@ fn no_control_character_reaches_a_terminal() {
             assert!(response.status >= 400, "the request is not refused\n{}", response.exchange);
             let text = std::str::from_utf8(&response.body).expect("a page is UTF-8");
             let control = text.chars().find(|char| char.is_control() && *char != '\n' && *char != '\r');
-            assert_eq!(control, None, "in the page\n{:?}", text);
+            assert_eq!(control, None, "a control character in the page\n{:?}", text);
             for (name, value) in &response.fields {
-                assert!(!value.chars().any(char::is_control), "in {name}\n{}", response.exchange);
+                assert!(!value.chars().any(char::is_control), "a control character in {name}\n{}", response.exchange);
             }
         }
     }
 }
 
 #[test]
-fn no_answer_tells_a_path_of_the_file_system() {
+fn no_response_contains_a_file_system_path() {
     let outside = Folder::new().file("secret.txt", "secret");
     let folder = site().link("out", outside.at("secret.txt")).link("loop", "loop").link("dir-out", outside.path());
     let name = |folder: &Folder| folder.path().file_name().expect("it has a name").to_string_lossy().into_owned();
@@ -221,16 +221,16 @@ fn no_answer_tells_a_path_of_the_file_system() {
                 let mut client = server.connect();
                 let response = client.send(request(template, accept)).finish().rest();
                 let text = String::from_utf8_lossy(&response);
-                let told = names.iter().find(|name| text.contains(*name));
-                assert_eq!(told, None, "is told to a client that asked\n{template}\n{text}");
-                assert!(!text.contains("os error"), "the system's words are for the log\n{template}\n{text}");
+                let leaked = names.iter().find(|name| text.contains(*name));
+                assert_eq!(leaked, None, "a path in the response\n{template}\n{text}");
+                assert!(!text.contains("os error"), "the kernel's error belongs in the log\n{template}\n{text}");
             }
         }
     }
 }
 
 #[test]
-fn the_site_s_own_404_page_is_sent_to_who_accepts_html() {
+fn custom_404_page_is_sent_if_html_is_accepted() {
     let folder = site().file("404.html", "<h1>lost</h1>");
     let server = serve(&folder).start();
     let own = true;
@@ -263,7 +263,7 @@ fn the_site_s_own_404_page_is_sent_to_who_accepts_html() {
 }
 
 #[test]
-fn the_site_s_own_404_page_is_as_fresh_as_any_file() {
+fn changed_custom_404_page_is_sent_at_once() {
     let folder = site();
     let server = serve(&folder).start();
     let mut client = server.connect();
@@ -280,7 +280,7 @@ fn the_site_s_own_404_page_is_as_fresh_as_any_file() {
 }
 
 #[test]
-fn the_404_page_may_be_another_file_of_the_site() {
+fn not_found_flag_selects_the_404_page() {
     let folder = site().file("404.html", "not this one").file("errors/lost.html", "lost");
     let server = serve(&folder).args(&["--not-found", "errors/lost.html"]).start();
     server.get("/missing").status(404).body("lost").has("Cache-Control", "no-store");
@@ -288,7 +288,7 @@ fn the_404_page_may_be_another_file_of_the_site() {
 }
 
 #[test]
-fn preconditions_and_ranges_do_not_touch_the_404_page() {
+fn custom_404_page_ignores_preconditions_and_ranges() {
     let folder = site().file("404.html", "lost");
     let server = serve(&folder).start();
     let tag = server.get("/404.html").status(200).field("ETag").to_owned();

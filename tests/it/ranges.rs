@@ -11,7 +11,7 @@ fn site() -> (Folder, Server) {
 }
 
 #[test]
-fn one_range_gives_its_bytes() {
+fn single_range_returns_its_bytes() {
     let table = [
         ("bytes=0-0", "a", "0-0"),
         ("bytes=0-4", "abcde", "0-4"),
@@ -38,7 +38,7 @@ fn one_range_gives_its_bytes() {
 }
 
 #[test]
-fn a_range_past_the_end_is_clamped() {
+fn range_past_the_end_is_clamped() {
     let table = [
         ("0-26", LETTERS, "0-25"),
         ("20-999", "uvwxyz", "20-25"),
@@ -63,7 +63,7 @@ fn a_range_past_the_end_is_clamped() {
 }
 
 #[test]
-fn a_range_beyond_the_file_is_unsatisfiable() {
+fn range_beyond_the_file_is_unsatisfiable() {
     let table = [
         "26-",
         "26-26",
@@ -91,18 +91,18 @@ fn a_range_beyond_the_file_is_unsatisfiable() {
 }
 
 #[test]
-fn an_empty_file_has_no_range_that_could_be_sent() {
+fn range_of_an_empty_file_is_unsatisfiable() {
     let (_folder, server) = site();
     for range in ["0-", "0-0", "0-99", "1-", "-0"] {
         let response = server.get_with("/empty.txt", &format!("Range: bytes={range}\r\n"));
         response.status(416).has("Content-Range", "bytes */0");
     }
     let response = server.get_with("/empty.txt", "Range: bytes=-1\r\n");
-    assert!(matches!(response.status, 200 | 416), "no part has no bytes\n{}", response.exchange);
+    assert!(matches!(response.status, 200 | 416), "a part must have bytes\n{}", response.exchange);
 }
 
 #[test]
-fn a_range_that_is_malformed_or_of_another_unit_is_ignored() {
+fn malformed_range_or_unknown_unit_is_ignored() {
     let table = [
         "bytes",
         "bytes=",
@@ -148,7 +148,7 @@ fn a_range_that_is_malformed_or_of_another_unit_is_ignored() {
 }
 
 #[test]
-fn a_range_is_for_get_alone() {
+fn range_in_a_head_is_ignored() {
     let (_folder, server) = site();
     for range in ["0-4", "-1", "99-", "0-1,5-6"] {
         let request = format!("HEAD /a.txt HTTP/1.1\r\nHost: localhost\r\nRange: bytes={range}\r\n\r\n");
@@ -158,7 +158,7 @@ fn a_range_is_for_get_alone() {
 }
 
 #[test]
-fn a_range_is_for_files_that_are_there() {
+fn range_is_ignored_in_errors_and_redirects() {
     let folder = Folder::new().file("404.html", LETTERS).file("dir/index.html", LETTERS);
     let server = serve(&folder).start();
     for range in ["0-4", "99-", "-0", "0-1,5-6"] {
@@ -170,7 +170,7 @@ fn a_range_is_for_files_that_are_there() {
 }
 
 #[test]
-fn a_part_has_the_fields_of_its_file() {
+fn partial_response_has_the_fields_of_the_file() {
     let (_folder, server) = site();
     let whole = server.get("/a.txt").status(200);
     let part = server.get_with("/a.txt", "Range: bytes=1-3\r\n").status(206).body("bcd").has("Content-Length", "3");
@@ -180,7 +180,7 @@ fn a_part_has_the_fields_of_its_file() {
 }
 
 #[test]
-fn parts_of_any_size_come_from_the_right_place() {
+fn ranges_of_any_size_start_at_the_right_offset() {
     let content: Vec<u8> = (0..500_000_u32).flat_map(u32::to_be_bytes).collect();
     let folder = Folder::new().file("large.bin", &content);
     let server = serve(&folder).start();
@@ -194,7 +194,7 @@ fn parts_of_any_size_come_from_the_right_place() {
 }
 
 #[test]
-fn a_date_that_other_representations_may_have_too_is_no_validator_of_a_part() {
+fn date_shared_by_representations_fails_if_range() {
     let folder = Folder::new().file("a.txt", LETTERS).file("a.txt.gz", "compressed, let us say");
     ["a.txt", "a.txt.gz"].iter().for_each(|name| folder.set_modified_secs(name, 1_700_000_000));
     let server = serve(&folder).start();
@@ -207,10 +207,10 @@ fn a_date_that_other_representations_may_have_too_is_no_validator_of_a_part() {
 }
 
 #[test]
-fn if_range_with_the_file_s_own_validator_gives_the_part() {
+fn if_range_with_current_validator_returns_the_part() {
     let folder = Folder::new().file("a.txt", LETTERS);
     folder.touch("a.txt", 1000);
-    // Nothing else than the file itself is sent of it, so its date is a strong validator too.
+    // Without other representations of the file, its date is a strong validator too.
     let server = serve(&folder).args(&["--no-precompressed", "--compress", "off"]).start();
     let whole = server.get("/a.txt").status(200);
     for validator in [whole.field("ETag"), whole.field("Last-Modified")] {
@@ -225,7 +225,7 @@ fn if_range_with_the_file_s_own_validator_gives_the_part() {
 }
 
 #[test]
-fn if_range_with_any_other_validator_gives_the_whole_file() {
+fn if_range_with_other_validator_returns_the_file() {
     let (folder, server) = site();
     folder.set_modified_secs("a.txt", 784_111_777);
     let tag = server.get("/a.txt").status(200).field("ETag").to_owned();
@@ -252,7 +252,7 @@ fn if_range_with_any_other_validator_gives_the_whole_file() {
 }
 
 #[test]
-fn if_range_with_the_date_of_a_young_file_proves_nothing() {
+fn if_range_with_a_recent_date_returns_the_file() {
     let (folder, server) = site();
     let tomorrow = std::time::SystemTime::now() + std::time::Duration::from_secs(86_400);
     let file = std::fs::File::open(folder.at("a.txt")).expect("the file can be opened");
@@ -263,7 +263,7 @@ fn if_range_with_the_date_of_a_young_file_proves_nothing() {
 }
 
 #[test]
-fn a_download_that_is_resumed_never_mixes_two_versions() {
+fn resumed_download_never_mixes_two_versions() {
     let (folder, server) = site();
     let first = server.get_with("/a.txt", "Range: bytes=0-9\r\n").status(206).body("abcdefghij");
     let resume = format!("If-Range: {}\r\nRange: bytes=10-\r\n", first.field("ETag"));

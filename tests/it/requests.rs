@@ -1,42 +1,47 @@
-//! The request line, the versions of HTTP, what ends a line, and the syntax of fields.
+//! Request syntax: the request line, HTTP versions, line ends and fields.
 //!
-//! Methods, targets and the Host field have files of their own.
+//! Methods, targets and the Host field have their own files.
 
-use super::support::{Folder, Server, serve};
-
-/// What a smuggler would like to see answered.
-const NEXT: &[u8] = b"GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
+use crate::support::{self, Folder, GET, Server, serve};
 
 fn site() -> Folder {
-    Folder::new().file("page.txt", "a page\n").file("index.html", "the start\n")
+    support::site().file("index.html", "the start\n")
 }
 
-/// Asserts that the bytes are refused with the status, and that whatever follows them is not answered.
+/// Asserts that the bytes are refused with the status, and that the next request gets no response.
 #[track_caller]
 fn refused(server: &Server, bytes: &[u8], status: u16) {
     let mut client = server.connect();
-    client.send([bytes, NEXT].concat());
+    client.send([bytes, GET.as_bytes()].concat());
     client.response().status(status).has("Connection", "close");
     client.closed();
 }
 
-/// Asserts that the bytes are a whole HTTP/0.9 request or no request: everything that comes back, until the close.
+/// Asserts that the bytes get a 400, whatever its form, and that the next request gets no response.
+#[track_caller]
+fn bad_request(server: &Server, bytes: &[u8]) {
+    let response = raw(server, bytes);
+    assert!(response.contains("400 Bad Request"), "{}: {response}", bytes.escape_ascii());
+    assert!(!response.contains("a page"), "{}: {response}", bytes.escape_ascii());
+}
+
+/// Sends the bytes and returns everything that the server sends before it closes.
 #[track_caller]
 fn raw(server: &Server, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&server.connect().send(bytes).rest()).into_owned()
 }
 
 #[test]
-fn a_get_is_answered_with_the_file() {
+fn get_returns_the_file() {
     let folder = site();
     let server = serve(&folder).start();
-    let response = server.ask("GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let response = server.ask(GET);
     assert_eq!(response.status_line, "HTTP/1.1 200 OK", "{}", response.exchange);
     response.has("Content-Length", "7").body("a page\n");
 }
 
 #[test]
-fn every_version_one_is_answered_as_1_1() {
+fn every_http_1_version_gets_a_1_1_response() {
     let folder = site();
     let server = serve(&folder).start();
     for version in ["1.0", "1.1", "1.2", "1.9"] {
@@ -47,7 +52,7 @@ fn every_version_one_is_answered_as_1_1() {
 }
 
 #[test]
-fn another_major_version_is_not_supported() {
+fn other_major_versions_are_not_supported() {
     let folder = site();
     let server = serve(&folder).start();
     for version in ["0.9", "0.0", "2.0", "2.1", "3.0", "9.9"] {
@@ -56,7 +61,7 @@ fn another_major_version_is_not_supported() {
 }
 
 #[test]
-fn a_malformed_version_is_refused() {
+fn malformed_version_is_refused() {
     let folder = site();
     let server = serve(&folder).start();
     for version in
@@ -67,18 +72,16 @@ fn a_malformed_version_is_refused() {
 }
 
 #[test]
-fn the_name_of_the_protocol_is_in_capitals() {
+fn protocol_name_must_be_in_capitals() {
     let folder = site();
     let server = serve(&folder).start();
     for version in ["http/1.1", "Http/1.1", "HTTp/1.0", "HTPP/1.1", "1.1", "ICY/1.1"] {
-        let back = raw(&server, format!("GET /page.txt {version}\r\nHost: localhost\r\n\r\n").as_bytes());
-        assert!(back.contains("400 Bad Request"), "{version}: {back}");
-        assert!(!back.contains("a page"), "{version}: {back}");
+        bad_request(&server, format!("GET /page.txt {version}\r\nHost: localhost\r\n\r\n").as_bytes());
     }
 }
 
 #[test]
-fn the_parts_of_a_request_line_are_one_space_apart() {
+fn request_line_parts_are_one_space_apart() {
     let folder = site();
     let server = serve(&folder).start();
     let lines: [&[u8]; 11] = [
@@ -95,14 +98,12 @@ fn the_parts_of_a_request_line_are_one_space_apart() {
         b"GET  HTTP/1.1",
     ];
     for line in lines {
-        let back = raw(&server, &[line, b"\r\nHost: localhost\r\n\r\n", NEXT].concat());
-        assert!(back.contains("400 Bad Request"), "{}: {back}", line.escape_ascii());
-        assert!(!back.contains("a page"), "{}: {back}", line.escape_ascii());
+        bad_request(&server, &[line, b"\r\nHost: localhost\r\n\r\n", GET.as_bytes()].concat());
     }
 }
 
 #[test]
-fn a_bare_cr_in_the_request_line_is_refused() {
+fn bare_cr_in_the_request_line_is_refused() {
     let folder = site();
     let server = serve(&folder).start();
     let lines: [&[u8]; 4] = [
@@ -112,14 +113,12 @@ fn a_bare_cr_in_the_request_line_is_refused() {
         b"GET\r/page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ];
     for line in lines {
-        let back = raw(&server, &[line, NEXT].concat());
-        assert!(back.contains("400 Bad Request"), "{}: {back}", line.escape_ascii());
-        assert!(!back.contains("a page"), "{}: {back}", line.escape_ascii());
+        bad_request(&server, &[line, GET.as_bytes()].concat());
     }
 }
 
 #[test]
-fn bytes_that_cannot_begin_a_method_are_refused_before_a_line_ends() {
+fn invalid_first_bytes_are_refused_before_the_line_ends() {
     let folder = site();
     let server = serve(&folder).start();
     let starts: [&[u8]; 7] = [
@@ -132,13 +131,12 @@ fn bytes_that_cannot_begin_a_method_are_refused_before_a_line_ends() {
         b"/",
     ];
     for start in starts {
-        let back = raw(&server, start);
-        assert!(back.contains("400 Bad Request"), "{}: {back}", start.escape_ascii());
+        bad_request(&server, start);
     }
 }
 
 #[test]
-fn lf_alone_ends_a_line_of_the_head() {
+fn bare_lf_ends_a_line_of_the_head() {
     let folder = site();
     let server = serve(&folder).start();
     for head in [
@@ -162,9 +160,9 @@ fn empty_lines_before_a_request_line_are_skipped() {
     let server = serve(&folder).start();
     for lines in ["\r\n", "\n", "\r\n\r\n\r\n", "\n\n", "\r\n\n\r\n"] {
         let mut client = server.connect();
-        client.send(lines).send(NEXT);
+        client.send(lines).send(GET);
         client.response().status(200).body("a page\n");
-        client.send(lines).send(NEXT);
+        client.send(lines).send(GET);
         client.response().status(200).body("a page\n");
         client.send(format!("{lines}GET /page.txt\r\n"));
         assert_eq!(client.rest(), b"a page\n", "{lines:?}");
@@ -172,7 +170,7 @@ fn empty_lines_before_a_request_line_are_skipped() {
 }
 
 #[test]
-fn a_simple_request_gets_the_raw_body_and_a_close() {
+fn http_0_9_request_gets_the_bare_content_and_a_close() {
     let folder = site();
     let server = serve(&folder).start();
     for line in ["GET /page.txt\r\n", "GET /page.txt\n"] {
@@ -182,7 +180,7 @@ fn a_simple_request_gets_the_raw_body_and_a_close() {
 }
 
 #[test]
-fn nothing_after_a_simple_request_is_answered() {
+fn http_0_9_request_is_the_last_of_its_connection() {
     let folder = site();
     let server = serve(&folder).start();
     for after in ["GET /\r\n", "\r\n", "Host: localhost\r\n\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
@@ -191,18 +189,18 @@ fn nothing_after_a_simple_request_is_answered() {
 }
 
 #[test]
-fn a_simple_request_that_fails_gets_only_the_text() {
+fn http_0_9_error_is_the_bare_text() {
     let folder = site();
     let server = serve(&folder).start();
     for (line, first) in [("GET /missing\r\n", "404 Not Found"), ("GET /../x\r\n", "400 Bad Request")] {
-        let back = raw(&server, line.as_bytes());
-        assert_eq!(back.lines().next(), Some(first), "{line:?}: {back}");
-        assert!(!back.contains("Content-Length"), "{line:?}: {back}");
+        let response = raw(&server, line.as_bytes());
+        assert_eq!(response.lines().next(), Some(first), "{line:?}: {response}");
+        assert!(!response.contains("Content-Length"), "{line:?}: {response}");
     }
 }
 
 #[test]
-fn a_line_that_is_no_request_is_refused_at_once() {
+fn line_without_a_version_is_refused_at_once() {
     let folder = site();
     let server = serve(&folder).start();
     for line in [
@@ -222,14 +220,12 @@ fn a_line_that_is_no_request_is_refused_at_once() {
         "QUIT",
         "a: b",
     ] {
-        let back = raw(&server, format!("{line}\r\n").as_bytes());
-        assert!(back.contains("400 Bad Request"), "{line:?}: {back}");
-        assert!(!back.contains("a page"), "{line:?}: {back}");
+        bad_request(&server, format!("{line}\r\n").as_bytes());
     }
 }
 
 #[test]
-fn a_method_that_is_no_token_is_refused() {
+fn method_that_is_no_token_is_refused() {
     let folder = site();
     let server = serve(&folder).start();
     let methods: [&[u8]; 7] = [b"G(T", b"GET,", b"G\x00T", b"G\xc3\x89T", b"GET:", b"G\"T", b"G@T"];
@@ -239,7 +235,7 @@ fn a_method_that_is_no_token_is_refused() {
 }
 
 #[test]
-fn a_malformed_field_is_refused_and_ends_the_connection() {
+fn malformed_field_is_refused_and_closes_the_connection() {
     let folder = site();
     let server = serve(&folder).start();
     let fields: [&[u8]; 31] = [
@@ -281,7 +277,7 @@ fn a_malformed_field_is_refused_and_ends_the_connection() {
 }
 
 #[test]
-fn a_blank_before_the_first_field_is_refused() {
+fn whitespace_before_the_first_field_is_refused() {
     let folder = site();
     let server = serve(&folder).start();
     for blank in [" ", "\t", " \r\n"] {
@@ -290,7 +286,7 @@ fn a_blank_before_the_first_field_is_refused() {
 }
 
 #[test]
-fn a_malformed_field_is_refused_in_http_1_0_too() {
+fn malformed_field_is_refused_in_http_1_0() {
     let folder = site();
     let server = serve(&folder).start();
     for field in ["Name : x", "no colon", "X: a\r\n b", "X: a\rb", "X: \0"] {
@@ -300,7 +296,7 @@ fn a_malformed_field_is_refused_in_http_1_0_too() {
 }
 
 #[test]
-fn every_well_formed_field_is_accepted() {
+fn well_formed_fields_are_accepted() {
     let folder = site();
     let server = serve(&folder).start();
     let fields: [&[u8]; 9] = [
@@ -323,7 +319,7 @@ fn every_well_formed_field_is_accepted() {
 }
 
 #[test]
-fn every_answer_has_a_date_and_names_the_server() {
+fn every_response_has_date_server_and_nosniff() {
     let folder = site().dir("dir");
     let server = serve(&folder).start();
     for (request, status) in [
@@ -348,20 +344,5 @@ fn every_answer_has_a_date_and_names_the_server() {
         let date = response.field("Date");
         assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}\n{}", response.exchange);
         assert_eq!(response.all("Content-Length").is_empty(), matches!(status, 204 | 304), "{}", response.exchange);
-    }
-}
-
-#[test]
-fn a_hostile_request_is_not_reflected_unescaped() {
-    let folder = site();
-    let server = serve(&folder).start();
-    for line in [
-        "GET /<script>alert(1)</script> HTTP/1.1",
-        "GET /%3Cscript%3Ealert(1)%3C/script%3E HTTP/1.1",
-        "GET /x?<script>alert(1)</script> HTTP/1.1",
-        "GET <script>alert(1)</script> HTTP/1.1",
-    ] {
-        let response = server.ask(format!("{line}\r\nHost: localhost\r\nAccept: text/html\r\n\r\n"));
-        response.has("Content-Type", "text/html; charset=utf-8").never_says("<script>alert");
     }
 }

@@ -1,24 +1,22 @@
-//! A root that is taken away, replaced or unmounted under a running server, and logs that cannot be written.
+//! A root that is removed, replaced or unmounted under a running server, and logs that cannot be written.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use crate::faults::{Told, ask, telling};
-use crate::support::{BINARY, Client, Folder, Process, binary, serve, without_settings};
+use crate::support::{BINARY, Client, Folder, Process, binary, serve, until, without_settings};
 
 const FAILED: &str = "The file system reported an error.";
 
-/// What is put in the place of the root, and the error that the operator is warned of; empty where it is a root too.
+/// A replacement of the root: its name, the function that makes it, and the error in the warning.
 type Replacement = (&'static str, fn(&Path), &'static str);
 
 #[test]
-fn a_root_that_is_replaced_is_an_error_until_there_is_a_directory_again() {
+fn replaced_root_is_an_error_until_it_is_a_directory_again() {
     let table: [Replacement; 5] = [
         ("nothing", |_| {}, "No such file or directory"),
         ("a file", |path| fs::write(path, "no directory").expect("the file can be written"), "Not a directory"),
@@ -43,7 +41,7 @@ fn a_root_that_is_replaced_is_an_error_until_there_is_a_directory_again() {
             let response = ask(&mut new, target).status(500).says(FAILED);
             response.never_says(folder.path().to_str().expect("the path is text")).never_says("os error");
         }
-        // A connection stays in the directory that it began in, wherever that is now.
+        // A connection keeps the directory that it began in, even after a rename.
         ask(&mut old, "/b.txt").status(200).body("other");
         let _ = fs::remove_file(folder.path());
         fs::rename(&aside, folder.path()).expect("the root can be moved back");
@@ -58,7 +56,7 @@ fn a_root_that_is_replaced_is_an_error_until_there_is_a_directory_again() {
 }
 
 #[test]
-fn a_root_that_is_removed_for_good_has_nothing_for_those_who_began_in_it() {
+fn removed_root_has_no_files_for_old_connections() {
     let folder = Folder::new().file("a.txt", "hello").file("d/b.txt", "other");
     let server = telling(&folder).args(&["--list", "--no-sandbox"]).start();
     let mut old = server.connect();
@@ -70,13 +68,13 @@ fn a_root_that_is_removed_for_good_has_nothing_for_those_who_began_in_it() {
     ask(&mut server.connect(), "/a.txt").status(500).says(FAILED);
     folder.write("a.txt", "hello again");
     ask(&mut server.connect(), "/a.txt").status(200).body("hello again");
-    // What the memory holds of the first root is not taken for what the second one has.
+    // Cache entries of the first root are not served for the second one.
     ask(&mut server.connect(), "/d/b.txt").status(404);
     ask(&mut old, "/a.txt").status(404);
 }
 
 #[test]
-fn another_directory_in_the_place_of_the_root_is_served_to_those_who_come() {
+fn new_connections_get_the_directory_that_replaced_root() {
     let (folder, other) = (Folder::new().file("a.txt", "hello"), Folder::new().file("a.txt", "HELLO"));
     let server = serve(&folder).arg("--no-sandbox").start();
     let mut old = server.connect();
@@ -100,7 +98,7 @@ struct Mounted {
 const MOUNT: &str = "mount -t tmpfs -o size=64m none \"$ROOT\" && echo mounted > \"$ROOT/a.txt\"";
 
 impl Mounted {
-    /// Mounts it and starts the server, with what this line of shell does in between.
+    /// Mounts the file system, runs the line of shell, and starts the server.
     fn start(script: &str) -> Mounted {
         let folder = Folder::new().file("a.txt", "below").file("only-below.txt", "below");
         let mut command = without_settings(Command::new("unshare"));
@@ -115,7 +113,7 @@ impl Mounted {
         Mounted { folder, process }
     }
 
-    /// Runs a line of shell in the namespace; false where it fails.
+    /// Runs a line of shell in the namespace; returns false if it fails.
     fn run(&self, script: &str) -> bool {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.process.pid().to_string(), "--mount"]);
@@ -127,7 +125,7 @@ impl Mounted {
     }
 }
 
-/// More than the buffers of a connection on loopback take.
+/// More bytes than the buffers of a loopback connection hold.
 const LARGE: usize = 32 << 20;
 
 fn large() -> String {
@@ -136,7 +134,7 @@ fn large() -> String {
 
 #[test]
 #[ignore = "needs unshare"]
-fn a_root_that_is_unmounted_and_mounted_again_is_served_as_it_is() {
+fn new_connections_follow_unmount_and_remount_of_root() {
     let mut mounted = Mounted::start(&large());
     let addr = mounted.process.listening();
     let mut old = Client::connect(addr);
@@ -146,16 +144,16 @@ fn a_root_that_is_unmounted_and_mounted_again_is_served_as_it_is() {
     reader.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
     reader.stream().peek(&mut [0]).expect("the response begins");
 
-    assert!(mounted.run("umount --lazy \"$ROOT\""), "it cannot be unmounted");
+    assert!(mounted.run("umount --lazy \"$ROOT\""), "umount failed");
     let mut new = Client::connect(addr);
     ask(&mut new, "/only-below.txt").status(200).body("below");
     ask(&mut new, "/a.txt").status(200).body("below");
     ask(&mut new, "/large.bin").status(404);
-    // An answer that has begun is finished, and a connection stays in the file system it began in.
+    // A response in progress is completed, and a connection keeps the file system that it began in.
     assert_eq!(reader.response().status(200).body.len(), LARGE);
     ask(&mut old, "/only-below.txt").status(404);
 
-    assert!(mounted.run(MOUNT), "it cannot be mounted again");
+    assert!(mounted.run(MOUNT), "mount failed");
     ask(&mut Client::connect(addr), "/a.txt").status(200).body("mounted\n");
     ask(&mut Client::connect(addr), "/only-below.txt").status(404);
     ask(&mut new, "/only-below.txt").status(200).body("below");
@@ -163,7 +161,7 @@ fn a_root_that_is_unmounted_and_mounted_again_is_served_as_it_is() {
 
 #[test]
 #[ignore = "needs unshare"]
-fn a_file_system_that_nobody_is_connected_to_can_be_unmounted() {
+fn root_without_connections_can_be_unmounted() {
     let mut mounted = Mounted::start(&large());
     let addr = mounted.process.listening();
     let mut client = Client::connect(addr);
@@ -171,44 +169,33 @@ fn a_file_system_that_nobody_is_connected_to_can_be_unmounted() {
     ask(&mut client, "/large.bin").status(200);
     assert!(!mounted.run("umount \"$ROOT\""), "the connection does not hold its root");
     drop(client);
-    // The server's thread has to see that the client is gone.
-    until("the root is let go of", || mounted.run("umount \"$ROOT\""));
+    until("the closed connection releases its root", || mounted.run("umount \"$ROOT\""));
     ask(&mut Client::connect(addr), "/a.txt").status(200).body("below");
-}
-
-/// Waits for what happens by itself.
-#[track_caller]
-fn until(what: &str, happens: impl Fn() -> bool) {
-    let since = Instant::now();
-    while !happens() {
-        assert!(since.elapsed() < Duration::from_secs(30), "this does not happen: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
 #[ignore = "needs unshare"]
-fn a_line_of_the_log_that_a_full_disk_has_torn_does_not_spoil_the_next() {
+fn log_line_torn_by_a_full_disk_leaves_the_next_whole() {
     let mut mounted = Mounted::start("exec > \"$ROOT/log\"");
     let addr = mounted.process.listening();
     let path = format!("/proc/{}/root{}/log", mounted.process.pid(), mounted.folder.path().display());
     let log = || fs::read_to_string(&path).expect("the log is there");
     let mut client = Client::connect(addr);
     ask(&mut client, "/a.txt").status(200);
-    until("there is a first line", || !log().is_empty());
-    // A line of odd length never ends where a page of memory does, and the disk is full for all but this page.
+    until("the first line is written", || !log().is_empty());
+    // The full disk still has the rest of one memory page; a line of odd length never ends at its end.
     let target = if log().len() % 2 == 0 { "/a.txt?" } else { "/a.txt" };
     assert!(!mounted.run("head -c 100000000 /dev/zero > \"$ROOT/fill\""), "the disk is not full");
     until("a line is torn", || {
         (0..100).for_each(|_| drop(ask(&mut Client::connect(addr), target).status(200)));
         !log().ends_with('\n')
     });
-    assert!(mounted.run("rm \"$ROOT/fill\""), "the disk stays full");
+    assert!(mounted.run("rm \"$ROOT/fill\""), "the file cannot be removed");
     until("a later line is whole", || {
         ask(&mut Client::connect(addr), "/a.txt?last").status(200);
         log().lines().any(|line| line.starts_with("127.0.0.1 ") && line.contains("/a.txt?last"))
     });
-    until("every line but one is that of one exchange", || {
+    until("every line but one is complete", || {
         let log = log();
         let torn = log.lines().filter(|line| !line.ends_with(" HTTP/1.1\" 200 8")).count();
         torn == 1 && log.lines().all(|line| line.matches("127.0.0.1 ").count() == 1)
@@ -216,7 +203,7 @@ fn a_line_of_the_log_that_a_full_disk_has_torn_does_not_spoil_the_next() {
 }
 
 #[test]
-fn logs_that_cannot_be_written_end_nothing() {
+fn unwritable_logs_do_not_stop_the_server() {
     let folder = Folder::new().file("a.txt", "hello");
     let full = || File::options().write(true).open("/dev/full").expect("the device is there");
     let mut command = binary();

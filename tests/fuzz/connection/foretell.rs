@@ -1,57 +1,57 @@
-//! Which answers are due to what a client says, by the oracle's reading of it.
+//! Expected responses to a client's bytes, by the oracle's parse of them.
 
 use super::oracle::{Asked, Content, Length, Read, begin, read_chunked, read_head};
 use super::script::{Mark, Script};
 
-/// What has to come of a script.
+/// The expected outcome of a script.
 #[derive(Debug, Default)]
 pub struct Foretold<'s> {
-    /// The answers, in order.
+    /// The responses, in order.
     pub dues: Vec<Due<'s>>,
     /// Whether the client resets the connection while the server waits for it.
     pub is_reset: bool,
 }
 
-/// An answer that is due.
+/// An expected response.
 #[derive(Debug)]
 pub struct Due<'s> {
-    /// The request; none of what is no request.
+    /// The request; none if the bytes are not a request.
     pub asked: Option<Asked<'s>>,
-    /// The statuses that a refusal may have; none where the request is answered.
+    /// The statuses that a refusal may have; none if the request is served.
     pub refused: Option<&'static [u16]>,
-    /// Whether the answer has no content because the request line says HEAD.
+    /// Whether the response has no content because the method is HEAD.
     pub is_to_head: bool,
-    /// Whether the connection goes on.
+    /// Whether the connection is kept open.
     pub keeps: bool,
 }
 
-/// What came of waiting.
+/// The outcome of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
     Arrived,
-    /// The end of the stream, behind so many bytes.
+    /// The end of the stream, after this number of bytes.
     End(usize),
-    /// Too long a silence, behind so many bytes.
+    /// A timeout, after this number of bytes.
     Timeout(usize),
-    /// Nothing is due any more.
+    /// No further response is expected.
     Gone,
     Reset,
 }
 
-struct Teller<'s> {
+struct Forecast<'s> {
     script: &'s Script,
     passed: usize,
     is_stopping: bool,
-    is_dismissed: bool,
+    is_evicted: bool,
     is_reset: bool,
 }
 
-/// Tells which answers are due.
+/// Returns the expected responses.
 pub fn foretell(script: &Script) -> Foretold<'_> {
-    let mut teller = Teller { script, passed: 0, is_stopping: false, is_dismissed: false, is_reset: false };
+    let mut forecast = Forecast { script, passed: 0, is_stopping: false, is_evicted: false, is_reset: false };
     let mut dues = Vec::new();
     let mut at = 0;
-    while let Some((due, end)) = teller.next(at) {
+    while let Some((due, end)) = forecast.next(at) {
         at = end;
         let keeps = due.keeps;
         dues.push(due);
@@ -59,11 +59,11 @@ pub fn foretell(script: &Script) -> Foretold<'_> {
             break;
         }
     }
-    Foretold { dues, is_reset: teller.is_reset }
+    Foretold { dues, is_reset: forecast.is_reset }
 }
 
-impl<'s> Teller<'s> {
-    /// The answer that is due to what begins here, and where the next request begins.
+impl<'s> Forecast<'s> {
+    /// Returns the expected response to the bytes from `start`, and the start of the next request.
     fn next(&mut self, start: usize) -> Option<(Due<'s>, usize)> {
         let bytes = &self.script.says[start..];
         let refuse = |asked, statuses| Some((refusal(bytes, asked, statuses), 0));
@@ -82,7 +82,7 @@ impl<'s> Teller<'s> {
             }
             Wait::End(_) | Wait::Gone | Wait::Reset => return None,
         }
-        let Read::Head(asked) = read_head(bytes) else { unreachable!("it was read a moment ago") };
+        let Read::Head(asked) = read_head(bytes) else { unreachable!("the same bytes parsed as a head before") };
         let length = asked.length();
         if length == Length::Refused {
             return refuse(Some(asked), &[400, 413, 501]);
@@ -108,12 +108,12 @@ impl<'s> Teller<'s> {
         }
     }
 
-    /// Waits for so many bytes behind `start`.
+    /// Waits for `need` bytes after `start`.
     fn wait(&mut self, start: usize, need: usize, has_begun: impl Fn(usize) -> bool) -> Wait {
         let end = start.saturating_add(need);
         while let Some((at, mark)) = self.script.marks.get(self.passed).filter(|(at, _)| *at < end) {
             let has_begun = has_begun(*at);
-            let is_over = self.is_dismissed || self.is_stopping && !has_begun;
+            let is_over = self.is_evicted || self.is_stopping && !has_begun;
             match mark {
                 Mark::Late | Mark::Silence if is_over => return self.end(*at),
                 Mark::Silence if has_begun => return Wait::Timeout(*at),
@@ -123,7 +123,7 @@ impl<'s> Teller<'s> {
                     return Wait::Reset;
                 }
                 Mark::Stop => self.is_stopping = true,
-                Mark::Evict => self.is_dismissed = true,
+                Mark::Evict => self.is_evicted = true,
                 Mark::Late | Mark::Piece | Mark::Takes(..) | Mark::Fault(_) => {}
             }
             self.passed += 1;
@@ -132,11 +132,11 @@ impl<'s> Teller<'s> {
     }
 
     fn end(&self, at: usize) -> Wait {
-        if self.is_dismissed { Wait::Gone } else { Wait::End(at) }
+        if self.is_evicted { Wait::Gone } else { Wait::End(at) }
     }
 
     fn response(&self, asked: Asked<'s>, may_keep: bool) -> Due<'s> {
-        let keeps = may_keep && asked.persists() && !self.is_stopping && !self.is_dismissed;
+        let keeps = may_keep && asked.persists() && !self.is_stopping && !self.is_evicted;
         Due { refused: None, is_to_head: asked.method == b"HEAD", keeps, asked: Some(asked) }
     }
 }
@@ -146,7 +146,7 @@ fn refusal<'s>(bytes: &[u8], asked: Option<Asked<'s>>, statuses: &'static [u16])
     Due { asked, refused: Some(statuses), is_to_head, keeps: false }
 }
 
-/// Reports whether these are only empty lines, of which the last may be unfinished.
+/// Reports whether the bytes are empty lines alone, of which the last may be incomplete.
 fn is_empty(bytes: &[u8]) -> bool {
     matches!(bytes[begin(bytes)..], [] | [b'\r'])
 }

@@ -1,4 +1,4 @@
-//! Holds what a client heard against what was foretold.
+//! Comparison of a client's received bytes with the expected responses.
 
 use std::sync::LazyLock;
 
@@ -28,7 +28,7 @@ const FIELDS: [&str; 16] = [
     "X-Content-Type-Options",
 ];
 
-/// The fields that make an answer depend on what a client has.
+/// The fields that make a response conditional or partial.
 const CONDITIONS: [&str; 6] =
     ["If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"];
 
@@ -36,19 +36,19 @@ static CONTENTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| FILES.iter().map(Know
 
 static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| FILES.iter().map(Known::etag).collect());
 
-/// What a target that needs no decoding leads to.
+/// The resource of a target without percent-encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// A file, by its place in [`FILES`].
+enum Resource {
+    /// A file, by its index in [`FILES`].
     File(usize),
     Redirect,
     Listing,
     Nothing,
-    /// Something that is not judged here.
+    /// A resource outside the scope of this check.
     Unknown,
 }
 
-/// Judges the answers and the end of the connection.
+/// Checks the responses and the end of the connection.
 pub fn judge(script: &Script, heard: &Heard) {
     let foretold = foretell(script);
     let mut rest = &heard.bytes[..];
@@ -59,35 +59,35 @@ pub fn judge(script: &Script, heard: &Heard) {
             break;
         }
         let Some((response, behind)) = Response::read(rest, due.is_to_head) else {
-            assert!(heard.is_broken, "no whole response: {}\n{due:?}", rest.escape_ascii());
+            assert!(heard.is_broken, "incomplete response: {}\n{due:?}", rest.escape_ascii());
             rest = b"";
             break;
         };
-        judge_answer(script, due, &response);
+        judge_response(script, due, &response);
         rest = behind;
     }
-    assert!(rest.is_empty(), "nobody asked for that: {}\n{foretold:?}", rest.escape_ascii());
-    assert_ne!(heard.end, End::Open, "nobody said that nothing more comes");
+    assert!(rest.is_empty(), "an unexpected response: {}\n{foretold:?}", rest.escape_ascii());
+    assert_ne!(heard.end, End::Open, "the connection was not closed");
     let is_abort = heard.end == End::Abort;
     assert_eq!(is_abort, heard.is_broken || foretold.is_reset, "{:?}\n{foretold:?}", heard.end);
     let holds = |bytes: &[u8]| bytes.windows(OUTSIDE.len()).any(|window| window == OUTSIDE);
     assert!(!holds(&heard.bytes) || holds(&script.says), "a link led out of the root");
 }
 
-/// An answer of HTTP/0.9 is the content alone.
+/// Checks a response of HTTP/0.9, which is the content alone.
 fn judge_bare(script: &Script, due: &Due<'_>, bytes: &[u8], is_broken: bool) {
     assert!(!due.keeps);
-    let asked = due.asked.as_ref().expect("there is a request");
-    if let Place::File(at) = place(script, asked) {
+    let asked = due.asked.as_ref().expect("a served response has a request");
+    if let Resource::File(at) = resource(script, asked) {
         let content = &CONTENTS[at];
         assert!(if is_broken { content.starts_with(bytes) } else { content == bytes }, "{due:?}");
     }
 }
 
-fn judge_answer(script: &Script, due: &Due<'_>, response: &Response<'_>) {
+fn judge_response(script: &Script, due: &Due<'_>, response: &Response<'_>) {
     let (status, field) = (response.status, |name| response.field(name));
     for (name, _) in &response.fields {
-        assert!(FIELDS.contains(name) && field(name).is_some(), "a field that is not ours: {response:?}");
+        assert!(FIELDS.contains(name) && field(name).is_some(), "an unexpected field: {response:?}");
     }
     assert!(field("Date").is_some_and(is_date), "{response:?}");
     assert_eq!((field("Server"), field("X-Content-Type-Options")), (Some("serve"), Some("nosniff")), "{response:?}");
@@ -108,11 +108,11 @@ fn judge_answer(script: &Script, due: &Due<'_>, response: &Response<'_>) {
             assert!(allowed.contains(&status), "{status} instead of {allowed:?}\n{response:?}\n{asked:?}");
             judge_content(script, due, asked, response);
         }
-        (None, None) => unreachable!("what is no request is refused"),
+        (None, None) => unreachable!("bytes that are not a request are refused"),
     }
 }
 
-/// The statuses that an answer to this request may have.
+/// Returns the statuses that a response to this request may have.
 fn statuses(script: &Script, asked: &Asked<'_>) -> Vec<u16> {
     match is_host(asked) {
         Some(false) => vec![400],
@@ -122,10 +122,10 @@ fn statuses(script: &Script, asked: &Asked<'_>) -> Vec<u16> {
 }
 
 fn by_method(script: &Script, asked: &Asked<'_>) -> Vec<u16> {
-    let place = place(script, asked);
+    let resource = resource(script, asked);
     match asked.method {
         b"GET" | b"HEAD" => {}
-        b"OPTIONS" if asked.target == b"*" || place != Place::Unknown => return vec![204],
+        b"OPTIONS" if asked.target == b"*" || resource != Resource::Unknown => return vec![204],
         b"OPTIONS" => return vec![204, 400, 404],
         b"POST" | b"PUT" | b"DELETE" | b"TRACE" | b"PATCH" | b"CONNECT" => return vec![405],
         _ => return vec![501],
@@ -141,21 +141,21 @@ fn by_method(script: &Script, asked: &Asked<'_>) -> Vec<u16> {
     if asked.method == b"GET" && asked.has("Range") {
         file.extend([206, 416]);
     }
-    match place {
-        Place::File(at) => match simple_range(asked) {
+    match resource {
+        Resource::File(at) => match simple_range(asked) {
             Some((first, last)) if first > last => vec![200],
             Some((first, _)) if first >= FILES[at].len => vec![416],
             Some(_) => vec![206],
             None => file,
         },
-        Place::Redirect => vec![301],
-        Place::Listing if script.list => vec![200],
-        Place::Listing | Place::Nothing => vec![404],
-        Place::Unknown => [file, vec![301, 400, 404]].concat(),
+        Resource::Redirect => vec![301],
+        Resource::Listing if script.list => vec![200],
+        Resource::Listing | Resource::Nothing => vec![404],
+        Resource::Unknown => [file, vec![301, 400, 404]].concat(),
     }
 }
 
-/// Whether the Host field is as it has to be, as far as that is plain to see.
+/// Reports whether the Host field is valid; none if this simple check cannot decide.
 fn is_host(asked: &Asked<'_>) -> Option<bool> {
     let hosts: Vec<_> = asked.all("Host").collect();
     match hosts[..] {
@@ -174,27 +174,27 @@ fn is_host(asked: &Asked<'_>) -> Option<bool> {
     }
 }
 
-/// What the target leads to.
-fn place(script: &Script, asked: &Asked<'_>) -> Place {
-    let Ok(target) = str::from_utf8(asked.target) else { return Place::Unknown };
+/// Returns the resource of the target.
+fn resource(script: &Script, asked: &Asked<'_>) -> Resource {
+    let Ok(target) = str::from_utf8(asked.target) else { return Resource::Unknown };
     let path = if target.contains('#') { target } else { target.split('?').next().unwrap_or_default() };
     let name = match path {
         "/" => "index.html",
         "/link" => "a.txt",
         "/dir/sub/" => "dir/sub/index.html",
-        "/dir" | "/dir/sub" | "/bare" => return Place::Redirect,
-        "/dir/" | "/bare/" => return Place::Listing,
-        "/out" | "/etc/passwd" | "/a.txt/" | "/nothing" => return Place::Nothing,
+        "/dir" | "/dir/sub" | "/bare" => return Resource::Redirect,
+        "/dir/" | "/bare/" => return Resource::Listing,
+        "/out" | "/etc/passwd" | "/a.txt/" | "/nothing" => return Resource::Nothing,
         path => path.strip_prefix('/').unwrap_or_default(),
     };
     match FILES.iter().position(|known| known.name == name) {
-        Some(at) if FILES[at].is_hidden && !script.hidden => Place::Nothing,
-        Some(at) => Place::File(at),
-        None => Place::Unknown,
+        Some(at) if FILES[at].is_hidden && !script.hidden => Resource::Nothing,
+        Some(at) => Resource::File(at),
+        None => Resource::Unknown,
     }
 }
 
-/// The first and last byte that a GET asks for, where it does that in the plainest way and without a condition.
+/// Returns the first and last byte that a GET requests, if it has one plain range and no condition.
 fn simple_range(asked: &Asked<'_>) -> Option<(usize, usize)> {
     let has_other = CONDITIONS[..5].iter().any(|name| asked.has(name));
     let values: Vec<_> = asked.all("Range").collect();
@@ -207,14 +207,14 @@ fn simple_range(asked: &Asked<'_>) -> Option<(usize, usize)> {
     (asked.method == b"GET" && !has_other).then_some((number(first)?, number(last)?))
 }
 
-/// Judges the fields and the content of an answer to a request that was read.
+/// Checks the fields and the content of the response to a complete request.
 fn judge_content(script: &Script, due: &Due<'_>, asked: &Asked<'_>, response: &Response<'_>) {
     let field = |name| response.field(name);
     let etag = field("ETag");
     let at = etag.map(|etag| TAGS.iter().position(|tag| tag == etag));
     let at = at.map(|at| at.unwrap_or_else(|| panic!("no file has this tag: {response:?}")));
-    if let (Some(at), Place::File(place)) = (at, place(script, asked)) {
-        assert_eq!(at, place, "another file: {response:?}");
+    if let (Some(at), Resource::File(expected)) = (at, resource(script, asked)) {
+        assert_eq!(at, expected, "another file: {response:?}");
     }
     match (response.status, at) {
         (200 | 206, Some(at)) => {
@@ -241,11 +241,11 @@ fn judge_content(script: &Script, due: &Due<'_>, asked: &Asked<'_>, response: &R
             assert_eq!(field("Allow").is_some(), response.status == 405, "{response:?}");
             judge_page(due, response);
         }
-        _ => panic!("a status without its fields, or with those of another: {response:?}"),
+        _ => panic!("the fields do not fit the status: {response:?}"),
     }
 }
 
-/// Judges an answer with a file, or with some of it.
+/// Checks a response with a file or a part of it.
 fn judge_representation(due: &Due<'_>, asked: &Asked<'_>, response: &Response<'_>, at: usize) {
     let (known, content) = (&FILES[at], &CONTENTS[at]);
     let media_type = response.field("Content-Type").expect("a file has a type");
@@ -261,18 +261,20 @@ fn judge_representation(due: &Due<'_>, asked: &Asked<'_>, response: &Response<'_
             assert_eq!((first, last), (asked_first, asked_last.min(known.len - 1)), "{response:?}");
         }
     } else {
-        let boundary = media_type.strip_prefix("multipart/byteranges; boundary=").expect("there are parts");
+        let boundary = media_type
+            .strip_prefix("multipart/byteranges; boundary=")
+            .expect("a 206 without Content-Range is multipart");
         return judge_parts(response, boundary, at);
     }
     assert!(is_type_of(known, media_type), "another type: {response:?}");
 }
 
-/// Reports whether the file can have this type: it comes of the name, and a link may have another one.
+/// Reports whether the file can have this type, which follows from the name; a link may have another name.
 fn is_type_of(known: &Known, media_type: &str) -> bool {
     media_type == known.media_type || known.name == "a.txt" && media_type == "application/octet-stream"
 }
 
-/// Judges the parts of an answer with several ranges (RFC 9110 §14.6).
+/// Checks the parts of a response with several ranges (RFC 9110 §14.6).
 fn judge_parts(response: &Response<'_>, boundary: &str, at: usize) {
     let (known, content) = (&FILES[at], &CONTENTS[at]);
     let mut rest = response.content;
@@ -282,7 +284,7 @@ fn judge_parts(response: &Response<'_>, boundary: &str, at: usize) {
     while rest != end.as_bytes() {
         let between = if count == 0 { "" } else { "\r\n" };
         let part = rest.strip_prefix(between.as_bytes()).and_then(|rest| rest.strip_prefix(start.as_bytes()));
-        rest = part.unwrap_or_else(|| panic!("no part: {}", rest.escape_ascii()));
+        rest = part.unwrap_or_else(|| panic!("not a part: {}", rest.escape_ascii()));
         let fields = read_fields(&mut rest).expect("a part has fields");
         let [("Content-Type", media_type), ("Content-Range", range)] = fields[..] else { panic!("{fields:?}") };
         let (first, last) = span(range, known);
@@ -294,24 +296,24 @@ fn judge_parts(response: &Response<'_>, boundary: &str, at: usize) {
     assert!((2..=16).contains(&count), "{count} parts");
 }
 
-/// Reads `bytes first-last/length`.
+/// Parses `bytes first-last/length`.
 fn span(range: &str, known: &Known) -> (usize, usize) {
     let read = || {
         let (span, len) = range.strip_prefix("bytes ")?.split_once('/')?;
         let (first, last) = span.split_once('-')?;
         Some((first.parse().ok()?, last.parse().ok()?, len.parse().ok()?))
     };
-    let (first, last, len): (usize, usize, usize) = read().unwrap_or_else(|| panic!("no span: {range:?}"));
+    let (first, last, len): (usize, usize, usize) = read().unwrap_or_else(|| panic!("not a span: {range:?}"));
     assert!(first <= last && last < len && len == known.len, "{range:?} of {known:?}");
     (first, last)
 }
 
-/// A page says its status first, in either form.
+/// Checks that a page begins with its status, in text and in HTML.
 fn judge_page(due: &Due<'_>, response: &Response<'_>) {
     let is_html = match response.field("Content-Type") {
         Some("text/html; charset=utf-8") => true,
         Some("text/plain; charset=utf-8") => false,
-        _ => panic!("no page: {response:?}"),
+        _ => panic!("not a page: {response:?}"),
     };
     let page = str::from_utf8(response.content).expect("a page is text");
     let title = format!("{} {}", response.status, response.reason);
@@ -323,7 +325,7 @@ fn judge_page(due: &Due<'_>, response: &Response<'_>) {
     assert!(due.is_to_head || is_titled, "{response:?}\n{page}");
 }
 
-/// Reports whether this is a date as a sender writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Reports whether the text is a date in the preferred format: `Sun, 06 Nov 1994 08:49:37 GMT`.
 fn is_date(text: &str) -> bool {
     let form = "Aaa, 00 Aaa 0000 00:00:00 GMT";
     let fits = |(byte, form): (u8, u8)| match form {

@@ -1,6 +1,6 @@
-//! A strict reader of answers (RFC 9112 §4, §5, §6.3). What is not exactly as this server should write it is a fault.
+//! Strict response parser (RFC 9112 §4, §5, §6.3). It accepts only the syntax that this server writes.
 
-/// An answer, taken apart.
+/// A parsed response.
 #[derive(Debug)]
 pub struct Response<'b> {
     pub status: u16,
@@ -13,12 +13,12 @@ pub struct Response<'b> {
 const BODILESS: [u16; 2] = [204, 304];
 
 impl<'b> Response<'b> {
-    /// Reads the answer that the bytes begin with, and returns it with what follows; none where it is not whole.
+    /// Parses the response at the start of the bytes; returns it with the rest, or none if it is incomplete.
     pub fn read(bytes: &'b [u8], is_to_head: bool) -> Option<(Response<'b>, &'b [u8])> {
         let mut rest = bytes;
         let line = read_line(&mut rest)?;
-        let said = line.strip_prefix("HTTP/1.1 ").unwrap_or_else(|| panic!("no status line: {line:?}"));
-        let (code, reason) = said.split_once(' ').unwrap_or_else(|| panic!("no reason: {line:?}"));
+        let status_line = line.strip_prefix("HTTP/1.1 ").unwrap_or_else(|| panic!("no status line: {line:?}"));
+        let (code, reason) = status_line.split_once(' ').unwrap_or_else(|| panic!("no reason: {line:?}"));
         assert!(code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit()), "{line:?}");
         let status = code.parse().expect("three digits are a number");
         let fields = read_fields(&mut rest)?;
@@ -32,7 +32,7 @@ impl<'b> Response<'b> {
         Some((response, rest))
     }
 
-    /// The value of a field that stands once.
+    /// Returns the value of a field that appears at most once.
     pub fn field(&self, name: &str) -> Option<&'b str> {
         let mut values = self.fields.iter().filter(|(other, _)| *other == name).map(|(_, value)| *value);
         let value = values.next();
@@ -41,7 +41,7 @@ impl<'b> Response<'b> {
     }
 }
 
-/// Reads the fields and the empty line behind them.
+/// Parses the fields and the empty line after them.
 pub fn read_fields<'b>(rest: &mut &'b [u8]) -> Option<Vec<(&'b str, &'b str)>> {
     let mut fields = Vec::new();
     loop {
@@ -56,7 +56,7 @@ pub fn read_fields<'b>(rest: &mut &'b [u8]) -> Option<Vec<(&'b str, &'b str)>> {
     }
 }
 
-/// Reads a line of a head, which CR LF ends; none where it is not whole.
+/// Reads a line of a head that ends in CRLF; returns none if it is incomplete.
 fn read_line<'b>(rest: &mut &'b [u8]) -> Option<&'b str> {
     let end = rest.iter().position(|byte| byte.is_ascii_control())?;
     match rest[end..] {

@@ -1,19 +1,19 @@
-//! What a client says and how it arrives.
+//! Scripted client: the bytes that a client sends, and their arrival.
 //!
-//! The first byte of an input holds options; the rest is what the client says, with marks in it. A mark is a backtick
-//! and what happens there:
+//! The first byte of an input holds options; the rest is the client's bytes, with marks in it. A mark is a backtick
+//! and an event:
 //!
-//! | mark | what happens |
+//! | mark | event |
 //! |---|---|
-//! | `` `. `` | the piece ends; the next read begins behind it |
-//! | `` `_ `` | the same, and what follows arrives only when it is waited for |
+//! | `` `. `` | the segment ends; the next read begins after it |
+//! | `` `_ `` | the same, and the next bytes arrive only at a blocking read |
 //! | `` `~ `` | silence for an hour |
 //! | `` `! `` | the client resets the connection |
-//! | `` `$ `` | the server is asked to stop |
-//! | `` `^ `` | the connection has to make room for another |
-//! | `` `<c `` | from here on the client takes c² more bytes and is too slow then |
-//! | `` `>c `` | the same, but then the connection breaks |
-//! | `` `i `` `` `e `` `` `d `` | the next file cannot be sent by reference, is shorter then, cannot be read |
+//! | `` `$ `` | the server begins to shut down |
+//! | `` `^ `` | the connection is evicted |
+//! | `` `<c `` | the client reads c² more bytes, then stalls |
+//! | `` `>c `` | the client reads c² more bytes, then the connection breaks |
+//! | `` `i `` `` `e `` `` `d `` | the next file cannot be sent by reference, has shrunk, or cannot be read |
 //! | ` `` ` | a backtick |
 
 use std::fs::File;
@@ -25,29 +25,29 @@ use std::time::{Duration, Instant};
 use crate::net::Transport;
 use crate::server::connections::Connections;
 
-/// More than so many bytes no client takes.
+/// The maximum number of bytes that a client reads.
 const TAKES_MAX: usize = 1 << 20;
 
-/// An input, read.
+/// A parsed input.
 #[derive(Debug, Default)]
 pub struct Script {
-    /// What the client says, in all.
+    /// All bytes of the client.
     pub says: Vec<u8>,
-    /// What happens, and behind how many bytes, in order.
+    /// The events in order, each with the number of bytes before it.
     pub marks: Vec<(usize, Mark)>,
     /// Whether directories are listed.
     pub list: bool,
     /// Whether hidden names are served.
     pub hidden: bool,
-    /// Whether there are many other connections.
+    /// Whether the server has many other connections.
     pub is_crowded: bool,
-    /// Whether the exchanges are told.
+    /// Whether the exchanges are logged at level trace.
     pub is_told: bool,
     /// Whether each byte arrives alone.
     pub is_bytewise: bool,
 }
 
-/// Something that happens while the server reads.
+/// An event while the server reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     Piece,
@@ -100,7 +100,7 @@ impl Script {
         script
     }
 
-    /// Whether the server is asked to stop.
+    /// Reports whether the server begins to shut down.
     pub fn stops(&self) -> bool {
         self.marks.iter().any(|(_, mark)| *mark == Mark::Stop)
     }
@@ -110,18 +110,18 @@ fn takes(count: u8, kind: ErrorKind) -> Mark {
     Mark::Takes(usize::from(count).pow(2), kind)
 }
 
-/// What a client heard, and how its connection ended.
+/// The bytes that a client received, and the end of its connection.
 #[derive(Debug, Default)]
 pub struct Heard {
     pub bytes: Vec<u8>,
-    /// Whether it did not take, or could not be sent, everything.
+    /// Whether some bytes were not read or not sent.
     pub is_broken: bool,
-    /// Whether it reset the connection.
+    /// Whether the client reset the connection.
     pub is_reset: bool,
     pub end: End,
 }
 
-/// How the server ended the connection.
+/// The server's way to close the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum End {
     #[default]
@@ -136,19 +136,19 @@ pub struct Client<'s> {
     pub heard: Heard,
     script: &'s Script,
     connections: &'s Connections,
-    /// How many bytes have arrived.
+    /// Number of bytes that have arrived.
     at: usize,
-    /// How many marks have been passed.
+    /// Number of marks that have taken effect.
     passed: usize,
-    is_dismissed: bool,
+    is_evicted: bool,
     is_stopping: bool,
     takes: (usize, ErrorKind),
     fault: Option<ErrorKind>,
-    /// Whether something was sent that is held back until more comes.
+    /// Whether sent bytes are held back until more are sent.
     is_held_back: bool,
 }
 
-/// What a read finds.
+/// The outcome of a read.
 enum Found {
     Bytes,
     Nothing,
@@ -163,7 +163,7 @@ impl<'s> Client<'s> {
             connections,
             at: 0,
             passed: 0,
-            is_dismissed: false,
+            is_evicted: false,
             is_stopping: false,
             takes: (TAKES_MAX, ErrorKind::BrokenPipe),
             fault: None,
@@ -171,17 +171,17 @@ impl<'s> Client<'s> {
         }
     }
 
-    /// Semaphore the marks that stand here. `until` is none for a read that does not wait.
+    /// Applies the marks at this point. `until` is none for a non-blocking read.
     fn pass(&mut self, until: Option<Option<Instant>>) -> io::Result<Found> {
         while let Some((_, mark)) = self.script.marks.get(self.passed).filter(|(at, _)| *at == self.at) {
-            let is_ended = self.is_dismissed || (self.is_stopping && until == Some(None));
+            let is_ended = self.is_evicted || (self.is_stopping && until == Some(None));
             match (mark, until) {
                 (Mark::Late | Mark::Silence, None) => return Ok(Found::Nothing),
                 (Mark::Late | Mark::Silence, Some(_)) if is_ended => return Ok(Found::End),
                 (Mark::Silence, Some(Some(_))) => return Err(ErrorKind::TimedOut.into()),
                 (Mark::Silence, Some(None)) => {
                     self.connections.dismiss_overdue(Instant::now() + Duration::from_secs(3600));
-                    self.is_dismissed = true;
+                    self.is_evicted = true;
                     return Ok(Found::End);
                 }
                 (Mark::Reset, _) => {
@@ -194,7 +194,7 @@ impl<'s> Client<'s> {
                 }
                 (Mark::Evict, _) => {
                     self.connections.evict();
-                    self.is_dismissed = true;
+                    self.is_evicted = true;
                 }
                 (Mark::Takes(count, kind), _) => self.takes = (*count, *kind),
                 (Mark::Fault(kind), _) => self.fault = Some(*kind),
@@ -206,7 +206,7 @@ impl<'s> Client<'s> {
     }
 
     fn take_bytes(&mut self, into: &mut [u8]) -> usize {
-        assert!(!into.is_empty(), "a read has room");
+        assert!(!into.is_empty(), "a read with an empty buffer");
         let end = self.script.marks.get(self.passed).map_or(self.script.says.len(), |(at, _)| *at);
         let most = if self.script.is_bytewise { 1 } else { into.len() };
         let count = most.min(end - self.at);
@@ -215,10 +215,10 @@ impl<'s> Client<'s> {
         count
     }
 
-    /// Takes what is sent, or a part of it and no more for ever.
+    /// Reads the sent bytes, up to the maximum.
     fn hear(&mut self, bytes: &[u8]) -> io::Result<()> {
-        assert_eq!(self.heard.end, End::Open, "nothing is sent after the end");
-        assert!(!self.heard.is_broken, "nothing is sent on a broken connection");
+        assert_eq!(self.heard.end, End::Open, "bytes are sent after the close");
+        assert!(!self.heard.is_broken, "bytes are sent on a broken connection");
         let count = if self.heard.is_reset { 0 } else { bytes.len().min(self.takes.0) };
         self.takes.0 -= count;
         self.heard.bytes.extend_from_slice(&bytes[..count]);
@@ -231,8 +231,8 @@ impl Transport for Client<'_> {
     fn set_send_pace(&mut self, _: Duration) {}
 
     fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
-        assert!(!self.is_held_back, "nothing is held back while the client is waited for");
-        assert!(!self.heard.is_broken && self.heard.end == End::Open, "nobody waits after the end");
+        assert!(!self.is_held_back, "bytes are held back during a blocking read");
+        assert!(!self.heard.is_broken && self.heard.end == End::Open, "a blocking read after the end");
         match self.pass(Some(until))? {
             Found::Bytes => Ok(self.take_bytes(into)),
             Found::Nothing | Found::End => Ok(0),
@@ -285,13 +285,13 @@ impl Transport for Client<'_> {
     }
 
     fn linger(&mut self) {
-        assert!(!self.heard.is_broken, "only a whole response is left to be read in peace");
-        assert_eq!(self.heard.end, End::Close, "a connection ends once");
+        assert!(!self.heard.is_broken, "a lingering close after an incomplete response");
+        assert_eq!(self.heard.end, End::Close, "the connection is closed twice");
         self.heard.end = End::Linger;
     }
 
     fn abort(&mut self) {
-        assert_eq!(self.heard.end, End::Open, "a connection ends once");
+        assert_eq!(self.heard.end, End::Open, "the connection is closed twice");
         self.heard.end = End::Abort;
     }
 }

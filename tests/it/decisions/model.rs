@@ -1,9 +1,9 @@
-//! A second reading of RFC 9110 §13 and §14, written from their text and in their order.
+//! Model of conditional and range requests, written from RFC 9110 §13 and §14 in their order.
 //!
-//! It knows what a field says, not how that is spelled, and it is slow and plain on purpose: what it has in common with
-//! the server should be the RFC alone. Where the RFC leaves a choice, the comment says "free" and names the sentence.
+//! It works on the meaning of fields, not on their syntax, and it is slow and plain on purpose: it shares only the RFC
+//! with the server. Where the RFC leaves a choice, the comment says "free" and names the sentence.
 
-/// The request, but for its target.
+/// A request without its target.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     pub method: Method,
@@ -29,7 +29,7 @@ pub enum Tags {
     Absent,
     Any,
     List(&'static [Tag]),
-    /// No entity tag can be read from it.
+    /// It contains no valid entity tag.
     Malformed,
 }
 
@@ -37,7 +37,7 @@ pub enum Tags {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
     pub is_weak: bool,
-    /// Whether the opaque part is the representation's own.
+    /// Whether the opaque part is that of the selected representation.
     pub is_own: bool,
 }
 
@@ -79,20 +79,20 @@ pub enum Spec {
     Suffix(usize),
 }
 
-/// What the target names.
+/// The resource that the target identifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     Nothing,
-    /// A directory, asked for without its slash.
+    /// A directory whose slash is missing in the target.
     Elsewhere,
-    /// A file of so many bytes, modified so many seconds after 1970.
+    /// A file with its length in bytes and its modification time in seconds after 1970.
     File {
         len: usize,
         modified: i64,
     },
 }
 
-/// What has to be answered. A span is its first and its last byte.
+/// The kind of response. A span is its first and its last byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     Whole,
@@ -103,14 +103,14 @@ pub enum Decision {
     RangeNotSatisfiable,
     NotFound,
     MovedPermanently,
-    /// What OPTIONS is answered with.
+    /// The response to OPTIONS.
     NoContent,
     MethodNotAllowed,
-    /// Only the server can come to this.
+    /// A response of the server that the model never makes.
     Other(String),
 }
 
-/// Decides about a request that is answered in the second `now`.
+/// Decides about a request whose response has the Date `now`.
 pub fn decide(request: &Request<'_>, resource: Resource, now: i64) -> Decision {
     // §13.2.1: "A server MUST ignore the conditional request header fields defined by this specification when received
     // with a request method that does not involve the selection or modification of a selected representation, such as
@@ -137,7 +137,7 @@ pub fn decide(request: &Request<'_>, resource: Resource, now: i64) -> Decision {
     }
 }
 
-/// Evaluates the preconditions of a GET or HEAD in the order of §13.2.2; none where all are true.
+/// Evaluates the preconditions of a GET or HEAD in the order of §13.2.2; returns none if all are true.
 fn precondition(request: &Request<'_>, modified: Option<i64>) -> Option<Decision> {
     // 1: "When recipient is the origin server and If-Match is present, evaluate the If-Match precondition".
     if request.if_match != Tags::Absent && !if_match(request.if_match) {
@@ -201,7 +201,7 @@ fn range(request: &Request<'_>, len: usize, modified: Option<i64>, now: i64) -> 
 }
 
 /// §8.8.2.1: "An origin server with a clock … MUST NOT generate a Last-Modified date that is later than the server's
-/// time of message origination (Date)." Free: before 1970 this server has none, since one is asked for only where it
+/// time of message origination (Date)." Free: before 1970 this server has none, since one is required only where it
 /// "can be reasonably and consistently determined".
 pub fn last_modified(modified: i64, now: i64) -> Option<i64> {
     if modified < 0 {
@@ -219,7 +219,7 @@ fn if_match(tags: Tags) -> bool {
         Tags::Any => true,
         Tags::List(tags) => tags.iter().any(|tag| strong_comparison(*tag)),
         Tags::Malformed => false,
-        Tags::Absent => unreachable!("only a field that is there is evaluated"),
+        Tags::Absent => unreachable!("an absent field is not evaluated"),
     }
 }
 
@@ -232,12 +232,12 @@ fn if_none_match(tags: Tags) -> bool {
         Tags::Any => false,
         Tags::List(tags) => !tags.iter().any(|tag| weak_comparison(*tag)),
         Tags::Malformed => true,
-        Tags::Absent => unreachable!("only a field that is there is evaluated"),
+        Tags::Absent => unreachable!("an absent field is not evaluated"),
     }
 }
 
 /// §8.8.3.2: "two entity tags are equivalent if both are not weak and their opaque-tags match character-by-character."
-/// The representation's own is strong.
+/// The tag of the selected representation is strong.
 fn strong_comparison(tag: Tag) -> bool {
     !tag.is_weak && tag.is_own
 }
@@ -279,14 +279,14 @@ fn if_range(validator: IfRange, modified: Option<i64>, now: i64) -> bool {
     match validator {
         IfRange::Tag(tag) => strong_comparison(tag),
         // §8.8.2.2: strong if the "origin server reliably knows that the associated representation did not change twice
-        // during the second covered by the presented validator". It cannot know that of a second that is not over.
+        // during the second covered by the presented validator". It cannot know that of the current second.
         IfRange::Date(date) => modified == Some(date) && date < now,
         IfRange::Malformed => false,
-        IfRange::Absent => unreachable!("only a field that is there is evaluated"),
+        IfRange::Absent => unreachable!("an absent field is not evaluated"),
     }
 }
 
-/// Which bytes a set of ranges selects of `len`, found by painting them one by one.
+/// Returns the bytes of `len` that a set of ranges selects, found by painting them one by one.
 fn select(specs: &[Spec], len: usize) -> Decision {
     // §14.1.1: "An int-range is invalid if the last-pos value is present and less than first-pos." — "A
     // ranges-specifier is invalid if it contains any range-spec that is invalid or undefined for the indicated
@@ -297,7 +297,7 @@ fn select(specs: &[Spec], len: usize) -> Decision {
 
     // §14.1.2: "the byte positions specified are inclusive", a last-pos beyond the end is "the remainder of the
     // representation", and "If the selected representation is shorter than the specified suffix-length, the entire
-    // representation is used." The first range that has a byte is its painter.
+    // representation is used." The first range with a byte is its painter.
     let has = |spec: &Spec, at: usize| match *spec {
         Spec::Closed(first, last) => first <= at && at <= last,
         Spec::Open(first) => first <= at,
@@ -305,7 +305,7 @@ fn select(specs: &[Spec], len: usize) -> Decision {
     };
     let painters: Vec<_> = (0..len).map(|at| specs.iter().position(|spec| has(spec, at))).collect();
 
-    // Free: "A server MAY ignore the Range header field" (§14.2). This one does where more would be sent than there is.
+    // Free: "A server MAY ignore the Range header field" (§14.2). This one does if the ranges together exceed the file.
     let asked: usize = (0..len).map(|at| specs.iter().filter(|spec| has(spec, at)).count()).sum();
     if asked > len {
         return Decision::Whole;
@@ -330,13 +330,13 @@ fn select(specs: &[Spec], len: usize) -> Decision {
 
     match spans[..] {
         // §14.1.2: "When a selected representation has zero length, the only satisfiable form of range-spec in a GET
-        // request is a suffix-range with a non-zero suffix-length." But no Content-Range can name no bytes (§14.4).
+        // request is a suffix-range with a non-zero suffix-length." But a Content-Range always has at least one byte (§14.4).
         // Free: "A server MAY ignore the Range header field".
         [] if specs.iter().any(|spec| matches!(spec, Spec::Suffix(1..))) => Decision::Whole,
         // §14.2, §15.5.17.
         [] => Decision::RangeNotSatisfiable,
-        // §15.3.7.2: "A server MUST NOT generate a multipart response to a request for a single range". Where one of
-        // several is left it is free: "MAY generate a multipart/byteranges response with only a single body part".
+        // §15.3.7.2: "A server MUST NOT generate a multipart response to a request for a single range". With one left of
+        // several it is free: "MAY generate a multipart/byteranges response with only a single body part".
         [span] => Decision::Part(span),
         _ => Decision::Parts(spans),
     }

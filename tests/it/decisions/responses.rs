@@ -1,13 +1,13 @@
-//! What an answer says, and what is wrong with it by the RFC.
+//! Checks of a response against RFC 9110: the decision in it, its fields and its content.
 
 use std::time::UNIX_EPOCH;
 
 use super::model::{Decision, IfRange, Method, Request, Resource, last_modified};
 use super::space::http_date;
-use super::{Fields, Place};
+use super::{Fields, Target};
 use crate::support::Response;
 
-/// Reads from an answer what the server has decided.
+/// Reads the server's decision from a response.
 pub fn decision_of(response: &Response) -> Decision {
     match response.status {
         200 => Decision::Whole,
@@ -30,20 +30,20 @@ pub fn decision_of(response: &Response) -> Decision {
     }
 }
 
-/// An answer beside what was asked.
-pub struct Look<'a> {
-    pub place: &'a Place,
+/// A response with its request.
+pub struct Check<'a> {
+    pub target: &'a Target,
     pub request: &'a Request<'a>,
     pub response: &'a Response,
 }
 
-/// What is wrong, if anything is.
+/// A description of the first fault, if there is one.
 type Fault = Option<String>;
 
-impl Look<'_> {
-    /// Looks at the fields and the content of an answer that is the right one otherwise.
+impl Check<'_> {
+    /// Checks the fields and the content of a response with the expected decision.
     pub fn fault(&self, decision: &Decision) -> Fault {
-        let bytes = self.place.content.as_bytes();
+        let bytes = self.target.content.as_bytes();
         let len = bytes.len();
         match decision {
             // §14.4: Content-Range has a meaning only in 206 and 416.
@@ -64,14 +64,15 @@ impl Look<'_> {
             // §15.3.7.2: "a Content-Range header field MUST NOT be generated in the HTTP header section".
             Decision::Parts(_) => {
                 let parts = parts(self.response).unwrap_or_default();
-                let part = self.lacks("Content-Range").or_else(|| parts.iter().find_map(|part| part.fault(self.place)));
+                let part =
+                    self.lacks("Content-Range").or_else(|| parts.iter().find_map(|part| part.fault(self.target)));
                 part.or_else(|| self.of_the_whole(&["Accept-Ranges"]))
             }
             // §15.4.5: the fields that guide a cache, and none that describe content.
             Decision::NotModified => {
                 let needed = ["ETag", "Cache-Control"].iter().find_map(|name| self.own(name));
-                let unwanted = || ["Content-Range", "Content-Type"].iter().find_map(|name| self.lacks(name));
-                needed.or_else(unwanted).or_else(|| self.same(decision))
+                let unexpected = || ["Content-Range", "Content-Type"].iter().find_map(|name| self.lacks(name));
+                needed.or_else(unexpected).or_else(|| self.same(decision))
             }
             // §15.5.17: "SHOULD generate a Content-Range header field specifying the current length".
             Decision::RangeNotSatisfiable => self.is("Content-Range", &format!("bytes */{len}")),
@@ -91,22 +92,22 @@ impl Look<'_> {
     }
 
     fn lacks(&self, name: &str) -> Fault {
-        (!self.response.all(name).is_empty()).then(|| format!("{name} is not wanted"))
+        (!self.response.all(name).is_empty()).then(|| format!("{name} is unexpected"))
     }
 
-    fn content(&self, wanted: &[u8]) -> Fault {
-        (self.response.body != wanted).then(|| format!("the content is not {}", wanted.escape_ascii()))
+    fn content(&self, expected: &[u8]) -> Fault {
+        (self.response.body != expected).then(|| format!("the content is not {}", expected.escape_ascii()))
     }
 
-    /// Asks for the value that the field has in the place's 200.
+    /// Requires the value that the field has in the target's 200.
     fn own(&self, name: &str) -> Fault {
-        match self.place.whole().iter().find(|(other, _)| other == name) {
+        match self.target.whole().iter().find(|(other, _)| other == name) {
             Some((_, value)) => self.is(name, value),
             None => Some(format!("{name} is not even in the 200")),
         }
     }
 
-    /// §15.3.7: of the fields of a 200 some MUST be in a 206, and all of them if there was no If-Range.
+    /// §15.3.7: some fields of a 200 MUST be in a 206, and all of them if the request had no If-Range.
     fn of_the_whole(&self, others: &[&str]) -> Fault {
         let needed = ["ETag", "Cache-Control"].iter().find_map(|name| self.own(name));
         if self.request.if_range != IfRange::Absent {
@@ -116,7 +117,7 @@ impl Look<'_> {
     }
 
     fn modified(&self) -> Fault {
-        let Resource::File { modified, .. } = self.place.resource else {
+        let Resource::File { modified, .. } = self.target.resource else {
             return None;
         };
         match last_modified(modified, date_of(self.response)) {
@@ -125,14 +126,14 @@ impl Look<'_> {
         }
     }
 
-    /// The answer to a HEAD has the fields of the answer to a GET (§9.3.2), and no condition changes them.
+    /// A response to HEAD has the fields of the response to GET (§9.3.2), and no condition changes them.
     fn same(&self, decision: &Decision) -> Fault {
-        let (_, fields) = self.place.fields.iter().find(|(known, _)| known == decision)?;
+        let (_, fields) = self.target.fields.iter().find(|(known, _)| known == decision)?;
         (*fields != timeless(self.response)).then(|| format!("the fields are not {fields:?}"))
     }
 }
 
-/// One part of a `multipart/byteranges` answer.
+/// One part of a `multipart/byteranges` response.
 struct Part<'a> {
     span: (usize, usize),
     len: usize,
@@ -148,16 +149,16 @@ impl Part<'_> {
         Some(Part { span, len, media_type: media_type.strip_prefix("Content-Type: ")?, bytes })
     }
 
-    fn fault(&self, place: &Place) -> Option<String> {
+    fn fault(&self, target: &Target) -> Option<String> {
         let (first, last) = self.span;
-        let is_right = self.len == place.content.len()
-            && self.bytes == &place.content[first..=last]
-            && place.whole().iter().any(|(name, value)| name == "Content-Type" && value == self.media_type);
+        let is_right = self.len == target.content.len()
+            && self.bytes == &target.content[first..=last]
+            && target.whole().iter().any(|(name, value)| name == "Content-Type" && value == self.media_type);
         (!is_right).then(|| format!("the part {:?} is wrong", self.span))
     }
 }
 
-/// Takes a `multipart/byteranges` answer apart (§14.6).
+/// Parses a `multipart/byteranges` response (§14.6).
 fn parts(response: &Response) -> Option<Vec<Part<'_>>> {
     let boundary = response.field("Content-Type").strip_prefix("multipart/byteranges; boundary=")?;
     let text = str::from_utf8(&response.body).ok()?;
@@ -165,20 +166,20 @@ fn parts(response: &Response) -> Option<Vec<Part<'_>>> {
     text.split(&format!("\r\n--{boundary}\r\n")).map(Part::read).collect()
 }
 
-/// Reads `bytes first-last/length`.
+/// Parses `bytes first-last/length`.
 fn span(content_range: &str) -> Option<((usize, usize), usize)> {
     let (span, len) = content_range.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = span.split_once('-')?;
     Some(((first.parse().ok()?, last.parse().ok()?), len.parse().ok()?))
 }
 
-/// The fields but for those that change with the clock.
+/// Returns the fields except those that change with the clock.
 pub fn timeless(response: &Response) -> Fields {
-    let stays = |(name, _): &&(String, String)| name != "Date" && name != "Last-Modified";
-    response.fields.iter().filter(stays).cloned().collect()
+    let is_kept = |(name, _): &&(String, String)| name != "Date" && name != "Last-Modified";
+    response.fields.iter().filter(is_kept).cloned().collect()
 }
 
-/// The second in which the answer was made (§6.6.1).
+/// Returns the Date of the response in seconds after 1970 (§6.6.1).
 pub fn date_of(response: &Response) -> i64 {
     let date = httpdate::parse_http_date(response.field("Date")).expect("Date is a date");
     date.duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs().cast_signed()

@@ -1,4 +1,4 @@
-//! Which requests there are, and how they are spelled.
+//! Enumeration of requests, and their syntax.
 
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
@@ -20,7 +20,7 @@ const TAGS: [Tags; 7] = [
     Tags::Malformed,
 ];
 
-/// Dates in this file are seconds after Last-Modified, until [`dated`] makes them seconds after 1970.
+/// Dates in this file count from Last-Modified until [`dated`] makes them absolute.
 const SINCE: [Since; 5] = [Since::Absent, Since::Date(-1), Since::Date(0), Since::Date(1000), Since::Malformed];
 
 const IF_RANGE: [IfRange; 8] = [
@@ -34,7 +34,7 @@ const IF_RANGE: [IfRange; 8] = [
     IfRange::Malformed,
 ];
 
-/// Written for a file of 26 bytes.
+/// Ranges for a file of 26 bytes.
 const RANGES: [Range<'_>; 10] = [
     Range::Absent,
     Range::Set(&[Spec::Closed(0, 4)]),
@@ -48,7 +48,7 @@ const RANGES: [Range<'_>; 10] = [
     Range::Unread("lines=0-4"),
 ];
 
-/// How much of the space is asked.
+/// The share of all combinations that is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     All,
@@ -58,7 +58,7 @@ pub enum Share {
     OnePerPreconditions,
 }
 
-/// Counts through the space.
+/// Enumerates the combinations.
 pub fn requests(method: Method, share: Share) -> impl Iterator<Item = Request<'static>> {
     let lengths = [TAGS.len(), SINCE.len(), TAGS.len(), SINCE.len(), IF_RANGE.len(), RANGES.len()];
     let preconditions: usize = lengths[..4].iter().product();
@@ -70,12 +70,12 @@ pub fn requests(method: Method, share: Share) -> impl Iterator<Item = Request<'s
             rest /= length;
             digit
         });
-        let is_asked = match share {
+        let is_sent = match share {
             Share::All => true,
             Share::Fifth => at.iter().sum::<usize>().is_multiple_of(5),
             Share::OnePerPreconditions => index % preconditions % pairs == index / preconditions,
         };
-        is_asked.then_some(Request {
+        is_sent.then_some(Request {
             method,
             if_match: TAGS[at[0]],
             if_unmodified_since: SINCE[at[1]],
@@ -101,8 +101,8 @@ pub fn get(range: Range<'_>) -> Request<'_> {
     }
 }
 
-/// Every set of one, two or three ranges whose numbers are at most the length of the file. Of a file of five bytes a
-/// seventh of the sets of three, in which still every two ranges meet.
+/// Returns every set of one, two or three ranges whose numbers are at most the length of the file. A file of five bytes
+/// gets a seventh of the sets of three, in which every two ranges still meet.
 pub fn range_sets(len: usize) -> Vec<Vec<Spec>> {
     let numbers = || 0..=len;
     let closed = numbers().flat_map(|first| numbers().map(move |last| Spec::Closed(first, last)));
@@ -112,16 +112,14 @@ pub fn range_sets(len: usize) -> Vec<Vec<Spec>> {
         sets.push(vec![one]);
         for (j, &two) in specs.iter().enumerate() {
             sets.push(vec![one, two]);
-            let is_asked = |k: usize| len < 5 || (i + j + k).is_multiple_of(7);
-            sets.extend(
-                specs.iter().enumerate().filter(|(k, _)| is_asked(*k)).map(|(_, &three)| vec![one, two, three]),
-            );
+            let is_sent = |k: usize| len < 5 || (i + j + k).is_multiple_of(7);
+            sets.extend(specs.iter().enumerate().filter(|(k, _)| is_sent(*k)).map(|(_, &three)| vec![one, two, three]));
         }
     }
     sets
 }
 
-/// Makes the dates absolute; where there is no Last-Modified, any date does.
+/// Makes the dates absolute; without a Last-Modified, any date will do.
 pub fn dated<'a>(request: &Request<'a>, last_modified: Option<i64>) -> Request<'a> {
     let origin = last_modified.unwrap_or(1_000_000_000);
     let since = |since| match since {
@@ -139,7 +137,7 @@ pub fn dated<'a>(request: &Request<'a>, last_modified: Option<i64>) -> Request<'
     }
 }
 
-/// Spells a request whose dates are absolute.
+/// Writes a request whose dates are absolute.
 pub fn written(request: &Request<'_>, target: &str, opaque: &str) -> String {
     let method = match request.method {
         Method::Get => "GET",
@@ -149,7 +147,7 @@ pub fn written(request: &Request<'_>, target: &str, opaque: &str) -> String {
     };
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n");
     let mut line = |name: &str, value: &str| write!(text, "{name}: {value}\r\n").expect("memory can be written to");
-    // Back to front: the order of the fields means nothing.
+    // Reverse order: the order of the fields has no meaning.
     match request.range {
         Range::Absent => {}
         Range::Unread(value) => line("Range", value),
@@ -161,7 +159,7 @@ pub fn written(request: &Request<'_>, target: &str, opaque: &str) -> String {
         IfRange::Date(date) => line("If-Range", &http_date(date)),
         IfRange::Malformed => line("If-Range", opaque),
     }
-    // A list of dates that would decide otherwise than no date, if the first or the last of them counted.
+    // A list of dates whose first or last member, if it counted, would change the decision.
     let mut since = |name, value, malformed| match value {
         Since::Absent => {}
         Since::Date(date) => line(name, &http_date(date)),

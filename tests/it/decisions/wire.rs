@@ -1,7 +1,6 @@
-//! One kept connection on which requests go out by the dozen before the first answer is read.
+//! A persistent connection with pipelined requests.
 //!
-//! [`Client`](crate::support::Client) remembers all that was ever said, for its messages. Over 10^5 exchanges that is
-//! too much.
+//! [`Client`](crate::support::Client) keeps the whole exchange for its messages, which is too much for 10^5 exchanges.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -21,16 +20,16 @@ impl Wire {
         Wire { stream: BufReader::with_capacity(64 * 1024, stream) }
     }
 
-    /// Sends requests together.
+    /// Sends requests in one write.
     pub fn send(&mut self, requests: &[String]) {
         self.stream.get_mut().write_all(requests.concat().as_bytes()).expect("the server reads on");
     }
 
-    /// Reads the next answer, which is the one to this request.
+    /// Reads the next response, which is the one to this request.
     pub fn response(&mut self, request: &str) -> Response {
         let mut exchange = request.to_owned();
         let status_line = self.line(&mut exchange);
-        assert!(status_line.starts_with("HTTP/1.1 "), "no response begins here\n{exchange}");
+        assert!(status_line.starts_with("HTTP/1.1 "), "not a status line\n{exchange}");
         let status = status_line[9..12].parse().unwrap_or_else(|_| panic!("no status\n{exchange}"));
         let mut response =
             Response { status, status_line, fields: Vec::new(), body: Vec::new(), exchange: String::new() };
@@ -47,7 +46,7 @@ impl Wire {
         if has_content {
             let length = response.field("Content-Length").parse().expect("a length");
             response.body.resize(length, 0);
-            self.stream.read_exact(&mut response.body).expect("the content is as long as it says");
+            self.stream.read_exact(&mut response.body).expect("the content has its Content-Length");
         }
         response
     }
