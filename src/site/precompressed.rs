@@ -85,7 +85,7 @@ fn flaw(found: &OpenFile, coding: Coding, original: &OpenFile) -> io::Result<Opt
         return Ok(Some("it is older than the original"));
     }
     let fits = declared_content(found, coding)?.fits(original.meta().len);
-    Ok((!fits).then_some("it does not have the original's length, or another format"))
+    Ok((!fits).then_some("it has another length or format than expected"))
 }
 
 /// Returns what the file declares of its content, which is read once for each version.

@@ -17,6 +17,7 @@ mod digests;
 mod directories;
 mod documents;
 mod faults;
+mod faults_changing;
 mod faults_sending;
 mod files;
 mod flipper;
