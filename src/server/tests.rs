@@ -30,7 +30,7 @@ use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::request::{FIELDS_MAX, HEAD_MAX, REQUEST_LINE_MAX};
 use crate::proto::target::RelPath;
 use crate::proto::why::{Reject, Why};
-use crate::site::headers::HeaderPolicy;
+use crate::site::headers::DefaultHeaders;
 use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
 use crate::site::semaphore::Semaphore;
@@ -191,7 +191,7 @@ impl Fixture {
             hidden: false,
             charset: None,
             files: Cache::new(1 << 20),
-            headers: HeaderPolicy::new(0, &[]),
+            headers: DefaultHeaders::new(0, &[]),
             precompressed: None,
             compression: None,
         };

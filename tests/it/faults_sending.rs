@@ -12,8 +12,8 @@ use crate::faults::{Told, ask, telling};
 use crate::strace::Strace;
 use crate::support::{Folder, Server, serve};
 
-/// More bytes than one call of sendfile sends.
-const LARGE: u32 = 3 << 20;
+/// A length that takes several calls of `sendfile`, and is too long to be hashed before.
+const LARGE: u32 = 9 << 20;
 
 /// Content without repetition.
 fn content() -> Vec<u8> {
