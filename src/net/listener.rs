@@ -2,6 +2,7 @@
 //! socket2 does not have.
 
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Write};
+use std::mem;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -83,7 +84,9 @@ pub struct Stop {
 pub struct Incoming<'l> {
     listener: &'l Listener,
     stop: &'l Stop,
+    /// Pause after the next accept that fails for lack of resources.
     pause: Duration,
+    is_exhausted: bool,
     drain_deadline: Option<Instant>,
 }
 
@@ -191,7 +194,7 @@ impl Listener {
     /// Accepts connections until the stop flag is set. Connections in the accept queue then are accepted too, or left to the
     /// other processes that have this socket.
     pub fn incoming<'l>(&'l self, stop: &'l Stop) -> Incoming<'l> {
-        Incoming { listener: self, stop, pause: PAUSE_MIN, drain_deadline: None }
+        Incoming { listener: self, stop, pause: PAUSE_MIN, is_exhausted: false, drain_deadline: None }
     }
 
     /// Closes the socket for this process; clients that connect from now on are refused, or reach another process.
@@ -239,6 +242,10 @@ impl Iterator for Incoming<'_> {
     type Item = io::Result<(TcpStream, SocketAddr)>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if mem::take(&mut self.is_exhausted) {
+            thread::sleep(self.pause);
+            self.pause = (self.pause * 2).min(PAUSE_MAX);
+        }
         while !self.is_over() {
             match self.listener.socket.accept() {
                 Ok(accepted) => {
@@ -252,8 +259,9 @@ impl Iterator for Incoming<'_> {
                     self.listener.wait(self.stop);
                 }
                 Err(error) if is_exhaustion(&error) => {
-                    thread::sleep(self.pause);
-                    self.pause = (self.pause * 2).min(PAUSE_MAX);
+                    let (addr, pause) = (self.listener.addr, self.pause);
+                    log::warn!("cannot accept on {addr}: {error}; next try in {pause:?}");
+                    self.is_exhausted = true;
                     return Some(Err(error));
                 }
                 Err(error) => {

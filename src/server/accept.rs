@@ -60,10 +60,7 @@ impl Acceptor {
         for accepted in endpoint.listener.incoming(stop) {
             match accepted {
                 Ok((stream, peer)) => self.register(stream, peer, endpoint.service),
-                Err(error) => {
-                    log::warn!("cannot accept on {}: {error}", endpoint.listener.addr);
-                    self.server.connections.evict_one();
-                }
+                Err(_) => self.server.connections.evict_one(),
             }
         }
     }

@@ -343,7 +343,7 @@ fn diagnostic_line_cannot_be_forged() {
     for setting in ["-v", "-vv"] {
         let (sent, diagnostics) = one_line_each(&[setting], |_, _| true);
         let is_of_server = |line: &str| {
-            let notes = ["warning: it runs as root", "confined to reading ", "not confined by Landlock"];
+            let notes = ["warning: serve runs as root", "confined to reading ", "not confined by Landlock"];
             let ends = [" INFO stopping; a second signal stops at once", " is accepted at once from now on"];
             notes.iter().any(|note| line.starts_with(note))
                 || line.contains("http://127.0.0.1:")

@@ -77,5 +77,6 @@ mod clients;
 mod packages;
 mod telnet;
 
-// Documents.
+// Documents and the structure of the source.
 mod documents;
+mod structure;
