@@ -102,7 +102,7 @@ type Break = (&'static [&'static str], &'static str, &'static str);
 
 const UNREADABLE: &str = "the file cannot be read: ";
 const CHANGED: &str = "the file changed while it was sent";
-const BROKEN: &str = "the connection broke: ";
+const BROKEN: &str = "the connection failed: ";
 
 const BREAKS: [Break; 15] = [
     (&["sendfile:error=EIO", "pread64:error=EIO:when=2+"], UNREADABLE, "Input/output error"),
