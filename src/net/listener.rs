@@ -19,9 +19,9 @@ use socket2::{Domain, SockRef, Socket, Type};
 const BACKLOG: i32 = 4096;
 
 /// TCP_NOTSENT_LOWAT, in bytes: unsent bytes that the kernel buffers per socket, on top of bytes in flight. Less costs more
-/// wake-ups, more holds kernel memory for clients that read nothing.
-/// // measured: 100 MiB with 1, 2, 4 MiB: CUBIC 8.8, 7.5, 7.6 ms, BBR 22, 19, 18 ms (2026-12-01)
-const NOTSENT_LOWAT: u32 = 2 * 1024 * 1024;
+/// wake-ups; with more, 1,024 clients that read nothing put all of the kernel's TCP under memory pressure.
+/// // measured: with 0.25, 1, 2 MiB: 100 MiB take 14.6, 9.9, 7.5 ms, and a stalled client 0.4, 1.2, 2.2 MiB (2026-12-01)
+const NOTSENT_LOWAT: u32 = 1024 * 1024;
 
 /// The longest time for accepting what waits in the accept queue once the server stops.
 const BACKLOG_DRAIN: Duration = Duration::from_millis(500);
