@@ -123,10 +123,7 @@ impl Server {
 fn serve_connection(server: &Server, Accepted { conn, service }: Accepted) {
     let metrics = server.metrics.as_ref().filter(|_| service != Service::Admin);
     let _guard = metrics.map(Metrics::connection_started);
-    // The admin endpoint is not reached through a proxy.
-    let conn =
-        if service == Service::Admin { Some(conn) } else { proxy_protocol::receive_header(server, conn, service) };
-    let Some(conn) = conn else { return };
+    let Some(conn) = proxy_protocol::receive_header(server, conn, service) else { return };
     let mut tcp = Tcp::new(conn.stream(), &conn);
     tcp.set_send_pace(server.options.timeouts.write);
     let site = SiteSession::new(&server.site);

@@ -119,7 +119,7 @@ const ADMIN_CONNECTIONS_MAX: usize = 8;
 pub fn run(server: Server, endpoints: Vec<Endpoint>, banner: &str) -> io::Result<()> {
     let server = Arc::new(server);
     let endpoints: Vec<_> = endpoints.into_iter().map(Arc::new).collect();
-    let stop_signal = shutdown::handle_signals(&server)?;
+    let stopped = shutdown::handle_signals(&server)?;
     reaper::start(&server)?;
     prefer_throughput();
     let acceptor = Acceptor::new(&server);
@@ -136,7 +136,8 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, banner: &str) -> io::Result
     let _ = io::stderr().write_all(banner.as_bytes());
     server.diagnostics.start()?;
     server.sd_notify.ready();
-    stop_signal.wait();
+    // The channel is closed, never used.
+    let _ = stopped.recv();
     server.sd_notify.stopping(server.options.drain_delay + server.options.grace);
     shutdown::shut_down(&server, &endpoints, &stop, accept_threads);
     server.finish_logs();

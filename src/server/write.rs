@@ -36,17 +36,15 @@ const IN_MEMORY: &str = "memory can always be written to";
 pub struct ReplyContext<'r> {
     /// The connection.
     pub conn: &'r ConnHandle,
-    /// The head of the request, if there is one, and its rule for the connection.
-    pub head: Option<(&'r Head<'r>, Persistence)>,
-    /// Whether the method is HEAD, whose responses have no content (RFC 9110 §9.3.2).
-    pub is_head: bool,
-    /// Whether the connection persists.
-    pub persists: bool,
-    /// The time of the response.
-    pub stamp: &'r Stamp,
+    /// The request line, as far as it was received.
+    pub line: &'r [u8],
+    /// The request's head, if it is valid.
+    pub head: Option<&'r Head<'r>>,
+    /// The rule by which the connection persists, if it does.
+    pub kept: Option<Persistence>,
 }
 
-/// What was sent of a response.
+/// Outcome of sending a response.
 pub struct Sent {
     /// Bytes of content that were sent or buffered.
     pub bytes: u64,
@@ -57,7 +55,11 @@ pub struct Sent {
 /// Writes responses and buffers them.
 #[derive(Debug, Default)]
 pub struct ResponseWriter {
+    /// The time of the next response.
+    pub stamp: Stamp,
     buffer: Vec<u8>,
+    /// Bytes of the present response's content that are sent or buffered.
+    content: u64,
     exceeded_initial_window: bool,
 }
 
@@ -65,14 +67,16 @@ impl ResponseWriter {
     /// Sends a response, or buffers it for [`ResponseWriter::flush`].
     pub fn write(&mut self, transport: &mut dyn Transport, response: &Response, reply: &ReplyContext<'_>) -> Sent {
         let start = self.buffer.len();
-        if reply.head.is_none_or(|(head, _)| head.version > Version::Http09) {
-            self.encode_head(response, reply);
+        if reply.head.is_none_or(|head| head.version > Version::Http09) {
+            self.encode_head(response, reply.kept);
         }
         trace::response(reply.conn, &self.buffer[start..]);
-        let mut bytes = 0;
-        let outcome = if reply.is_head { Ok(()) } else { self.write_body(transport, &response.body, &mut bytes) };
-        self.exceeded_initial_window |= (self.buffer.len() as u64) < start as u64 + bytes;
-        Sent { bytes, outcome }
+        self.content = 0;
+        // Responses to HEAD have no content (RFC 9110 §9.3.2).
+        let is_head = reply.line.starts_with(b"HEAD ");
+        let outcome = if is_head { Ok(()) } else { self.write_body(transport, &response.body) };
+        self.exceeded_initial_window |= (self.buffer.len() as u64) < start as u64 + self.content;
+        Sent { bytes: self.content, outcome }
     }
 
     /// Sends the buffered bytes.
@@ -105,19 +109,18 @@ impl ResponseWriter {
     }
 
     /// Encodes the status line, the fields, and the empty line (RFC 9112 §2.1).
-    fn encode_head(&mut self, response: &Response, reply: &ReplyContext<'_>) {
-        let connection = match reply.head {
-            _ if !reply.persists => "Connection: close\r\n",
-            Some((_, Persistence::PersistsOnRequest)) => "Connection: keep-alive\r\n",
-            _ => "",
-        };
+    fn encode_head(&mut self, response: &Response, kept: Option<Persistence>) {
         let head = &response.head;
         head.write_status_line(&mut self.buffer);
-        self.buffer.extend_from_slice(b"Date: ");
-        self.buffer.extend_from_slice(reply.stamp.http.as_bytes());
-        self.buffer.extend_from_slice(b"\r\n");
+        for part in ["Date: ", &self.stamp.http, "\r\n"] {
+            self.buffer.extend_from_slice(part.as_bytes());
+        }
         head.write_fields(&mut self.buffer);
-        self.buffer.extend_from_slice(connection.as_bytes());
+        self.buffer.extend_from_slice(match kept {
+            Some(Persistence::PersistsOnRequest) => b"Connection: keep-alive\r\n",
+            Some(_) => b"",
+            None => b"Connection: close\r\n",
+        });
         if !head.status.is_bodiless() {
             match response.body.len() {
                 Some(len) => write!(self.buffer, "Content-Length: {len}\r\n").expect(IN_MEMORY),
@@ -129,27 +132,27 @@ impl ResponseWriter {
     }
 
     /// Sends or buffers the content and counts its bytes.
-    fn write_body(&mut self, transport: &mut dyn Transport, body: &Body, sent: &mut u64) -> Result<(), CloseReason> {
+    fn write_body(&mut self, transport: &mut dyn Transport, body: &Body) -> Result<(), CloseReason> {
         match body {
             Body::Empty => {}
             Body::Bytes(bytes) if bytes.len() > COALESCE_MAX => {
                 self.send_buffered(transport)?;
                 transport.send(bytes)?;
-                *sent += bytes.len() as u64;
+                self.content += bytes.len() as u64;
             }
-            Body::Bytes(bytes) => self.buffer_content(bytes, sent),
+            Body::Bytes(bytes) => self.buffer_content(bytes),
             Body::Span(file, span) => match file.content() {
-                Some(content) => self.buffer_content(&content[span.start as usize..span.end as usize], sent),
-                None => self.send_span(transport, file, span.clone(), sent)?,
+                Some(content) => self.buffer_content(&content[span.start as usize..span.end as usize]),
+                None => self.send_span(transport, file, span.clone())?,
             },
             Body::Parts(file, multipart) => {
                 for (head, span) in &multipart.parts {
-                    self.buffer_content(head, sent);
-                    self.send_span(transport, file, span.clone(), sent)?;
+                    self.buffer_content(head);
+                    self.send_span(transport, file, span.clone())?;
                 }
-                self.buffer_content(&multipart.end, sent);
+                self.buffer_content(&multipart.end);
             }
-            Body::Coded(file, coding) => self.send_coded(transport, file, *coding, sent)?,
+            Body::Coded(file, coding) => self.send_coded(transport, file, *coding)?,
         }
         if self.buffer.len() > COALESCE_MAX { self.flush(transport) } else { Ok(()) }
     }
@@ -170,7 +173,6 @@ impl ResponseWriter {
         transport: &mut dyn Transport,
         file: &OpenFile,
         mut span: Range<u64>,
-        sent: &mut u64,
     ) -> Result<(), CloseReason> {
         let last = span.start.max(span.end.saturating_sub(HELD_BACK))..span.end;
         self.send_buffered(transport)?;
@@ -186,14 +188,12 @@ impl ResponseWriter {
             // error it was.
             _ => copy(transport, file, &mut span),
         };
-        *sent += span.start - start;
+        self.content += span.start - start;
         outcome?;
 
         let tail = file.read(last.clone()).map_err(CloseReason::from_file)?;
-        if !file.still_holds(last.start, &tail).map_err(CloseReason::from_file)? {
-            return Err(CloseReason::FileChanged);
-        }
-        self.buffer_content(&tail, sent);
+        check_unchanged(file, last.start, &tail)?;
+        self.buffer_content(&tail);
         Ok(())
     }
 
@@ -204,7 +204,6 @@ impl ResponseWriter {
         transport: &mut dyn Transport,
         file: &OpenFile,
         coding: Coding,
-        sent: &mut u64,
     ) -> Result<(), CloseReason> {
         let len = file.meta().len;
         let mut encoder = Encoder::new(coding, Effort::Once, len).map_err(CloseReason::File)?;
@@ -213,34 +212,38 @@ impl ResponseWriter {
             let end = len.min(start + PIECE);
             let piece = file.read(start..end).map_err(CloseReason::from_file)?;
             encoder.add(&piece).map_err(CloseReason::File)?;
-            if end == len && !file.still_holds(start, &piece).map_err(CloseReason::from_file)? {
-                return Err(CloseReason::FileChanged);
-            }
             if end == len {
+                check_unchanged(file, start, &piece)?;
                 break;
             }
-            self.buffer_chunk(&encoder.take(), sent);
+            self.buffer_chunk(&encoder.take());
             self.send_buffered(transport)?;
             start = end;
         }
-        self.buffer_chunk(&encoder.finish().map_err(CloseReason::File)?, sent);
+        self.buffer_chunk(&encoder.finish().map_err(CloseReason::File)?);
         self.buffer.extend_from_slice(b"0\r\n\r\n");
         Ok(())
     }
 
     /// Buffers a chunk; an empty one would be the last.
-    fn buffer_chunk(&mut self, bytes: &[u8], sent: &mut u64) {
+    fn buffer_chunk(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             write!(self.buffer, "{:x}\r\n", bytes.len()).expect(IN_MEMORY);
-            self.buffer_content(bytes, sent);
+            self.buffer_content(bytes);
             self.buffer.extend_from_slice(b"\r\n");
         }
     }
 
-    fn buffer_content(&mut self, bytes: &[u8], sent: &mut u64) {
+    fn buffer_content(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
-        *sent += bytes.len() as u64;
+        self.content += bytes.len() as u64;
     }
+}
+
+/// Fails if the file does not hold these bytes at `start` any more, or has changed otherwise.
+fn check_unchanged(file: &OpenFile, start: u64, bytes: &[u8]) -> Result<(), CloseReason> {
+    let is_unchanged = file.still_holds(start, bytes).map_err(CloseReason::from_file)?;
+    is_unchanged.then_some(()).ok_or(CloseReason::FileChanged)
 }
 
 /// Sends the rest of the span by reading it; the span shrinks by what is sent.
