@@ -35,6 +35,9 @@ pub enum CloseReason {
     Io(io::Error),
 }
 
+/// Success, or the reason to close.
+pub type Outcome = Result<(), CloseReason>;
+
 /// A rejected request.
 #[derive(Debug)]
 pub struct Refused {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::access_log::Record;
-use super::close_reason::{CloseReason, Refused};
+use super::close_reason::{CloseReason, Outcome, Refused};
 use super::conn_entry::ConnState;
 use super::connections::{ConnHandle, ShutdownPhase};
 use super::read_buffer::ReadBuffer;
@@ -95,7 +95,7 @@ impl<'c> Connection<'c> {
     }
 
     /// Serves one request; `waiting` is the state until it begins to arrive.
-    fn serve(&mut self, waiting: ConnState) -> Result<(), CloseReason> {
+    fn serve(&mut self, waiting: ConnState) -> Outcome {
         self.receive_head(waiting)?;
         let head = mem::take(&mut self.head);
         let served = self.exchange(&head);
@@ -104,7 +104,7 @@ impl<'c> Connection<'c> {
     }
 
     /// Responds to the request whose head these bytes are. The error says why the connection closes.
-    fn exchange(&mut self, bytes: &[u8]) -> Result<(), CloseReason> {
+    fn exchange(&mut self, bytes: &[u8]) -> Outcome {
         let head = Head::parse(bytes).map_err(|reject| CloseReason::refused(reject, first_line(bytes)))?;
         let refused = |reject| CloseReason::refused(reject, head.line);
         trace::request(self.conn, &head);
@@ -158,7 +158,7 @@ impl<'c> Connection<'c> {
     }
 
     /// Logs and counts a response, and returns the outcome of sending it.
-    fn record(&mut self, response: &Response, reply: &ReplyContext<'_>, mut sent: Sent) -> Result<(), CloseReason> {
+    fn record(&mut self, response: &Response, reply: &ReplyContext<'_>, mut sent: Sent) -> Outcome {
         let &ReplyContext { conn, line, head, kept } = reply;
         sent.outcome = sent.outcome.map_err(|close| self.blame_stall(close));
         let status = response.head.status.code();
@@ -184,7 +184,7 @@ impl<'c> Connection<'c> {
     }
 
     /// Reads until a complete head has arrived and moves it out of the read buffer.
-    fn receive_head(&mut self, waiting: ConnState) -> Result<(), CloseReason> {
+    fn receive_head(&mut self, waiting: ConnState) -> Outcome {
         self.head.clear();
         let mut scanner = HeadScanner::default();
         let (mut waiting, mut deadline) = (Some(waiting), None);
@@ -220,7 +220,7 @@ impl<'c> Connection<'c> {
     }
 
     /// Reads the request's content and discards it, so that the next request is read from its first byte.
-    fn discard_body(&mut self, mut content: BodyDecoder, head: &Head<'_>) -> Result<(), CloseReason> {
+    fn discard_body(&mut self, mut content: BodyDecoder, head: &Head<'_>) -> Outcome {
         let refuse = |why: Why| CloseReason::refused(why.because(head.line), head.line);
         let mut deadline = None;
         loop {

@@ -77,7 +77,8 @@ pub enum ShutdownPhase {
 
 /// All connections of the site, or of the admin endpoint.
 pub struct Connections {
-    limits: Limits,
+    /// The limits.
+    pub limits: Limits,
     trusted_proxies: TrustedProxies,
     clock: Clock,
     table: Mutex<Table>,
@@ -104,9 +105,9 @@ pub struct ConnHandle {
     pub peer: SocketAddr,
     /// Address of the client, which differs from the peer's where a proxy states it.
     pub client: SocketAddr,
-    /// Whether the client is itself a trusted proxy, so that each request can be from another client.
+    /// Whether the client is a trusted proxy, so that each request can be from another client.
     pub is_proxy: bool,
-    /// The network that the connection counts for, unless it is a proxy's.
+    /// The network that the connection counts for, if any.
     network: Option<IpAddr>,
     entry: Arc<ConnEntry>,
     /// The table.
@@ -136,14 +137,11 @@ impl Connections {
         })
     }
 
-    /// Registers a connection. A full table evicts the connection that has waited longest for its client: idle, receiving, or
-    /// stalled. While there is none, this waits.
-    ///
-    /// At the limit per address the newcomer is refused, and the longest idle connection of that address is evicted for the
-    /// *next* one: it may just have received a request, and the limit would be exceeded while that is served.
+    /// Registers a connection. A full table evicts the one that has waited longest for its client; while there is none, this
+    /// waits. At the limit per address the newcomer is refused.
     pub fn register(self: &Arc<Connections>, stream: TcpStream, peer: SocketAddr) -> Result<ConnHandle, RegisterError> {
         let is_proxy = self.trusted_proxies.contains(peer.ip());
-        let network = (!is_proxy).then(|| network(peer.ip()));
+        let network = self.counted_network(peer.ip());
         let mut table = self.table.lock();
         loop {
             self.is_starved.store(false, Ordering::Relaxed);
@@ -162,8 +160,7 @@ impl Connections {
         }
         let entry = Arc::new(ConnEntry::new(stream));
         let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
-        table.by_id.insert(id, Arc::clone(&entry));
-        self.count_from(&mut table, network, &entry);
+        table.insert(id, network, &entry);
         Ok(ConnHandle { id, peer, client: peer, is_proxy, network, entry, connections: Arc::clone(self) })
     }
 
@@ -175,28 +172,22 @@ impl Connections {
     /// Ends each connection that is past its deadline, and returns the time until the next deadline.
     pub fn expire(&self) -> Option<Duration> {
         let now = self.micros();
-        let mut next: Option<u64> = None;
-        for entry in self.table.lock().by_id.values() {
-            match self.deadline(entry) {
-                Some(deadline) if deadline <= now => entry.end(Ended::IdleTimeout),
-                Some(deadline) => next = Some(next.map_or(deadline, |next| next.min(deadline))),
-                None => {}
+        let time_left = |entry: &Arc<ConnEntry>| {
+            let (state, since) = entry.state();
+            let timeout = match state {
+                ConnState::New => self.limits.timeouts.header,
+                ConnState::Idle => self.limits.timeouts.idle,
+                ConnState::Lingering => LINGER,
+                // Timed by their own threads, which still have to respond, or to abort.
+                ConnState::Active | ConnState::Receiving | ConnState::Stalled => return None,
+            };
+            let left = timeout.saturating_sub(Duration::from_micros(now.saturating_sub(since)));
+            if left.is_zero() {
+                entry.end(Ended::IdleTimeout);
             }
-        }
-        next.map(|next| Duration::from_micros(next - now))
-    }
-
-    /// The moment at which the state times out here. An unfinished request and a stalled client are timed by their own
-    /// thread, which still has to respond, or to abort.
-    fn deadline(&self, entry: &ConnEntry) -> Option<u64> {
-        let (state, since) = entry.state();
-        let timeout = match state {
-            ConnState::New => self.limits.timeouts.header,
-            ConnState::Idle => self.limits.timeouts.idle,
-            ConnState::Lingering => LINGER,
-            ConnState::Active | ConnState::Receiving | ConnState::Stalled => return None,
+            Some(left).filter(|left| !left.is_zero())
         };
-        Some(since + timeout.as_micros() as u64)
+        self.table.lock().by_id.values().filter_map(time_left).min()
     }
 
     /// Enters a later phase of the shutdown.
@@ -236,11 +227,6 @@ impl Connections {
         }
     }
 
-    /// The limit on connections.
-    pub fn max(&self) -> usize {
-        self.limits.connections
-    }
-
     /// Reports whether a newcomer waits and no connection can be evicted.
     pub fn is_starved(&self) -> bool {
         self.is_starved.load(Ordering::Relaxed)
@@ -251,8 +237,8 @@ impl Connections {
         self.table.lock().by_id.len()
     }
 
-    /// Reports whether the limit of an address is reached. If so, its longest idle connection makes room for the next
-    /// newcomer; a response in progress is finished, as there is room for other addresses.
+    /// Reports whether the limit of an address is reached. If so, its longest idle connection is evicted for the *next*
+    /// newcomer: it may just have received a request, and the limit would be exceeded while that is served.
     fn is_full_from(&self, table: &Table, network: Option<IpAddr>) -> bool {
         let (Some(network), Some(max)) = (network, self.limits.per_ip) else { return false };
         let entries = table.by_network.get(&network).map_or(&[][..], Vec::as_slice);
@@ -266,11 +252,9 @@ impl Connections {
         is_full
     }
 
-    /// Counts a connection for its network, where there is a limit.
-    fn count_from(&self, table: &mut Table, network: Option<IpAddr>, entry: &Arc<ConnEntry>) {
-        if let Some(network) = network.filter(|_| self.limits.per_ip.is_some()) {
-            table.by_network.entry(network).or_default().push(Arc::clone(entry));
-        }
+    /// The network that an address counts for, where there is a limit. A proxy's counts for none.
+    fn counted_network(&self, ip: IpAddr) -> Option<IpAddr> {
+        (self.limits.per_ip.is_some() && !self.trusted_proxies.contains(ip)).then(|| network(ip))
     }
 
     fn micros(&self) -> u64 {
@@ -279,8 +263,16 @@ impl Connections {
 }
 
 impl Table {
-    /// Evicts the connection that has waited longest, unless the last evicted one is about to close; a batch where newcomers
-    /// follow each other. False where no connection can be evicted.
+    /// Adds a connection, or counts one for the network that has become known.
+    fn insert(&mut self, id: u64, network: Option<IpAddr>, entry: &Arc<ConnEntry>) {
+        self.by_id.insert(id, Arc::clone(entry));
+        if let Some(network) = network {
+            self.by_network.entry(network).or_default().push(Arc::clone(entry));
+        }
+    }
+
+    /// Evicts the connection that has waited longest, or a batch under a burst, unless the last evicted one is about to close.
+    /// False where no connection can be evicted.
     fn evict(&mut self, now: u64) -> bool {
         let is_closing = |id| self.by_id.get(&id).is_some_and(|entry| entry.is_closing());
         let last = self.evicting.map(|(id, at)| (is_closing(id), Duration::from_micros(now - at)));
@@ -332,11 +324,11 @@ impl ConnHandle {
             Source::Client(client) => {
                 self.client = client;
                 self.is_proxy = self.connections.trusted_proxies.contains(client.ip());
-                self.network = (!self.is_proxy).then(|| network(client.ip()));
                 let mut table = self.connections.table.lock();
+                self.network = self.connections.counted_network(client.ip());
                 let has_room = !self.connections.is_full_from(&table, self.network);
                 if has_room {
-                    self.connections.count_from(&mut table, self.network, &self.entry);
+                    table.insert(self.id, self.network, &self.entry);
                 }
                 has_room
             }

@@ -6,7 +6,7 @@
 use std::io::{ErrorKind, Write};
 use std::ops::Range;
 
-use super::close_reason::CloseReason;
+use super::close_reason::{CloseReason, Outcome};
 use super::connections::ConnHandle;
 use super::trace;
 use crate::files::file::OpenFile;
@@ -49,7 +49,7 @@ pub struct Sent {
     /// Bytes of content that were sent or buffered.
     pub bytes: u64,
     /// Why the connection has to end, if sending failed.
-    pub outcome: Result<(), CloseReason>,
+    pub outcome: Outcome,
 }
 
 /// Writes responses and buffers them.
@@ -80,7 +80,7 @@ impl ResponseWriter {
     }
 
     /// Sends the buffered bytes.
-    pub fn flush(&mut self, transport: &mut dyn Transport) -> Result<(), CloseReason> {
+    pub fn flush(&mut self, transport: &mut dyn Transport) -> Outcome {
         if !self.buffer.is_empty() {
             self.exceeded_initial_window |= self.buffer.len() > INITIAL_WINDOW;
             let sent = transport.send(&self.buffer);
@@ -92,7 +92,7 @@ impl ResponseWriter {
     }
 
     /// Sends the buffered bytes and the end of the stream.
-    pub fn flush_last(&mut self, transport: &mut dyn Transport) -> Result<(), CloseReason> {
+    pub fn flush_last(&mut self, transport: &mut dyn Transport) -> Outcome {
         let sent = transport.send_last(&self.buffer);
         self.buffer.clear();
         Ok(sent?)
@@ -132,7 +132,7 @@ impl ResponseWriter {
     }
 
     /// Sends or buffers the content and counts its bytes.
-    fn write_body(&mut self, transport: &mut dyn Transport, body: &Body) -> Result<(), CloseReason> {
+    fn write_body(&mut self, transport: &mut dyn Transport, body: &Body) -> Outcome {
         match body {
             Body::Empty => {}
             Body::Bytes(bytes) if bytes.len() > COALESCE_MAX => {
@@ -158,7 +158,7 @@ impl ResponseWriter {
     }
 
     /// Sends the buffered bytes; content follows at once.
-    fn send_buffered(&mut self, transport: &mut dyn Transport) -> Result<(), CloseReason> {
+    fn send_buffered(&mut self, transport: &mut dyn Transport) -> Outcome {
         let sent = transport.send_more(&self.buffer);
         self.buffer.clear();
         Ok(sent?)
@@ -168,12 +168,7 @@ impl ResponseWriter {
     ///
     /// sendfile passes pages by reference: bytes that are rewritten in place before they leave the machine leave rewritten. So
     /// a file that changed recently is copied.
-    fn send_span(
-        &mut self,
-        transport: &mut dyn Transport,
-        file: &OpenFile,
-        mut span: Range<u64>,
-    ) -> Result<(), CloseReason> {
+    fn send_span(&mut self, transport: &mut dyn Transport, file: &OpenFile, mut span: Range<u64>) -> Outcome {
         let last = span.start.max(span.end.saturating_sub(HELD_BACK))..span.end;
         self.send_buffered(transport)?;
         span.end = last.start;
@@ -199,12 +194,7 @@ impl ResponseWriter {
 
     /// Compresses a file while sending it in chunks (RFC 9112 §7.1), the last chunk only if the file has not changed.
     #[inline(never)]
-    fn send_coded(
-        &mut self,
-        transport: &mut dyn Transport,
-        file: &OpenFile,
-        coding: Coding,
-    ) -> Result<(), CloseReason> {
+    fn send_coded(&mut self, transport: &mut dyn Transport, file: &OpenFile, coding: Coding) -> Outcome {
         let len = file.meta().len;
         let mut encoder = Encoder::new(coding, Effort::Once, len).map_err(CloseReason::File)?;
         let mut start = 0;
@@ -240,14 +230,14 @@ impl ResponseWriter {
     }
 }
 
-/// Fails if the file does not hold these bytes at `start` any more, or has changed otherwise.
-fn check_unchanged(file: &OpenFile, start: u64, bytes: &[u8]) -> Result<(), CloseReason> {
-    let is_unchanged = file.still_holds(start, bytes).map_err(CloseReason::from_file)?;
-    is_unchanged.then_some(()).ok_or(CloseReason::FileChanged)
+/// Fails if the file has changed since these bytes were read at `start`.
+fn check_unchanged(file: &OpenFile, start: u64, bytes: &[u8]) -> Outcome {
+    let is_same = file.still_holds(start, bytes).map_err(CloseReason::from_file)?;
+    is_same.then_some(()).ok_or(CloseReason::FileChanged)
 }
 
 /// Sends the rest of the span by reading it; the span shrinks by what is sent.
-fn copy(transport: &mut dyn Transport, file: &OpenFile, span: &mut Range<u64>) -> Result<(), CloseReason> {
+fn copy(transport: &mut dyn Transport, file: &OpenFile, span: &mut Range<u64>) -> Outcome {
     while span.start < span.end {
         let end = span.end.min(span.start + PIECE);
         transport.send_more(&file.read(span.start..end).map_err(CloseReason::from_file)?)?;
