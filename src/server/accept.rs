@@ -53,31 +53,30 @@ impl Acceptor {
     /// Starts the accept loop of an endpoint, which ends when `stop` is set.
     pub fn start(self: &Arc<Self>, endpoint: &Arc<Endpoint>, stop: &Arc<Stop>) -> io::Result<JoinHandle<()>> {
         let (acceptor, endpoint, stop) = (Arc::clone(self), Arc::clone(endpoint), Arc::clone(stop));
-        critical_thread::spawn("accept", move || acceptor.accept_all(&endpoint, &stop))
-    }
-
-    fn accept_all(&self, endpoint: &Endpoint, stop: &Stop) {
-        for accepted in endpoint.listener.incoming(stop) {
-            match accepted {
-                Ok((stream, peer)) => self.register(stream, peer, endpoint.service),
-                Err(error) => {
-                    log::warn!("cannot accept on {}: {error}", endpoint.listener.addr);
-                    self.server.connections.evict_one();
+        critical_thread::spawn("accept", move || {
+            for accepted in endpoint.listener.incoming(&stop) {
+                match accepted {
+                    Ok((stream, peer)) => acceptor.register(stream, peer, endpoint.service),
+                    Err(error) => {
+                        log::warn!("cannot accept on {}: {error}", endpoint.listener.addr);
+                        acceptor.server.connections.evict_one();
+                    }
                 }
             }
-        }
+        })
     }
 
     fn register(&self, stream: TcpStream, peer: SocketAddr, service: Service) {
-        match self.server.connections_for(service).register(stream, peer) {
+        let is_admin = service == Service::Admin;
+        let connections = if is_admin { &self.server.admin_connections } else { &self.server.connections };
+        match connections.register(stream, peer) {
             Ok(conn) => self.spawn_on_pool(Accepted { conn, service }),
             Err(RegisterError::ShuttingDown) => {}
             Err(RegisterError::PerIpLimit(stream)) => self.server.shed(stream, peer, service, Why::PerIpLimit),
         }
     }
 
-    /// Passes a connection to a thread. Where none can be started, another connection is evicted; where there is none, this one
-    /// is shed.
+    /// Passes a connection to a thread. Where none can be started, another connection is evicted, or this one is shed.
     fn spawn_on_pool(&self, mut accepted: Accepted) {
         let mut evicted_at = None::<Instant>;
         while let Err(SpawnError { error, job, threads }) = self.pool.execute(accepted) {
@@ -112,10 +111,9 @@ impl Server {
         if let Some(metrics) = &self.metrics {
             metrics.shed(why);
         }
-        match self.tls_for(service) {
-            Some(_) => self.shed_connections.send_and_close(stream, &INTERNAL_ERROR_ALERT),
-            None => self.shed_connections.send_and_close(stream, &overload::response(why, &self.site)),
-        }
+        let page = || overload::response(why, &self.site);
+        let bytes = self.tls_for(service).map_or_else(page, |_| INTERNAL_ERROR_ALERT.to_vec());
+        self.shed_connections.send_and_close(stream, &bytes);
     }
 }
 

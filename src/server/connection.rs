@@ -79,12 +79,11 @@ impl<'c> Connection<'c> {
         trace::accepted(self.conn);
         let mut waiting = ConnState::New;
         let close = loop {
-            if let Err(close) = self.serve(waiting) {
-                break close;
+            match self.serve(waiting) {
+                Ok(()) => waiting = ConnState::Idle,
+                Err(close) => break self.blame_stall(close),
             }
-            waiting = ConnState::Idle;
         };
-        let close = self.blame_stall(close);
         self.close(&close);
     }
 
@@ -201,22 +200,28 @@ impl<'c> Connection<'c> {
             if let Some(state) = waiting.take() {
                 self.conn.set_state(state);
             }
-            if scanner.has_begun() && deadline.is_none() {
-                deadline = Some(self.begin_receiving());
+            if scanner.has_begun() {
+                deadline.get_or_insert_with(|| self.begin_receiving());
             }
             match self.fill(deadline)? {
                 ReadOutcome::Data => {}
-                ReadOutcome::Eof if self.conn.connections.is_at(ShutdownPhase::NotAccepting) => {
-                    return Err(CloseReason::ShuttingDown);
-                }
-                outcome if deadline.is_some() => {
-                    let why = if outcome == ReadOutcome::Eof { Why::HeadIncomplete } else { Why::HeadTimeout };
-                    let line = first_line(self.read_buffer.pending());
-                    return Err(CloseReason::refused(why.because(line), line));
-                }
-                ReadOutcome::Eof | ReadOutcome::TimedOut => return Err(CloseReason::ClientClosed),
+                outcome => return Err(self.without_head(outcome, deadline.is_some())),
             }
         }
+    }
+
+    /// Why the connection closes where no complete head has arrived.
+    fn without_head(&self, outcome: ReadOutcome, has_begun: bool) -> CloseReason {
+        let why = match outcome {
+            ReadOutcome::Eof if self.conn.connections.is_at(ShutdownPhase::NotAccepting) => {
+                return CloseReason::ShuttingDown;
+            }
+            _ if !has_begun => return CloseReason::ClientClosed,
+            ReadOutcome::Eof => Why::HeadIncomplete,
+            _ => Why::HeadTimeout,
+        };
+        let line = first_line(self.read_buffer.pending());
+        CloseReason::refused(why.because(line), line)
     }
 
     /// Reads the request's content and discards it, so that the next request is read from its first byte.
@@ -230,10 +235,8 @@ impl<'c> Connection<'c> {
                 return Ok(());
             }
             self.writer.flush(self.transport)?;
-            if deadline.is_none() {
-                deadline = Some(self.begin_receiving());
-            }
-            match self.fill(deadline)? {
+            let deadline = *deadline.get_or_insert_with(|| self.begin_receiving());
+            match self.fill(Some(deadline))? {
                 ReadOutcome::Data => {}
                 ReadOutcome::Eof => return Err(refuse(Why::ContentIncomplete)),
                 ReadOutcome::TimedOut => return Err(refuse(Why::ContentTimeout)),
@@ -266,29 +269,23 @@ impl<'c> Connection<'c> {
         if self.read_buffer.is_new() {
             return self.read_buffer.fill(self.transport, deadline);
         }
-        thread::yield_now();
-        if let Some(count) = self.read_buffer.try_fill(self.transport)? {
-            return Ok(count);
-        }
         let (since, is_idle) = (Instant::now(), deadline.is_none());
-        while self.busy_polls && is_idle && since.elapsed() < BUSY_POLL {
+        loop {
             thread::yield_now();
             if let Some(count) = self.read_buffer.try_fill(self.transport)? {
                 return Ok(count);
             }
+            if !(self.busy_polls && is_idle && since.elapsed() < BUSY_POLL) {
+                break;
+            }
         }
-        self.shrink();
+        // The memory of a response is given back, so that an idle connection holds little.
+        self.writer.shrink();
+        (self.head, self.log_line) = (Vec::new(), Vec::new());
         let count = self.read_buffer.fill(self.transport, deadline);
         // A busy poll that found nothing disables the next one.
         self.busy_polls = !self.busy_polls && is_idle && since.elapsed() < BUSY_POLL_IF_WITHIN;
         count
-    }
-
-    /// Gives the memory of a response back, so that an idle connection holds little.
-    fn shrink(&mut self) {
-        self.writer.shrink();
-        self.head = Vec::new();
-        self.log_line = Vec::new();
     }
 
     /// Closes the connection in the way that the reason requires.

@@ -184,8 +184,9 @@ impl Connections {
             let left = timeout.saturating_sub(Duration::from_micros(now.saturating_sub(since)));
             if left.is_zero() {
                 entry.end(Ended::IdleTimeout);
+                return None;
             }
-            Some(left).filter(|left| !left.is_zero())
+            Some(left)
         };
         self.table.lock().by_id.values().filter_map(time_left).min()
     }
@@ -315,24 +316,22 @@ impl ConnHandle {
     /// Sets the client's address from a PROXY header. False at the limit of that address: the connection has to close.
     pub fn set_client(&mut self, source: Source) -> bool {
         match source {
-            Source::Proxy => true,
+            Source::Proxy => return true,
             Source::Unknown => {
                 // An unnamed client is not trusted to state addresses itself.
                 self.is_proxy = false;
-                true
+                return true;
             }
-            Source::Client(client) => {
-                self.client = client;
-                self.is_proxy = self.connections.trusted_proxies.contains(client.ip());
-                let mut table = self.connections.table.lock();
-                self.network = self.connections.counted_network(client.ip());
-                let has_room = !self.connections.is_full_from(&table, self.network);
-                if has_room {
-                    table.insert(self.id, self.network, &self.entry);
-                }
-                has_room
-            }
+            Source::Client(client) => self.client = client,
         }
+        self.is_proxy = self.connections.trusted_proxies.contains(self.client.ip());
+        self.network = self.connections.counted_network(self.client.ip());
+        let mut table = self.connections.table.lock();
+        let has_room = !self.connections.is_full_from(&table, self.network);
+        if has_room {
+            table.insert(self.id, self.network, &self.entry);
+        }
+        has_room
     }
 
     /// The client's address for a request: stated by a trusted proxy in a field, or the connection's own.
@@ -351,11 +350,9 @@ impl ConnHandle {
             _ => self.connections.micros(),
         };
         self.entry.set_state(state, since);
-        if matches!(state, ConnState::New | ConnState::Idle) {
-            // Both are SeqCst: either `end_idle` sees this state, or this thread sees the phase.
-            if self.connections.is_at(ShutdownPhase::IdleClosed) {
-                let _ = self.stream().shutdown(Shutdown::Read);
-            }
+        // All are SeqCst: either `end_idle` sees this state, or this thread sees the phase.
+        if matches!(state, ConnState::New | ConnState::Idle) && self.connections.is_at(ShutdownPhase::IdleClosed) {
+            let _ = self.stream().shutdown(Shutdown::Read);
         }
     }
 

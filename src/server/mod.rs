@@ -126,11 +126,9 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, banner: &str) -> io::Result
     let (stop, never) = (Arc::new(Stop::new()?), Arc::new(Stop::new()?));
     let mut accept_threads = Vec::new();
     for endpoint in &endpoints {
-        if endpoint.outlives_shutdown() {
-            acceptor.start(endpoint, &never)?;
-        } else {
-            accept_threads.push(acceptor.start(endpoint, &stop)?);
-        }
+        let stops = !endpoint.outlives_shutdown();
+        let thread = acceptor.start(endpoint, if stops { &stop } else { &never })?;
+        accept_threads.extend(stops.then_some(thread));
     }
     // A closed standard error is no failure.
     let _ = io::stderr().write_all(banner.as_bytes());
@@ -166,14 +164,6 @@ impl Server {
             diagnostics,
             metrics: None,
             sd_notify: SdNotify::default(),
-        }
-    }
-
-    /// The connection table of a service.
-    pub fn connections_for(&self, service: Service) -> &Arc<Connections> {
-        match service {
-            Service::Site | Service::Redirect => &self.connections,
-            Service::Admin => &self.admin_connections,
         }
     }
 

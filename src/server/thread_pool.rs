@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// Stack of a connection's thread, in bytes. The kernel backs it with memory page by page as it is used.
+/// Stack of a connection's thread, in bytes. The kernel backs only what is used with memory.
 const STACK_SIZE: usize = 256 * 1024;
 
 /// Idle threads exit after this.
@@ -21,7 +21,7 @@ pub struct ThreadPool<J> {
     state: Mutex<State<J>>,
 }
 
-/// No thread could be started.
+/// No thread can be started.
 #[derive(Debug)]
 pub struct SpawnError<J> {
     /// Why.
