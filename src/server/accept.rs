@@ -68,15 +68,16 @@ impl Acceptor {
     }
 
     fn register(&self, stream: TcpStream, peer: SocketAddr, service: Service) {
-        match self.server.connections_for(service).register(stream, peer) {
+        let is_admin = service == Service::Admin;
+        let connections = if is_admin { &self.server.admin_connections } else { &self.server.connections };
+        match connections.register(stream, peer) {
             Ok(conn) => self.spawn_on_pool(Accepted { conn, service }),
             Err(RegisterError::ShuttingDown) => {}
             Err(RegisterError::PerIpLimit(stream)) => self.server.shed(stream, peer, service, Why::PerIpLimit),
         }
     }
 
-    /// Passes a connection to a thread. Where none can be started, another connection is evicted; where there is none, this one
-    /// is shed.
+    /// Passes a connection to a thread. Where none can be started, another connection is evicted, or this one is shed.
     fn spawn_on_pool(&self, mut accepted: Accepted) {
         let mut evicted_at = None::<Instant>;
         while let Err(SpawnError { error, job, threads }) = self.pool.execute(accepted) {
@@ -111,10 +112,9 @@ impl Server {
         if let Some(metrics) = &self.metrics {
             metrics.shed(why);
         }
-        match self.tls_for(service) {
-            Some(_) => self.shed_connections.send_and_close(stream, &INTERNAL_ERROR_ALERT),
-            None => self.shed_connections.send_and_close(stream, &overload::response(why, &self.site)),
-        }
+        let page = || overload::response(why, &self.site);
+        let bytes = self.tls_for(service).map_or_else(page, |_| INTERNAL_ERROR_ALERT.to_vec());
+        self.shed_connections.send_and_close(stream, &bytes);
     }
 }
 
@@ -122,10 +122,7 @@ impl Server {
 fn serve_connection(server: &Server, Accepted { conn, service }: Accepted) {
     let metrics = server.metrics.as_ref().filter(|_| service != Service::Admin);
     let _guard = metrics.map(Metrics::connection_started);
-    // The admin endpoint is not reached through a proxy.
-    let conn =
-        if service == Service::Admin { Some(conn) } else { proxy_protocol::receive_header(server, conn, service) };
-    let Some(conn) = conn else { return };
+    let Some(conn) = proxy_protocol::receive_header(server, conn, service) else { return };
     let mut tcp = Tcp::new(conn.stream(), &conn);
     tcp.set_send_pace(server.options.timeouts.write);
     let site = SiteSession::new(&server.site);

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 
-use super::conn_entry::Ended;
 use crate::proto::framing::Persistence;
 use crate::proto::why::{Reject, Why};
 
@@ -35,6 +34,9 @@ pub enum CloseReason {
     /// The connection failed.
     Io(io::Error),
 }
+
+/// Success, or the reason to close.
+pub type Outcome = Result<(), CloseReason>;
 
 /// A rejected request.
 #[derive(Debug)]
@@ -84,49 +86,32 @@ impl From<io::Error> for CloseReason {
     fn from(error: io::Error) -> CloseReason {
         match error.kind() {
             io::ErrorKind::TimedOut => CloseReason::SlowClient,
-            // Only sending from a file that became shorter ends so.
+            // Sent from a file that is shorter now.
             io::ErrorKind::UnexpectedEof => CloseReason::FileChanged,
             _ => CloseReason::Io(error),
         }
     }
 }
 
-impl From<Ended> for CloseReason {
-    fn from(ended: Ended) -> CloseReason {
-        match ended {
-            Ended::Evicted => CloseReason::Evicted,
-            Ended::IdleTimeout => CloseReason::IdleTimeout,
-            Ended::Stalled => CloseReason::Stalled,
-        }
-    }
-}
-
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CloseReason::ClientClosed => f.write_str("the client closed the connection"),
-            CloseReason::LastResponse(Persistence::ClosesOnRequest) => f.write_str("the client requested it"),
-            CloseReason::LastResponse(Persistence::ClosesAfterConnect) => {
-                f.write_str("bytes after a CONNECT are not for this server")
-            }
-            CloseReason::LastResponse(Persistence::ClosesToEnd) => {
-                f.write_str("an HTTP/0.9 response ends with its connection")
-            }
-            CloseReason::LastResponse(_) => {
-                f.write_str("HTTP/1.0 closes after a response, unless keep-alive is requested")
-            }
-            CloseReason::Expectation => f.write_str("the client waits to send content that is not read"),
-            CloseReason::ShuttingDown => f.write_str("the server is shutting down"),
-            CloseReason::Refused(refused) => write!(f, "refused: {}", refused.why.explanation().what),
-            CloseReason::IdleTimeout => f.write_str("no request arrived in time"),
-            CloseReason::SlowClient => f.write_str("the client reads the response too slowly"),
-            CloseReason::Stalled => f.write_str("evicted: the connection table is full, and the client hardly reads"),
-            CloseReason::FileChanged => f.write_str("the file changed while it was sent"),
-            CloseReason::Evicted => {
-                f.write_str("evicted: the connection table is full, and this one had waited longest")
-            }
-            CloseReason::File(error) => write!(f, "the file cannot be read: {error}"),
-            CloseReason::Io(error) => write!(f, "the connection failed: {error}"),
-        }
+        let text = match self {
+            Self::ClientClosed => "the client closed the connection",
+            Self::LastResponse(Persistence::ClosesOnRequest) => "the client requested it",
+            Self::LastResponse(Persistence::ClosesAfterConnect) => "bytes after a CONNECT are not for this server",
+            Self::LastResponse(Persistence::ClosesToEnd) => "an HTTP/0.9 response ends with its connection",
+            Self::LastResponse(_) => "HTTP/1.0 closes after a response, unless keep-alive is requested",
+            Self::Expectation => "the client waits to send content that is not read",
+            Self::ShuttingDown => "the server is shutting down",
+            Self::IdleTimeout => "no request arrived in time",
+            Self::SlowClient => "the client reads the response too slowly",
+            Self::Stalled => "evicted: the connection table is full, and the client hardly reads",
+            Self::FileChanged => "the file changed while it was sent",
+            Self::Evicted => "evicted: the connection table is full, and this one had waited longest",
+            Self::Refused(refused) => return write!(f, "refused: {}", refused.why.explanation().what),
+            Self::File(error) => return write!(f, "the file cannot be read: {error}"),
+            Self::Io(error) => return write!(f, "the connection failed: {error}"),
+        };
+        f.write_str(text)
     }
 }

@@ -31,6 +31,13 @@ pub enum ConnState {
     Lingering = 5,
 }
 
+impl ConnState {
+    const ALL: [ConnState; 6] = {
+        use ConnState::{Active, Idle, Lingering, New, Receiving, Stalled};
+        [Active, New, Idle, Receiving, Stalled, Lingering]
+    };
+}
+
 /// Why another thread ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -62,21 +69,13 @@ impl ConnEntry {
 
     /// Enters a state at this microsecond.
     pub fn set_state(&self, state: ConnState, since: u64) {
-        self.word.store(since << 3 | state as u64, Ordering::Release);
+        self.word.store(since << 3 | state as u64, Ordering::SeqCst);
     }
 
     /// The state, and the microsecond at which it began.
     pub fn state(&self) -> (ConnState, u64) {
         let word = self.word.load(Ordering::SeqCst);
-        let state = match word & 7 {
-            1 => ConnState::New,
-            2 => ConnState::Idle,
-            3 => ConnState::Receiving,
-            4 => ConnState::Stalled,
-            5 => ConnState::Lingering,
-            _ => ConnState::Active,
-        };
-        (state, word >> 3)
+        (ConnState::ALL[(word & 7) as usize], word >> 3)
     }
 
     /// Since when the connection has waited for its client, if it can be evicted.
@@ -112,8 +111,7 @@ impl ConnEntry {
         [Ended::Evicted, Ended::IdleTimeout, Ended::Stalled].into_iter().find(|ended| *ended as u8 == stored)
     }
 
-    /// Reports whether the connection was ended from outside and is about to close. It is not where a request had arrived
-    /// before.
+    /// Reports whether the connection was ended from outside and is about to close: no request had arrived before.
     pub fn is_closing(&self) -> bool {
         match (self.ended_by(), self.state().0) {
             (None, _) => false,

@@ -8,23 +8,23 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::access_log::Record;
-use super::close_reason::{CloseReason, Refused};
+use super::close_reason::{CloseReason, Outcome, Refused};
 use super::conn_entry::ConnState;
 use super::connections::{ConnHandle, ShutdownPhase};
 use super::read_buffer::ReadBuffer;
-use super::write::{ReplyContext, ResponseWriter};
+use super::write::{ReplyContext, ResponseWriter, Sent};
 use super::{Server, trace};
 use crate::net::Transport;
 use crate::proto::body::BodyDecoder;
-use crate::proto::date::{HttpDate, Stamp};
+use crate::proto::date::HttpDate;
 use crate::proto::framing::{self, Persistence};
-use crate::proto::request::{Head, HeadScanner, Method, first_line};
+use crate::proto::request::{Head, HeadScanner, first_line};
 use crate::proto::why::Why;
 use crate::site::refusal::PageFormat;
+use crate::site::response::Response;
 use crate::site::{Request, Respond};
 
-/// A client that sends its next request within this time is busy-polled the next time. To wake threads at both ends takes most
-/// of it.
+/// A client that sends its next request within this time is busy-polled the next time.
 const BUSY_POLL_IF_WITHIN: Duration = Duration::from_micros(100);
 
 /// Duration of a busy poll. // measured: one client, 1 KiB: 16,900 → 41,300 requests/s
@@ -39,7 +39,7 @@ pub struct Connection<'c> {
     read_buffer: ReadBuffer,
     head: Vec<u8>,
     writer: ResponseWriter,
-    stamp: Stamp,
+    started: Instant,
     log_line: Vec<u8>,
     busy_polls: bool,
 }
@@ -68,7 +68,7 @@ impl<'c> Connection<'c> {
             read_buffer: ReadBuffer::default(),
             head: Vec::new(),
             writer: ResponseWriter::default(),
-            stamp: Stamp::default(),
+            started: Instant::now(),
             log_line: Vec::new(),
             busy_polls: false,
         }
@@ -79,12 +79,11 @@ impl<'c> Connection<'c> {
         trace::accepted(self.conn);
         let mut waiting = ConnState::New;
         let close = loop {
-            if let Err(close) = self.serve(waiting) {
-                break close;
+            match self.serve(waiting) {
+                Ok(()) => waiting = ConnState::Idle,
+                Err(close) => break self.blame_stall(close),
             }
-            waiting = ConnState::Idle;
         };
-        let close = self.blame_stall(close);
         self.close(&close);
     }
 
@@ -95,7 +94,7 @@ impl<'c> Connection<'c> {
     }
 
     /// Serves one request; `waiting` is the state until it begins to arrive.
-    fn serve(&mut self, waiting: ConnState) -> Result<(), CloseReason> {
+    fn serve(&mut self, waiting: ConnState) -> Outcome {
         self.receive_head(waiting)?;
         let head = mem::take(&mut self.head);
         let served = self.exchange(&head);
@@ -104,7 +103,7 @@ impl<'c> Connection<'c> {
     }
 
     /// Responds to the request whose head these bytes are. The error says why the connection closes.
-    fn exchange(&mut self, bytes: &[u8]) -> Result<(), CloseReason> {
+    fn exchange(&mut self, bytes: &[u8]) -> Outcome {
         let head = Head::parse(bytes).map_err(|reject| CloseReason::refused(reject, first_line(bytes)))?;
         let refused = |reject| CloseReason::refused(reject, head.line);
         trace::request(self.conn, &head);
@@ -113,30 +112,14 @@ impl<'c> Connection<'c> {
         if !expects_continue {
             self.discard_body(BodyDecoder::new(body), &head)?;
         }
-        self.conn.set_state(ConnState::Active);
-        let (now, started) = self.stamp_now();
+        let now = self.begin_response();
         let response = self.responder.respond(&Request { head: &head, now });
         let persistence = framing::persistence(&head);
         let close = self.close_after(persistence, expects_continue);
-        let is_head = head.method == Method::Head;
-        let (conn, persists, head) = (self.conn, close.is_none(), &head);
-        let reply = ReplyContext { conn, head: Some((head, persistence)), is_head, persists, stamp: &self.stamp };
-        let mut sent = self.writer.write(self.transport, &response, &reply);
-        sent.outcome = sent.outcome.map_err(|close| self.blame_stall(close));
-        let record = Record {
-            conn,
-            stamp: &self.stamp,
-            started,
-            line: head.line,
-            head: Some(head),
-            response: &response,
-            sent: &sent,
-        };
-        record_response((self.server, self.responder), &record, &mut self.log_line);
-        sent.outcome?;
-        if persists {
-            trace::kept(conn, persistence);
-        }
+        let kept = close.is_none().then_some(persistence);
+        let reply = ReplyContext { conn: self.conn, line: head.line, head: Some(&head), kept };
+        let sent = self.writer.write(self.transport, &response, &reply);
+        self.record(&response, &reply, sent)?;
         close.map_or(Ok(()), Err)
     }
 
@@ -147,8 +130,11 @@ impl<'c> Connection<'c> {
             _ if expects_continue => Some(CloseReason::Expectation),
             _ if !persistence.persists() => Some(CloseReason::LastResponse(persistence)),
             Some(close) => Some(close),
-            None if self.conn.is_at(ShutdownPhase::ClosingKeepAlive) => Some(CloseReason::ShuttingDown),
-            None if self.conn.newcomer_waits() && !self.read_buffer.pending().is_empty() => Some(CloseReason::Evicted),
+            None if self.conn.connections.is_at(ShutdownPhase::ClosingKeepAlive) => Some(CloseReason::ShuttingDown),
+            // A client whose next request has arrived never waits, so its connection could not be evicted.
+            None if self.conn.connections.is_starved() && !self.read_buffer.pending().is_empty() => {
+                Some(CloseReason::Evicted)
+            }
             None => None,
         }
     }
@@ -161,15 +147,43 @@ impl<'c> Connection<'c> {
         }
     }
 
-    /// Takes the time of a response.
-    fn stamp_now(&mut self) -> (SystemTime, Instant) {
-        let (now, started) = (SystemTime::now(), Instant::now());
-        self.stamp.set(HttpDate::clamped(now));
-        (now, started)
+    /// Takes the time of a response; from now on the client waits for the server.
+    fn begin_response(&mut self) -> SystemTime {
+        self.conn.set_state(ConnState::Active);
+        let now = SystemTime::now();
+        self.started = Instant::now();
+        self.writer.stamp.set(HttpDate::clamped(now));
+        now
+    }
+
+    /// Logs and counts a response, and returns the outcome of sending it.
+    fn record(&mut self, response: &Response, reply: &ReplyContext<'_>, mut sent: Sent) -> Outcome {
+        let &ReplyContext { conn, line, head, kept } = reply;
+        sent.outcome = sent.outcome.map_err(|close| self.blame_stall(close));
+        let status = response.head.status.code();
+        if self.responder.is_recorded() {
+            if let Some(cause) = &response.cause {
+                log_cause(cause, status, line);
+            }
+            trace::body(conn, sent.bytes);
+            let (stamp, started) = (&self.writer.stamp, self.started);
+            let record = Record { conn, stamp, started, line, head, response, sent: &sent };
+            if let Some(metrics) = &self.server.metrics {
+                metrics.response_sent(&record);
+            }
+            self.server.access_log.write(&record, &mut self.log_line);
+        } else {
+            log::debug!("#{} admin request: {} {status}", conn.id, line.escape_ascii());
+        }
+        sent.outcome?;
+        if let Some(persistence) = kept {
+            trace::kept(conn, persistence);
+        }
+        Ok(())
     }
 
     /// Reads until a complete head has arrived and moves it out of the read buffer.
-    fn receive_head(&mut self, waiting: ConnState) -> Result<(), CloseReason> {
+    fn receive_head(&mut self, waiting: ConnState) -> Outcome {
         self.head.clear();
         let mut scanner = HeadScanner::default();
         let (mut waiting, mut deadline) = (Some(waiting), None);
@@ -186,26 +200,32 @@ impl<'c> Connection<'c> {
             if let Some(state) = waiting.take() {
                 self.conn.set_state(state);
             }
-            if scanner.has_begun() && deadline.is_none() {
-                deadline = Some(self.begin_receiving());
+            if scanner.has_begun() {
+                deadline.get_or_insert_with(|| self.begin_receiving());
             }
             match self.fill(deadline)? {
                 ReadOutcome::Data => {}
-                ReadOutcome::Eof if self.conn.is_at(ShutdownPhase::NotAccepting) => {
-                    return Err(CloseReason::ShuttingDown);
-                }
-                outcome if deadline.is_some() => {
-                    let why = if outcome == ReadOutcome::Eof { Why::HeadIncomplete } else { Why::HeadTimeout };
-                    let line = first_line(self.read_buffer.pending());
-                    return Err(CloseReason::refused(why.because(line), line));
-                }
-                ReadOutcome::Eof | ReadOutcome::TimedOut => return Err(CloseReason::ClientClosed),
+                outcome => return Err(self.without_head(outcome, deadline.is_some())),
             }
         }
     }
 
+    /// Why the connection closes where no complete head has arrived.
+    fn without_head(&self, outcome: ReadOutcome, has_begun: bool) -> CloseReason {
+        let why = match outcome {
+            ReadOutcome::Eof if self.conn.connections.is_at(ShutdownPhase::NotAccepting) => {
+                return CloseReason::ShuttingDown;
+            }
+            _ if !has_begun => return CloseReason::ClientClosed,
+            ReadOutcome::Eof => Why::HeadIncomplete,
+            _ => Why::HeadTimeout,
+        };
+        let line = first_line(self.read_buffer.pending());
+        CloseReason::refused(why.because(line), line)
+    }
+
     /// Reads the request's content and discards it, so that the next request is read from its first byte.
-    fn discard_body(&mut self, mut content: BodyDecoder, head: &Head<'_>) -> Result<(), CloseReason> {
+    fn discard_body(&mut self, mut content: BodyDecoder, head: &Head<'_>) -> Outcome {
         let refuse = |why: Why| CloseReason::refused(why.because(head.line), head.line);
         let mut deadline = None;
         loop {
@@ -215,10 +235,8 @@ impl<'c> Connection<'c> {
                 return Ok(());
             }
             self.writer.flush(self.transport)?;
-            if deadline.is_none() {
-                deadline = Some(self.begin_receiving());
-            }
-            match self.fill(deadline)? {
+            let deadline = *deadline.get_or_insert_with(|| self.begin_receiving());
+            match self.fill(Some(deadline))? {
                 ReadOutcome::Data => {}
                 ReadOutcome::Eof => return Err(refuse(Why::ContentIncomplete)),
                 ReadOutcome::TimedOut => return Err(refuse(Why::ContentTimeout)),
@@ -251,29 +269,23 @@ impl<'c> Connection<'c> {
         if self.read_buffer.is_new() {
             return self.read_buffer.fill(self.transport, deadline);
         }
-        thread::yield_now();
-        if let Some(count) = self.read_buffer.try_fill(self.transport)? {
-            return Ok(count);
-        }
         let (since, is_idle) = (Instant::now(), deadline.is_none());
-        while self.busy_polls && is_idle && since.elapsed() < BUSY_POLL {
+        loop {
             thread::yield_now();
             if let Some(count) = self.read_buffer.try_fill(self.transport)? {
                 return Ok(count);
             }
+            if !(self.busy_polls && is_idle && since.elapsed() < BUSY_POLL) {
+                break;
+            }
         }
-        self.shrink();
+        // The memory of a response is given back, so that an idle connection holds little.
+        self.writer.shrink();
+        (self.head, self.log_line) = (Vec::new(), Vec::new());
         let count = self.read_buffer.fill(self.transport, deadline);
         // A busy poll that found nothing disables the next one.
         self.busy_polls = !self.busy_polls && is_idle && since.elapsed() < BUSY_POLL_IF_WITHIN;
         count
-    }
-
-    /// Gives the memory of a response back, so that an idle connection holds little.
-    fn shrink(&mut self) {
-        self.writer.shrink();
-        self.head = Vec::new();
-        self.log_line = Vec::new();
     }
 
     /// Closes the connection in the way that the reason requires.
@@ -285,22 +297,15 @@ impl<'c> Connection<'c> {
         match close {
             CloseReason::Refused(refused) => self.explain(refused),
             CloseReason::LastResponse(persistence) if persistence.is_promised_last() => self.close_after_last(),
-            CloseReason::LastResponse(_)
-            | CloseReason::Expectation
-            | CloseReason::ShuttingDown
-            | CloseReason::Evicted
-            | CloseReason::IdleTimeout => self.close_lingering(),
-            CloseReason::ClientClosed => {
-                let _ = self.transport.send_last(&[]);
+            CloseReason::ClientClosed => drop(self.transport.send_last(&[])),
+            CloseReason::File(error) => {
+                log::warn!("a file could not be sent to its end: {error}");
+                self.transport.abort();
             }
-            CloseReason::SlowClient
-            | CloseReason::Stalled
-            | CloseReason::FileChanged
-            | CloseReason::File(_)
-            | CloseReason::Io(_) => self.transport.abort(),
-        }
-        if let CloseReason::File(error) = close {
-            log::warn!("a file could not be sent to its end: {error}");
+            CloseReason::SlowClient | CloseReason::Stalled | CloseReason::FileChanged | CloseReason::Io(_) => {
+                self.transport.abort();
+            }
+            _ => self.close_lingering(),
         }
         trace::closed(self.conn, close);
     }
@@ -309,9 +314,7 @@ impl<'c> Connection<'c> {
     /// nothing more has arrived, nothing can be lost by closing at once (RFC 9112 §9.6).
     fn close_after_last(&mut self) {
         let is_safe = self.writer.fits_initial_window() && self.read_buffer.pending().is_empty();
-        if self.send_last() && !(is_safe && self.peer_is_done()) {
-            self.linger();
-        }
+        self.close_lingering_unless(|conn| is_safe && conn.peer_is_done());
     }
 
     /// Reports whether the client has sent nothing more, and nothing more is due.
@@ -324,69 +327,42 @@ impl<'c> Connection<'c> {
 
     /// Closes and gives the client time to read the last response.
     fn close_lingering(&mut self) {
-        if self.send_last() {
-            self.linger();
-        }
+        self.close_lingering_unless(|_| false);
     }
 
-    /// Sends what is buffered and the end of the stream; false where the client does not read it.
-    fn send_last(&mut self) -> bool {
-        let is_sent = self.writer.flush_last(self.transport).is_ok();
-        if !is_sent {
+    /// Sends what is buffered and the end of the stream, and lingers unless the client is done then.
+    fn close_lingering_unless(&mut self, is_done: impl FnOnce(&mut Self) -> bool) {
+        if self.writer.flush_last(self.transport).is_err() {
             self.transport.abort();
+        } else if !is_done(self) {
+            self.conn.set_state(ConnState::Lingering);
+            self.transport.linger();
         }
-        is_sent
-    }
-
-    fn linger(&mut self) {
-        self.conn.set_state(ConnState::Lingering);
-        self.transport.linger();
     }
 
     /// Sends the page that explains a rejection, and closes.
     fn explain(&mut self, refused: &Refused) {
-        self.conn.set_state(ConnState::Active);
         let head = mem::take(&mut self.head);
         let head = Head::parse(&head).ok();
         if head.is_none() {
             trace::refused(self.conn, refused);
         }
         let format = head.as_ref().map_or(PageFormat::Text, |head| PageFormat::preferred(&head.fields));
-        let (_, started) = self.stamp_now();
+        self.begin_response();
         let response = self.responder.refuse(refused.why.because(&refused.received), format);
-        let (conn, line, stamp) = (self.conn, &refused.line[..], &self.stamp);
-        let reply = ReplyContext { conn, head: None, is_head: line.starts_with(b"HEAD "), persists: false, stamp };
+        let reply = ReplyContext { conn: self.conn, line: &refused.line, head: head.as_ref(), kept: None };
         let sent = self.writer.write(self.transport, &response, &reply);
-        let record = Record { conn, stamp, started, line, head: head.as_ref(), response: &response, sent: &sent };
-        record_response((self.server, self.responder), &record, &mut self.log_line);
-        match sent.outcome {
+        match self.record(&response, &reply, sent) {
             Ok(()) => self.close_lingering(),
             Err(_) => self.transport.abort(),
         }
     }
 }
 
-/// Logs and counts a response, unless the responder's are not recorded; `line` is a buffer.
-fn record_response((server, responder): (&Server, &dyn Respond), record: &Record<'_>, line: &mut Vec<u8>) {
-    if !responder.is_recorded() {
-        let status = record.response.head.status.code();
-        return log::debug!("#{} admin request: {} {status}", record.conn.id, record.line.escape_ascii());
-    }
-    if let Some(cause) = &record.response.cause {
-        log_cause(cause, record);
-    }
-    trace::body(record.conn, record.sent.bytes);
-    if let Some(metrics) = &server.metrics {
-        metrics.response_sent(record);
-    }
-    server.access_log.write(record, line);
-}
-
 /// Logs what the file system said: as a warning where it is the server's fault. Any client can request an unreadable file, as
 /// often as it likes.
-fn log_cause(cause: &io::Error, record: &Record<'_>) {
-    let status = record.response.head.status.code();
+fn log_cause(cause: &io::Error, status: u16, line: &[u8]) {
     let is_fault = status >= 500 || cause.kind() != ErrorKind::PermissionDenied;
     let level = if is_fault { log::Level::Warn } else { log::Level::Debug };
-    log::log!(level, "{status} for {}: {cause}", record.line.escape_ascii());
+    log::log!(level, "{status} for {}: {cause}", line.escape_ascii());
 }

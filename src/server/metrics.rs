@@ -171,7 +171,7 @@ impl Metrics {
 /// The metrics that other parts of the server hold.
 fn collected_gauges(server: &Server) -> Registry {
     let mut registry = Registry::with_prefix("serve");
-    let (open, max) = (server.connections.count() as u64, server.connections.max() as u64);
+    let (open, max) = (server.connections.count() as u64, server.connections.limits.connections as u64);
     registry.register("connections_open", "Open connections", ConstGauge::new(open));
     registry.register("connections_max", "Maximum of open connections", ConstGauge::new(max));
     let files = &server.site.files;

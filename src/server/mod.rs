@@ -119,24 +119,23 @@ const ADMIN_CONNECTIONS_MAX: usize = 8;
 pub fn run(server: Server, endpoints: Vec<Endpoint>, banner: &str) -> io::Result<()> {
     let server = Arc::new(server);
     let endpoints: Vec<_> = endpoints.into_iter().map(Arc::new).collect();
-    let stop_signal = shutdown::handle_signals(&server)?;
+    let stopped = shutdown::handle_signals(&server)?;
     reaper::start(&server)?;
     prefer_throughput();
     let acceptor = Acceptor::new(&server);
     let (stop, never) = (Arc::new(Stop::new()?), Arc::new(Stop::new()?));
     let mut accept_threads = Vec::new();
     for endpoint in &endpoints {
-        if endpoint.outlives_shutdown() {
-            acceptor.start(endpoint, &never)?;
-        } else {
-            accept_threads.push(acceptor.start(endpoint, &stop)?);
-        }
+        let stops = !endpoint.outlives_shutdown();
+        let thread = acceptor.start(endpoint, if stops { &stop } else { &never })?;
+        accept_threads.extend(stops.then_some(thread));
     }
     // A closed standard error is no failure.
     let _ = io::stderr().write_all(banner.as_bytes());
     server.diagnostics.start()?;
     server.sd_notify.ready();
-    stop_signal.wait();
+    // The channel is closed, never used.
+    let _ = stopped.recv();
     server.sd_notify.stopping(server.options.drain_delay + server.options.grace);
     shutdown::shut_down(&acceptor, &endpoints, &stop, accept_threads);
     server.finish_logs();
@@ -165,14 +164,6 @@ impl Server {
             diagnostics,
             metrics: None,
             sd_notify: SdNotify::default(),
-        }
-    }
-
-    /// The connection table of a service.
-    pub fn connections_for(&self, service: Service) -> &Arc<Connections> {
-        match service {
-            Service::Site | Service::Redirect => &self.connections,
-            Service::Admin => &self.admin_connections,
         }
     }
 

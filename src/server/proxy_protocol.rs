@@ -50,7 +50,7 @@ fn receive(conn: &ConnHandle) -> Result<Source, CloseReason> {
         if seen == taken {
             return Err(match conn.ended_by() {
                 Some(close) => close,
-                None if conn.is_at(ShutdownPhase::NotAccepting) => CloseReason::ShuttingDown,
+                None if conn.connections.is_at(ShutdownPhase::NotAccepting) => CloseReason::ShuttingDown,
                 None => CloseReason::ClientClosed,
             });
         }

@@ -23,15 +23,10 @@ const LATE_REQUEST_WINDOW: Duration = Duration::from_millis(500);
 /// Time for aborted connections to write their last line to the access log.
 const LOG_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Receiver of the signal that stops the server.
-pub struct StopSignal {
-    received: Receiver<()>,
-}
-
-/// Handles SIGTERM and SIGINT: the first one ends [`StopSignal::wait`], the second one ends the process. SIGHUP reloads
-/// certificates that come from files.
-pub fn handle_signals(server: &Arc<Server>) -> io::Result<StopSignal> {
-    let (sender, received) = channel();
+/// Handles SIGTERM and SIGINT: the first one closes the channel that is returned, the second one ends the process. SIGHUP
+/// reloads certificates that come from files.
+pub fn handle_signals(server: &Arc<Server>) -> io::Result<Receiver<()>> {
+    let (sender, stopped) = channel();
     let reloads = server.tls.as_ref().is_some_and(|tls| tls.certificates.are_from_files());
     let mut signals = Signals::new([SIGTERM, SIGINT].into_iter().chain(reloads.then_some(SIGHUP)))?;
     let server = Arc::clone(server);
@@ -50,15 +45,7 @@ pub fn handle_signals(server: &Arc<Server>) -> io::Result<StopSignal> {
             }
         }
     })?;
-    Ok(StopSignal { received })
-}
-
-impl StopSignal {
-    /// Waits for the first signal.
-    pub fn wait(&self) {
-        // The sender is dropped, never used.
-        let _ = self.received.recv();
-    }
+    Ok(stopped)
 }
 
 /// Shuts down: returns when the last response is sent, or when the grace is over.

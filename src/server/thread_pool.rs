@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// Stack of a connection's thread, in bytes. The kernel backs it with memory page by page as it is used.
+/// Stack of a connection's thread, in bytes. The kernel backs only what is used with memory.
 const STACK_SIZE: usize = 256 * 1024;
 
 /// Idle threads exit after this.
@@ -21,7 +21,7 @@ pub struct ThreadPool<J> {
     state: Mutex<State<J>>,
 }
 
-/// No thread could be started.
+/// No thread can be started.
 #[derive(Debug)]
 pub struct SpawnError<J> {
     /// Why.
@@ -55,50 +55,40 @@ impl<J: Send + 'static> ThreadPool<J> {
         if state.queue.len() <= state.spinning {
             return Ok(());
         }
-        state.spinning += 1;
         if let Some(thread) = state.parked.pop() {
+            state.spinning += 1;
             drop(state);
             thread.unpark();
             return Ok(());
         }
         let pool = Arc::clone(self);
         let builder = thread::Builder::new().name("connection".to_owned()).stack_size(STACK_SIZE);
-        match builder.spawn(move || pool.work()) {
-            Ok(_) => {
-                state.threads += 1;
-                Ok(())
-            }
-            Err(error) => {
-                state.spinning -= 1;
-                let job = state.queue.pop_back().expect("it was pushed above, and the lock is held since");
-                Err(SpawnError { error, job, threads: state.threads })
-            }
+        if let Err(error) = builder.spawn(move || pool.work()) {
+            let job = state.queue.pop_back().expect("it was pushed above, and the lock is held since");
+            return Err(SpawnError { error, job, threads: state.threads });
         }
+        state.spinning += 1;
+        state.threads += 1;
+        Ok(())
     }
 
     fn work(&self) {
-        let mut first = self.stop_spinning().queue.pop_front();
-        while let Some(job) = first.take().or_else(|| self.next_job()) {
+        while let Some(job) = self.next_job() {
             // A panic in one connection must not take the thread from the next; shared state is behind locks that are
             // released in a consistent state.
             if catch_unwind(AssertUnwindSafe(|| (self.work)(job))).is_err() {
                 log::error!("a connection ended by a panic, which is printed above; please report it");
             }
+            // Under load the next connection is often accepted during this yield, and no wake-up is needed for it.
+            self.state.lock().spinning += 1;
+            thread::yield_now();
         }
     }
 
-    /// Waits for a job; none after [`THREAD_IDLE_TIMEOUT`].
-    ///
-    /// Before it parks, the thread yields once: under load the next connection is often accepted meanwhile, and no wake-up is
-    /// needed for it.
+    /// Takes a job, or parks until there is one; none after [`THREAD_IDLE_TIMEOUT`]. The caller is counted as spinning.
     fn next_job(&self) -> Option<J> {
         let mut state = self.state.lock();
-        if state.queue.is_empty() {
-            state.spinning += 1;
-            drop(state);
-            thread::yield_now();
-            state = self.stop_spinning();
-        }
+        state.spinning -= 1;
         let deadline = Instant::now() + THREAD_IDLE_TIMEOUT;
         while state.queue.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -106,31 +96,16 @@ impl<J: Send + 'static> ThreadPool<J> {
                 state.threads -= 1;
                 return None;
             }
-            state = self.park(state, left);
+            let thread = thread::current();
+            state.parked.push(thread.clone());
+            MutexGuard::unlocked(&mut state, || thread::park_timeout(left));
+            match state.parked.iter().rposition(|parked| parked.id() == thread.id()) {
+                Some(at) => drop(state.parked.remove(at)),
+                // The thread that unparked this one has counted it as spinning.
+                None => state.spinning -= 1,
+            }
         }
         state.queue.pop_front()
-    }
-
-    /// Parks until this thread is unparked, or for this time.
-    fn park<'s>(&'s self, mut state: MutexGuard<'s, State<J>>, time: Duration) -> MutexGuard<'s, State<J>> {
-        let thread = thread::current();
-        let id = thread.id();
-        state.parked.push(thread);
-        drop(state);
-        thread::park_timeout(time);
-        let mut state = self.state.lock();
-        match state.parked.iter().rposition(|thread| thread.id() == id) {
-            Some(at) => drop(state.parked.remove(at)),
-            // The thread that unparked this one has counted it as spinning.
-            None => state.spinning -= 1,
-        }
-        state
-    }
-
-    fn stop_spinning(&self) -> MutexGuard<'_, State<J>> {
-        let mut state = self.state.lock();
-        state.spinning -= 1;
-        state
     }
 }
 

@@ -6,7 +6,7 @@
 use std::io::{ErrorKind, Write};
 use std::ops::Range;
 
-use super::close_reason::CloseReason;
+use super::close_reason::{CloseReason, Outcome};
 use super::connections::ConnHandle;
 use super::trace;
 use crate::files::file::OpenFile;
@@ -36,28 +36,30 @@ const IN_MEMORY: &str = "memory can always be written to";
 pub struct ReplyContext<'r> {
     /// The connection.
     pub conn: &'r ConnHandle,
-    /// The head of the request, if there is one, and its rule for the connection.
-    pub head: Option<(&'r Head<'r>, Persistence)>,
-    /// Whether the method is HEAD, whose responses have no content (RFC 9110 §9.3.2).
-    pub is_head: bool,
-    /// Whether the connection persists.
-    pub persists: bool,
-    /// The time of the response.
-    pub stamp: &'r Stamp,
+    /// The request line, as far as it was received.
+    pub line: &'r [u8],
+    /// The request's head, if it is valid.
+    pub head: Option<&'r Head<'r>>,
+    /// The rule by which the connection persists, if it does.
+    pub kept: Option<Persistence>,
 }
 
-/// What was sent of a response.
+/// Outcome of sending a response.
 pub struct Sent {
     /// Bytes of content that were sent or buffered.
     pub bytes: u64,
     /// Why the connection has to end, if sending failed.
-    pub outcome: Result<(), CloseReason>,
+    pub outcome: Outcome,
 }
 
 /// Writes responses and buffers them.
 #[derive(Debug, Default)]
 pub struct ResponseWriter {
+    /// The time of the next response.
+    pub stamp: Stamp,
     buffer: Vec<u8>,
+    /// Bytes of the present response's content that are sent or buffered.
+    content: u64,
     exceeded_initial_window: bool,
 }
 
@@ -65,18 +67,20 @@ impl ResponseWriter {
     /// Sends a response, or buffers it for [`ResponseWriter::flush`].
     pub fn write(&mut self, transport: &mut dyn Transport, response: &Response, reply: &ReplyContext<'_>) -> Sent {
         let start = self.buffer.len();
-        if reply.head.is_none_or(|(head, _)| head.version > Version::Http09) {
-            self.encode_head(response, reply);
+        if reply.head.is_none_or(|head| head.version > Version::Http09) {
+            self.encode_head(response, reply.kept);
         }
         trace::response(reply.conn, &self.buffer[start..]);
-        let mut bytes = 0;
-        let outcome = if reply.is_head { Ok(()) } else { self.write_body(transport, &response.body, &mut bytes) };
-        self.exceeded_initial_window |= (self.buffer.len() as u64) < start as u64 + bytes;
-        Sent { bytes, outcome }
+        self.content = 0;
+        // Responses to HEAD have no content (RFC 9110 §9.3.2).
+        let is_head = reply.line.starts_with(b"HEAD ");
+        let outcome = if is_head { Ok(()) } else { self.write_body(transport, &response.body) };
+        self.exceeded_initial_window |= (self.buffer.len() as u64) < start as u64 + self.content;
+        Sent { bytes: self.content, outcome }
     }
 
     /// Sends the buffered bytes.
-    pub fn flush(&mut self, transport: &mut dyn Transport) -> Result<(), CloseReason> {
+    pub fn flush(&mut self, transport: &mut dyn Transport) -> Outcome {
         if !self.buffer.is_empty() {
             self.exceeded_initial_window |= self.buffer.len() > INITIAL_WINDOW;
             let sent = transport.send(&self.buffer);
@@ -88,7 +92,7 @@ impl ResponseWriter {
     }
 
     /// Sends the buffered bytes and the end of the stream.
-    pub fn flush_last(&mut self, transport: &mut dyn Transport) -> Result<(), CloseReason> {
+    pub fn flush_last(&mut self, transport: &mut dyn Transport) -> Outcome {
         let sent = transport.send_last(&self.buffer);
         self.buffer.clear();
         Ok(sent?)
@@ -105,19 +109,18 @@ impl ResponseWriter {
     }
 
     /// Encodes the status line, the fields, and the empty line (RFC 9112 §2.1).
-    fn encode_head(&mut self, response: &Response, reply: &ReplyContext<'_>) {
-        let connection = match reply.head {
-            _ if !reply.persists => "Connection: close\r\n",
-            Some((_, Persistence::PersistsOnRequest)) => "Connection: keep-alive\r\n",
-            _ => "",
-        };
+    fn encode_head(&mut self, response: &Response, kept: Option<Persistence>) {
         let head = &response.head;
         head.write_status_line(&mut self.buffer);
-        self.buffer.extend_from_slice(b"Date: ");
-        self.buffer.extend_from_slice(reply.stamp.http.as_bytes());
-        self.buffer.extend_from_slice(b"\r\n");
+        for part in ["Date: ", &self.stamp.http, "\r\n"] {
+            self.buffer.extend_from_slice(part.as_bytes());
+        }
         head.write_fields(&mut self.buffer);
-        self.buffer.extend_from_slice(connection.as_bytes());
+        self.buffer.extend_from_slice(match kept {
+            Some(Persistence::PersistsOnRequest) => b"Connection: keep-alive\r\n",
+            Some(_) => b"",
+            None => b"Connection: close\r\n",
+        });
         if !head.status.is_bodiless() {
             match response.body.len() {
                 Some(len) => write!(self.buffer, "Content-Length: {len}\r\n").expect(IN_MEMORY),
@@ -129,33 +132,33 @@ impl ResponseWriter {
     }
 
     /// Sends or buffers the content and counts its bytes.
-    fn write_body(&mut self, transport: &mut dyn Transport, body: &Body, sent: &mut u64) -> Result<(), CloseReason> {
+    fn write_body(&mut self, transport: &mut dyn Transport, body: &Body) -> Outcome {
         match body {
             Body::Empty => {}
             Body::Bytes(bytes) if bytes.len() > COALESCE_MAX => {
                 self.send_buffered(transport)?;
                 transport.send(bytes)?;
-                *sent += bytes.len() as u64;
+                self.content += bytes.len() as u64;
             }
-            Body::Bytes(bytes) => self.buffer_content(bytes, sent),
+            Body::Bytes(bytes) => self.buffer_content(bytes),
             Body::Span(file, span) => match file.content() {
-                Some(content) => self.buffer_content(&content[span.start as usize..span.end as usize], sent),
-                None => self.send_span(transport, file, span.clone(), sent)?,
+                Some(content) => self.buffer_content(&content[span.start as usize..span.end as usize]),
+                None => self.send_span(transport, file, span.clone())?,
             },
             Body::Parts(file, multipart) => {
                 for (head, span) in &multipart.parts {
-                    self.buffer_content(head, sent);
-                    self.send_span(transport, file, span.clone(), sent)?;
+                    self.buffer_content(head);
+                    self.send_span(transport, file, span.clone())?;
                 }
-                self.buffer_content(&multipart.end, sent);
+                self.buffer_content(&multipart.end);
             }
-            Body::Coded(file, coding) => self.send_coded(transport, file, *coding, sent)?,
+            Body::Coded(file, coding) => self.send_coded(transport, file, *coding)?,
         }
         if self.buffer.len() > COALESCE_MAX { self.flush(transport) } else { Ok(()) }
     }
 
     /// Sends the buffered bytes; content follows at once.
-    fn send_buffered(&mut self, transport: &mut dyn Transport) -> Result<(), CloseReason> {
+    fn send_buffered(&mut self, transport: &mut dyn Transport) -> Outcome {
         let sent = transport.send_more(&self.buffer);
         self.buffer.clear();
         Ok(sent?)
@@ -165,13 +168,7 @@ impl ResponseWriter {
     ///
     /// sendfile passes pages by reference: bytes that are rewritten in place before they leave the machine leave rewritten. So
     /// a file that changed recently is copied.
-    fn send_span(
-        &mut self,
-        transport: &mut dyn Transport,
-        file: &OpenFile,
-        mut span: Range<u64>,
-        sent: &mut u64,
-    ) -> Result<(), CloseReason> {
+    fn send_span(&mut self, transport: &mut dyn Transport, file: &OpenFile, mut span: Range<u64>) -> Outcome {
         let last = span.start.max(span.end.saturating_sub(HELD_BACK))..span.end;
         self.send_buffered(transport)?;
         span.end = last.start;
@@ -186,26 +183,18 @@ impl ResponseWriter {
             // error it was.
             _ => copy(transport, file, &mut span),
         };
-        *sent += span.start - start;
+        self.content += span.start - start;
         outcome?;
 
         let tail = file.read(last.clone()).map_err(CloseReason::from_file)?;
-        if !file.still_holds(last.start, &tail).map_err(CloseReason::from_file)? {
-            return Err(CloseReason::FileChanged);
-        }
-        self.buffer_content(&tail, sent);
+        check_unchanged(file, last.start, &tail)?;
+        self.buffer_content(&tail);
         Ok(())
     }
 
     /// Compresses a file while sending it in chunks (RFC 9112 §7.1), the last chunk only if the file has not changed.
     #[inline(never)]
-    fn send_coded(
-        &mut self,
-        transport: &mut dyn Transport,
-        file: &OpenFile,
-        coding: Coding,
-        sent: &mut u64,
-    ) -> Result<(), CloseReason> {
+    fn send_coded(&mut self, transport: &mut dyn Transport, file: &OpenFile, coding: Coding) -> Outcome {
         let len = file.meta().len;
         let mut encoder = Encoder::new(coding, Effort::Once, len).map_err(CloseReason::File)?;
         let mut start = 0;
@@ -213,38 +202,42 @@ impl ResponseWriter {
             let end = len.min(start + PIECE);
             let piece = file.read(start..end).map_err(CloseReason::from_file)?;
             encoder.add(&piece).map_err(CloseReason::File)?;
-            if end == len && !file.still_holds(start, &piece).map_err(CloseReason::from_file)? {
-                return Err(CloseReason::FileChanged);
-            }
             if end == len {
+                check_unchanged(file, start, &piece)?;
                 break;
             }
-            self.buffer_chunk(&encoder.take(), sent);
+            self.buffer_chunk(&encoder.take());
             self.send_buffered(transport)?;
             start = end;
         }
-        self.buffer_chunk(&encoder.finish().map_err(CloseReason::File)?, sent);
+        self.buffer_chunk(&encoder.finish().map_err(CloseReason::File)?);
         self.buffer.extend_from_slice(b"0\r\n\r\n");
         Ok(())
     }
 
     /// Buffers a chunk; an empty one would be the last.
-    fn buffer_chunk(&mut self, bytes: &[u8], sent: &mut u64) {
+    fn buffer_chunk(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             write!(self.buffer, "{:x}\r\n", bytes.len()).expect(IN_MEMORY);
-            self.buffer_content(bytes, sent);
+            self.buffer_content(bytes);
             self.buffer.extend_from_slice(b"\r\n");
         }
     }
 
-    fn buffer_content(&mut self, bytes: &[u8], sent: &mut u64) {
+    fn buffer_content(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
-        *sent += bytes.len() as u64;
+        self.content += bytes.len() as u64;
     }
 }
 
+/// Fails if the file has changed since these bytes were read at `start`.
+fn check_unchanged(file: &OpenFile, start: u64, bytes: &[u8]) -> Outcome {
+    let is_same = file.still_holds(start, bytes).map_err(CloseReason::from_file)?;
+    is_same.then_some(()).ok_or(CloseReason::FileChanged)
+}
+
 /// Sends the rest of the span by reading it; the span shrinks by what is sent.
-fn copy(transport: &mut dyn Transport, file: &OpenFile, span: &mut Range<u64>) -> Result<(), CloseReason> {
+fn copy(transport: &mut dyn Transport, file: &OpenFile, span: &mut Range<u64>) -> Outcome {
     while span.start < span.end {
         let end = span.end.min(span.start + PIECE);
         transport.send_more(&file.read(span.start..end).map_err(CloseReason::from_file)?)?;
