@@ -229,13 +229,12 @@ fn pairs(args: &Args) -> Result<Vec<CertPair>, ConfigError> {
 
 /// The trusted proxies. PROXY headers need at least one.
 fn trusted(networks: Vec<Network>, proxy_protocol: bool) -> Result<TrustedProxies, ConfigError> {
-    if proxy_protocol && networks.is_empty() {
-        return wrong(
-            "--proxy-protocol",
-            "needs --trusted-proxy with the proxy's address or network, such as 10.0.0.0/8",
-        );
+    let trusted = TrustedProxies::new(networks);
+    if proxy_protocol && trusted.is_empty() {
+        let what = "needs --trusted-proxy with the proxy's address or network, such as 10.0.0.0/8";
+        return wrong("--proxy-protocol", what);
     }
-    Ok(TrustedProxies::new(networks))
+    Ok(trusted)
 }
 
 /// Opens the root, to refuse it early. The path is made absolute; its links are followed anew for each connection.

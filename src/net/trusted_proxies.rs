@@ -19,6 +19,11 @@ impl TrustedProxies {
         TrustedProxies(networks)
     }
 
+    /// Reports whether no address is trusted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Reports whether the address is trusted. An IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.0.iter().any(|network| network.0.contains(&ip.to_canonical()))
