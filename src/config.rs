@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fmt;
+use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -94,16 +94,10 @@ pub enum CertificateSource {
     SelfSigned,
 }
 
-/// An unusable value, and its flag.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    flag: &'static str,
-    what: String,
-}
-
 impl Config {
     /// Checks the arguments together. `memory` is the limit on address space, in bytes; the cache takes at most a quarter.
-    pub fn new(args: Args, memory: Option<u64>) -> Result<Config, ConfigError> {
+    /// The error is a line for the operator.
+    pub fn new(args: Args, memory: Option<u64>) -> Result<Config, String> {
         let memory = memory.unwrap_or(u64::MAX);
         let (root, opened) = root(args.root.as_ref(), args.symlinks)?;
         let headers = args.headers.iter().map(|line| header(line)).collect::<Result<Vec<_>, _>>()?;
@@ -152,24 +146,17 @@ impl CertificateSource {
             return Ok(certificates);
         }
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let names = ["localhost".to_owned(), host.trim().to_owned()];
-        let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        let addrs: Vec<_> = loopback.into_iter().chain(own_addrs()).collect();
-        let made = self_signed::make(&names, &addrs, SystemTime::now());
+        let mut addrs = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        addrs.extend(own_addrs());
+        let made = self_signed::make(&["localhost".to_owned(), host.trim().to_owned()], &addrs, SystemTime::now());
         let (certificates, fingerprint) = made.map_err(|error| format!("--tls-self-signed: {error}"))?;
         notes.push(format!("its certificate is self-signed; SHA-256 fingerprint {fingerprint}"));
         Ok(certificates)
     }
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.flag, self.what)
-    }
-}
-
-fn wrong<T>(flag: &'static str, what: impl Into<String>) -> Result<T, ConfigError> {
-    Err(ConfigError { flag, what: what.into() })
+fn wrong<T>(flag: &str, what: impl Display) -> Result<T, String> {
+    Err(format!("{flag}: {what}"))
 }
 
 /// Compression of files larger than `above`: one job a processor for files that the cache keeps, which takes
@@ -191,7 +178,7 @@ fn addrs(bind: &[IpAddr]) -> Vec<IpAddr> {
 }
 
 /// TLS, if a certificate is configured.
-fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, ConfigError> {
+fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, String> {
     let certificates = match (args.tls_cert.len(), args.tls_key.len(), args.tls_self_signed) {
         (0, 0, false) if args.https_redirect.is_some() => return wrong("--https-redirect", NEEDS_TLS),
         (0, 0, false) if args.hsts.is_some() => return wrong("--hsts", NEEDS_TLS),
@@ -210,7 +197,7 @@ fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, ConfigE
 }
 
 /// The certificates, each with its key. A key that the site would serve is refused.
-fn pairs(args: &Args) -> Result<Vec<CertPair>, ConfigError> {
+fn pairs(args: &Args) -> Result<Vec<CertPair>, String> {
     let root = fs::canonicalize(&args.root).ok();
     let is_served = |path: &Path| {
         let place = fs::canonicalize(path).ok();
@@ -228,7 +215,7 @@ fn pairs(args: &Args) -> Result<Vec<CertPair>, ConfigError> {
 }
 
 /// The trusted proxies. PROXY headers need at least one.
-fn trusted(networks: Vec<Network>, proxy_protocol: bool) -> Result<TrustedProxies, ConfigError> {
+fn trusted(networks: Vec<Network>, proxy_protocol: bool) -> Result<TrustedProxies, String> {
     let trusted = TrustedProxies::new(networks);
     if proxy_protocol && trusted.is_empty() {
         let what = "needs --trusted-proxy with the proxy's address or network, such as 10.0.0.0/8";
@@ -238,7 +225,7 @@ fn trusted(networks: Vec<Network>, proxy_protocol: bool) -> Result<TrustedProxie
 }
 
 /// Opens the root, to refuse it early. The path is made absolute; its links are followed anew for each connection.
-fn root(path: &Path, symlinks: Symlinks) -> Result<(RootPath, Arc<Root>), ConfigError> {
+fn root(path: &Path, symlinks: Symlinks) -> Result<(RootPath, Arc<Root>), String> {
     let (flag, shown) = ("--root", path.display());
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return wrong(flag, format!("no such directory: {shown}")),
@@ -256,7 +243,7 @@ fn root(path: &Path, symlinks: Symlinks) -> Result<(RootPath, Arc<Root>), Config
 }
 
 /// The page for missing files. A configured one has to exist; the default need not.
-fn not_found(page: Option<RelPath>, root: &Root) -> Result<RelPath, ConfigError> {
+fn not_found(page: Option<RelPath>, root: &Root) -> Result<RelPath, String> {
     match page {
         None => Ok(RelPath::new(b"404.html").expect("a file name")),
         Some(page) if matches!(root.open(&page), Ok(Node::File(_))) => Ok(page),
@@ -268,7 +255,7 @@ fn not_found(page: Option<RelPath>, root: &Root) -> Result<RelPath, ConfigError>
 }
 
 /// Parses a response field; it has no control characters, and `serve` does not write it from what it sends.
-fn header(line: &str) -> Result<(String, String), ConfigError> {
+fn header(line: &str) -> Result<(String, String), String> {
     let (name, value) = line.split_once(':').unwrap_or_default();
     let value = value.trim_matches([' ', '\t']);
     if !is_token(name.as_bytes()) || !value.bytes().all(is_field_byte) {

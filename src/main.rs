@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<(), (u8, String)> {
     let memory = rlimits::memory();
     let filter = log_filter(&args);
-    let config = Config::new(args, memory).map_err(|error| (USAGE, error.to_string()))?;
+    let config = Config::new(args, memory).map_err(|what| (USAGE, what))?;
     start(config, memory, &filter).map_err(|what| (START, what))
 }
 
