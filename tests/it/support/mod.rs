@@ -15,7 +15,7 @@ mod tls;
 pub use client::{Client, GET};
 pub use folder::{Folder, site};
 pub use proc::{Proc, field};
-pub use process::{BINARY, LIMIT, Process, binary, free_port, output, program, run, until, without_settings};
+pub use process::{BINARY, LIMIT, Process, binary, finish, free_port, output, program, run, until, without_settings};
 pub use response::Response;
 pub use server::{Server, Starter, serve};
 pub use tls::{Trust, Version, certificate, fingerprint};
