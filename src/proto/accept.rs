@@ -85,14 +85,12 @@ fn weighted(element: &[u8]) -> Option<(&[u8], Weight)> {
 
 /// `( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )`
 fn qvalue(text: &[u8]) -> Option<Weight> {
-    let (&whole, fraction) = text.split_first()?;
-    let fraction = match fraction {
-        [] => fraction,
-        [b'.', digits @ ..] if digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit) => digits,
+    let (whole, fraction) = match text {
+        [whole] => (whole, &[][..]),
+        [whole, b'.', digits @ ..] if digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit) => (whole, digits),
         _ => return None,
     };
-    let digit = |at: usize| fraction.get(at).map_or(0, |byte| Weight::from(byte - b'0'));
-    let thousandths = digit(0) * 100 + digit(1) * 10 + digit(2);
+    let thousandths = [100, 10, 1].iter().zip(fraction).map(|(unit, digit)| unit * Weight::from(digit - b'0')).sum();
     match whole {
         b'0' => Some(thousandths),
         b'1' if thousandths == 0 => Some(1000),

@@ -124,7 +124,13 @@ impl HeadScanner {
             }
         }
         self.scanned = seen.len();
-        self.check_unfinished(seen)
+        let line = &seen[self.line_start..];
+        if !self.in_fields && !matches!(line, [] | [b'\r']) {
+            self.has_begun = true;
+            // A carriage return may be the last byte.
+            check_request_line(line, REQUEST_LINE_MAX + 1)?;
+        }
+        if seen.len() == HEAD_MAX { Err(Why::HeadTooLarge.because(first_line(seen))) } else { Ok(None) }
     }
 
     fn ends_head<'b>(&mut self, line: &'b [u8]) -> Result<bool, Reject<'b>> {
@@ -135,16 +141,6 @@ impl HeadScanner {
         self.has_begun = true;
         self.in_fields = true;
         Ok(!ends_in_version(line))
-    }
-
-    fn check_unfinished<'b>(&mut self, seen: &'b [u8]) -> Result<Option<usize>, Reject<'b>> {
-        let line = &seen[self.line_start..];
-        if !self.in_fields && !matches!(line, [] | [b'\r']) {
-            self.has_begun = true;
-            // A carriage return may be the last byte.
-            check_request_line(line, REQUEST_LINE_MAX + 1)?;
-        }
-        if seen.len() == HEAD_MAX { Err(Why::HeadTooLarge.because(first_line(seen))) } else { Ok(None) }
     }
 }
 
@@ -243,13 +239,12 @@ fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), Reject<'_>> {
         return Err(Why::BareCr.because(line));
     }
     check_request_line(line, REQUEST_LINE_MAX)?;
-    let mut words = line.split(|&byte| byte == b' ');
-    let words = [words.next(), words.next(), words.next(), words.next()];
-    let (method, target, version) = match words {
+    let words: SmallVec<&[u8], 4> = line.splitn(4, |&byte| byte == b' ').collect();
+    let (method, target, version) = match words[..] {
         // A version without a target: the client expects a response with a head.
-        [Some(_), Some(_), None, None] if ends_in_version(line) => return Err(Why::RequestLine.because(line)),
-        [Some(method), Some(target), None, None] if method == b"GET" => (method, target, Version::Http09),
-        [Some(method), Some(target), Some(word), None] => (method, target, version(word)?),
+        [_, _] if ends_in_version(line) => return Err(Why::RequestLine.because(line)),
+        [method @ b"GET", target] => (method, target, Version::Http09),
+        [method, target, word] => (method, target, version(word)?),
         _ => return Err(Why::RequestLine.because(line)),
     };
     if target.is_empty() || !is_token(method) {

@@ -104,6 +104,24 @@ pub fn trim_ows_start(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
+/// Splits off `token / quoted-string`; returns its value and the rest (RFC 9110 §5.6.2, §5.6.4).
+pub fn token_or_quoted(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let [b'"', quoted @ ..] = bytes else {
+        let (token, rest) = bytes.split_at(token_len(bytes));
+        return (!token.is_empty()).then(|| (token.to_vec(), rest));
+    };
+    let (mut value, mut rest) = (Vec::new(), quoted);
+    loop {
+        let (&byte, more) = match rest {
+            [b'"', more @ ..] => return Some((value, more)),
+            [b'\\', escaped @ ..] => escaped.split_first()?,
+            _ => rest.split_first()?,
+        };
+        value.push(Some(byte).filter(|&byte| is_field_byte(byte))?);
+        rest = more;
+    }
+}
+
 /// Splits a list of tokens at its commas; empty elements are skipped (RFC 9110 §5.6.1.2).
 ///
 /// A comma inside a quoted string splits too, so this fits only fields without quoted strings.
