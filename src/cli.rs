@@ -25,9 +25,6 @@ use crate::server::access_log::Format;
 /// A thread takes four memory maps; by default Linux gives a process 65,530.
 const CONNECTIONS_MAX: usize = 16_000;
 
-/// The longest timeout: a day.
-const TIMEOUT_SECS_MAX: u64 = 86_400;
-
 /// Serves the files of a directory over HTTP/1.1, 1.0 and 0.9: one blocking thread per connection.
 ///
 /// Each flag can also be given as the environment variable named in brackets; a flag takes precedence.
@@ -231,8 +228,9 @@ fn port() -> impl TypedValueParser<Value = u16> {
     number("a port", 0..=u16::MAX)
 }
 
+/// A timeout of at most a day.
 fn secs(least: u64) -> impl TypedValueParser<Value = Duration> {
-    number("seconds", least..=TIMEOUT_SECS_MAX).map(Duration::from_secs)
+    number("seconds", least..=86_400).map(Duration::from_secs)
 }
 
 fn ip(text: &str) -> Result<IpAddr, &'static str> {

@@ -107,7 +107,7 @@ impl BodyDecoder {
             },
             State::DataEnd if self.line.is_empty() => Ok(State::Size),
             State::Trailer if self.line.is_empty() => Ok(State::End),
-            State::Trailer if field_line(&self.line).is_ok() => Ok(State::Trailer),
+            State::Trailer if field_line(&self.line, 0).is_ok() => Ok(State::Trailer),
             _ => Err(Why::ChunkSyntax),
         }
     }
