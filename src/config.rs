@@ -25,8 +25,9 @@ use crate::proto::target::RelPath;
 use crate::server::access_log::Format;
 use crate::server::{self, Timeouts};
 use crate::site;
-use crate::site::content_coding::{Compression, WarnOnce};
-use crate::site::headers::{HeaderPolicy, OWN_FIELDS};
+use crate::site::content_coding::Compression;
+use crate::site::headers::{DefaultHeaders, OWN_FIELDS};
+use crate::site::precompressed::WarnOnce;
 use crate::site::semaphore::Semaphore;
 
 /// RFC 6797 §6.1.
@@ -119,7 +120,7 @@ impl Config {
                 hidden: args.hidden,
                 charset: args.charset,
                 files: Cache::new((args.cache_memory << 20).min(memory / 4)),
-                headers: HeaderPolicy::new(args.cache.into(), &headers),
+                headers: DefaultHeaders::new(args.cache.into(), &headers),
                 compression: args.compress.and_then(|above| compression(above, memory)),
                 precompressed: (!args.no_precompressed).then(WarnOnce::default),
             },

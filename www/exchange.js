@@ -1,4 +1,4 @@
-// Fills the live panel: three requests, and what the server answered.
+// Fills the live panel: three requests and the server's responses.
 import { head, hex, ifChanged, range } from "./probe.js";
 
 const PICTURE = "/harbour.png";
@@ -39,7 +39,7 @@ function bytes(count) {
   return count === 1 ? "1 byte" : `${count} bytes`;
 }
 
-/** One request with its answer, as a block of the panel. */
+/** One request with its response, as a block of the panel. */
 function block(title, answer, said, only) {
   return make(
     "div",
@@ -104,7 +104,7 @@ async function rangeBlock() {
     ["content-range", "content-length", "content-type", "accept-ranges"]);
 }
 
-/** A request that got no answer at all becomes a note, not an error. */
+/** A request that got no response at all becomes a note, not an error. */
 async function orNote(title, promise) {
   try {
     return await promise;

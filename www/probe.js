@@ -1,6 +1,6 @@
 // Asks the server and reports what came back. Knows nothing of the page.
 
-/** What fetch tells of an answer: status, fields, body bytes, time taken. */
+/** The parts of a response that fetch shows: status, fields, body bytes, time taken. */
 async function ask(path, method, fields = {}) {
   const begun = performance.now();
   // "no-store" keeps the browser's own cache out of it, both ways: what

@@ -1,6 +1,6 @@
-//! The entries of an open directory.
+//! Directory entries, for listings.
 //!
-//! Bounded, whatever the directory holds: the first names in order are kept while the rest is only counted.
+//! Memory is bounded: the first names in order are kept, the others only counted.
 
 use std::collections::BinaryHeap;
 use std::os::fd::OwnedFd;
@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, statat};
 use super::OpenError;
 use super::file::Meta;
 
-/// The most entries that are kept of one directory.
+/// Entries kept of one directory.
 pub const ENTRIES_MAX: usize = 10_000;
 
 /// A directory, open for reading.
@@ -25,7 +25,7 @@ pub struct OpenDir {
 pub struct Entries {
     /// The first ones by name, sorted.
     pub kept: Vec<Entry>,
-    /// How many there are in all.
+    /// The number of all entries.
     pub count: usize,
 }
 
@@ -34,20 +34,20 @@ pub struct Entries {
 pub struct Entry {
     /// The name: any bytes but zero and the slash.
     pub name: Vec<u8>,
-    /// What it is.
+    /// Its type.
     pub kind: Kind,
-    /// What the file system says of it; of a link: of the link itself.
+    /// Its metadata; of a link, the link's own.
     pub meta: Meta,
 }
 
-/// What an entry is. Nothing else is listed.
+/// The type of an entry; others are not listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A directory.
     Dir,
     /// A regular file.
     File,
-    /// A symbolic link, which may lead to either, or nowhere.
+    /// A symbolic link, to either of them or to nothing.
     Link,
 }
 
@@ -56,22 +56,22 @@ impl OpenDir {
         OpenDir { fd, meta: Meta::new(stat) }
     }
 
-    /// What the file system said of this directory when it was opened.
+    /// Returns the metadata at the time of opening.
     pub fn meta(&self) -> Meta {
         self.meta
     }
 
-    /// Reads the entries whose names are `wanted`. Those that vanish meanwhile are left out.
-    pub fn entries(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Entries, OpenError> {
+    /// Reads the entries whose names `is_shown` accepts. Entries removed meanwhile are left out.
+    pub fn entries(&self, is_shown: impl Fn(&[u8]) -> bool) -> Result<Entries, OpenError> {
         let mut first = BinaryHeap::new();
         let mut count = 0;
-        // Opened anew, because a directory that may only be entered was opened without the right to read it.
+        // Opened anew: a directory with execute permission alone was opened with O_PATH.
         let readable = openat(&self.fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         for entry in Dir::new(readable)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             let is_listed = entry.file_type() == FileType::Unknown || kind(entry.file_type()).is_some();
-            if matches!(name, b"." | b"..") || !is_listed || !wanted(name) {
+            if matches!(name, b"." | b"..") || !is_listed || !is_shown(name) {
                 continue;
             }
             count += 1;

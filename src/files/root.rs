@@ -1,18 +1,18 @@
-//! The document root: a directory descriptor below which everything is opened.
+//! Document root: a directory descriptor below which every path is opened.
 //!
-//! What keeps a request inside:
+//! What confines a request:
 //! 1. Only a [`RelPath`] can be opened: it is relative and has no `..`.
 //! 2. `openat2` with `RESOLVE_BENEATH` makes the kernel refuse every step that would leave the root, links included.
-//! 3. `RESOLVE_NO_MAGICLINKS` closes the way through `/proc`; `RESOLVE_NO_SYMLINKS` closes all links when asked to.
-//! 4. `O_NONBLOCK`, then a look at the open descriptor: a FIFO cannot hang us, and only regular files and directories
-//!    exist.
+//! 3. `RESOLVE_NO_MAGICLINKS` closes the way through `/proc`; `RESOLVE_NO_SYMLINKS` closes all links if configured.
+//! 4. `O_NONBLOCK`, then `fstat`: opening a FIFO cannot block, and only regular files and directories are served.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use parking_lot::Mutex;
 use rustix::fs::{
     Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags, accessat, fstat, open, openat,
     openat2, statat, statx,
@@ -21,10 +21,10 @@ use rustix::io::Errno;
 
 use super::OpenError;
 use super::dir::OpenDir;
-use super::file::{Beside, Meta, OpenFile};
+use super::file::{Meta, OpenFile, Siblings};
 use crate::proto::target::RelPath;
 
-/// How often a lookup is tried that a rename elsewhere in the tree disturbed.
+/// Attempts at a lookup that a rename elsewhere in the tree disturbs.
 const ATTEMPTS: usize = 16;
 
 /// Which symbolic links are followed.
@@ -38,7 +38,7 @@ pub enum Symlinks {
     All,
 }
 
-/// The document root, held open: whatever happens to the path that led here, this stays the same directory.
+/// The document root, held open: it stays the same directory if its path is changed.
 #[derive(Debug)]
 pub struct Root {
     dir: OwnedFd,
@@ -46,20 +46,22 @@ pub struct Root {
     symlinks: Symlinks,
 }
 
+/// Device (major, minor), inode and mount. A directory seen through another mount can have other file systems below it.
 type Identity = (u32, u32, u64, u64);
 
-/// The path of the document root, and the directory it led to last, for as long as a connection uses that: while the
-/// path leads there, those that come share it, so that a connection that idles holds one descriptor and not two.
+/// The path of the document root. Connections share the open root while the path leads to the same directory, so that an
+/// idle connection holds one descriptor instead of two.
 #[derive(Debug)]
 pub struct RootPath {
     path: PathBuf,
     symlinks: Symlinks,
+    /// The root opened last.
     last: Mutex<Weak<Root>>,
-    /// What it led to first.
+    /// The root opened first, for which the sandbox was set up.
     first: OnceLock<Identity>,
 }
 
-/// What a path leads to.
+/// An open file or directory.
 #[derive(Debug)]
 pub enum Node {
     /// A regular file.
@@ -69,13 +71,13 @@ pub enum Node {
 }
 
 impl RootPath {
-    /// Remembers the path. Nothing is opened yet.
+    /// Takes the path without opening it.
     pub fn new(path: PathBuf, symlinks: Symlinks) -> RootPath {
         RootPath { path, symlinks, last: Mutex::default(), first: OnceLock::new() }
     }
 
-    /// The directories below which everything is that can be served: the root, and where its path has a link, what holds the
-    /// directory that it leads to, because tomorrow it may lead to another one there. All, where links are followed anywhere.
+    /// Returns the directories that the sandbox has to leave readable: the root, and for each link in its path the parent of
+    /// the link's target, so that a deploy can change the link. `/` if links are followed anywhere.
     pub fn places(&self) -> io::Result<Vec<PathBuf>> {
         let all = Path::new("/");
         if self.symlinks == Symlinks::All {
@@ -83,7 +85,7 @@ impl RootPath {
         }
         let mut places = vec![fs::canonicalize(&self.path)?];
         for link in self.path.ancestors().filter(|part| part.is_symlink()) {
-            // What the system names of a process is never pointed to somewhere else, and its neighbours are none.
+            // Links of the kernel are never changed by a deploy.
             if link.starts_with("/proc") || link.starts_with("/dev") {
                 continue;
             }
@@ -95,8 +97,8 @@ impl RootPath {
 
     /// Opens the directory that the path leads to now, following any links in it.
     pub fn open(&self) -> io::Result<Arc<Root>> {
-        // Nobody keeps the lock while the system is asked, which can take long.
-        let last = self.last().upgrade();
+        // The lock is not held during system calls, which can take long.
+        let last = self.last.lock().upgrade();
         if let Some(root) = last
             && root.identity == identity(CWD, &self.path)?
         {
@@ -106,22 +108,16 @@ impl RootPath {
         if *self.first.get_or_init(|| root.identity) != root.identity {
             root.check_sandbox()?;
         }
-        let mut last = self.last();
-        // Somebody else may have been faster.
+        let mut last = self.last.lock();
+        // Another thread may have been faster.
         if let Some(same) = last.upgrade().filter(|other| other.identity == root.identity) {
             return Ok(same);
         }
         *last = Arc::downgrade(&root);
         Ok(root)
     }
-
-    fn last(&self) -> MutexGuard<'_, Weak<Root>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Which directory the path leads to: its device, its number there, and the mount it is seen through, because the same
-/// directory may have other file systems below it elsewhere.
 fn identity(dir: BorrowedFd<'_>, path: &Path) -> io::Result<Identity> {
     let flags = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
     let found = statx(dir, path, AtFlags::EMPTY_PATH, flags)?;
@@ -135,14 +131,13 @@ impl Root {
         Ok(Root { identity: identity(dir.as_fd(), Path::new(""))?, dir, symlinks })
     }
 
-    /// Reports what keeps this system from opening files as it is done here, such as a kernel without `openat2`.
+    /// Reports why files cannot be opened here, such as a kernel without `openat2`.
     pub fn probe(&self) -> io::Result<()> {
         openat2(&self.dir, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), self.resolve_flags())?;
         Ok(())
     }
 
-    /// Finds out whether a directory that took the root's place may be read by its own permissions, and not by those that
-    /// this process has given up.
+    /// Fails if a directory that replaced the root is readable by its permissions, but not in the sandbox.
     fn check_sandbox(&self) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let is_refused = openat(&self.dir, ".", flags, Mode::empty()).err() == Some(Errno::ACCESS);
@@ -172,11 +167,10 @@ impl Root {
         }
     }
 
-    /// Asks the file system about a path, to compare the answer with one that an open file gave. Nothing may be
-    /// concluded from it but that they are the same, and that the path still leads there without leaving the root.
+    /// Returns the metadata of a path, to be compared with that of an open file: equal metadata means the same file, reached
+    /// without leaving the root. Nothing else may be concluded from it.
     ///
-    /// To ask about a path follows links wherever they lead. So where they may not, each step is looked at: as long as
-    /// none is a link, that is less work than to open the file.
+    /// `fstatat` follows links anywhere. So each step is checked for a link, which is less work than to open the file.
     pub fn stat(&self, path: &RelPath) -> Option<Meta> {
         let bytes = path.as_bytes();
         if bytes.is_empty() {
@@ -185,37 +179,36 @@ impl Root {
         if self.symlinks == Symlinks::All {
             return statat(&self.dir, bytes, AtFlags::empty()).ok().map(|stat| Meta::new(&stat));
         }
-        let look = |path: &[u8]| statat(&self.dir, path, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let lstat = |path: &[u8]| statat(&self.dir, path, AtFlags::SYMLINK_NOFOLLOW).ok();
         let is_link = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
         for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            if is_link(&look(&bytes[..at])?) {
+            if is_link(&lstat(&bytes[..at])?) {
                 return self.stat_beneath(path);
             }
         }
-        let stat = look(bytes)?;
+        let stat = lstat(bytes)?;
         if is_link(&stat) { self.stat_beneath(path) } else { Some(Meta::new(&stat)) }
     }
 
-    /// Looks which of these endings, put behind the name of this path, make the name of another entry beside it. With that
-    /// comes what the file system says of their directory; while it says the same, no entry has come or gone there. Nothing
-    /// where the directory changes meanwhile or changed a moment ago, so that a change might not show.
-    pub fn beside(&self, path: &RelPath, endings: &[&str]) -> Option<(Meta, Beside)> {
+    /// Finds the siblings of a file with these suffixes, and the metadata of their directory: while that is the same, no entry
+    /// has come or gone. None if the directory changes meanwhile or changed so recently that a change might not show.
+    pub(super) fn siblings(&self, path: &RelPath, suffixes: &[&str]) -> Option<(Meta, Siblings)> {
         let (dir, name) = path.split();
         let opened = self.open_fd(&dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC).ok()?;
         let before = Meta::new(&fstat(&opened).ok()?);
-        let mut beside = Beside::default();
-        for (at, ending) in endings.iter().enumerate() {
-            let name = [name, ending.as_bytes()].concat();
-            // Whatever it is, and whether it can be read, opening it will tell.
+        let mut siblings = Siblings::default();
+        for (at, suffix) in suffixes.iter().enumerate() {
+            let name = [name, suffix.as_bytes()].concat();
+            // Opening it later decides what it is and whether it can be read.
             if statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW).err() != Some(Errno::NOENT) {
-                beside.add(at);
+                siblings.add(at);
             }
         }
         let after = Meta::new(&fstat(&opened).ok()?);
-        (before == after && after.is_old()).then_some((after, beside))
+        (before == after && after.is_stable()).then_some((after, siblings))
     }
 
-    /// Asks about a path with links in it, which is followed as to open it.
+    /// Returns the metadata of a path with links in it, resolved as by `open`.
     fn stat_beneath(&self, path: &RelPath) -> Option<Meta> {
         let opened = self.open_fd(path, OFlags::PATH | OFlags::CLOEXEC).ok()?;
         fstat(&opened).ok().map(|stat| Meta::new(&stat))
@@ -227,7 +220,7 @@ impl Root {
         let mut opened = Err(Errno::AGAIN);
         for _ in 0..ATTEMPTS {
             opened = openat2(self.dir.as_fd(), path, flags, Mode::empty(), resolve);
-            // The kernel could not rule out an escape because something was renamed meanwhile.
+            // A rename meanwhile kept the kernel from ruling out an escape.
             if !matches!(opened, Err(Errno::AGAIN | Errno::INTR)) {
                 break;
             }

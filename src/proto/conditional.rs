@@ -1,37 +1,45 @@
-//! The conditions of a request, in their order of precedence (RFC 9110 §13.2.2).
+//! Conditional requests: the preconditions in their order (RFC 9110 §13.2.2).
 
 use super::date::HttpDate;
 use super::etag::{Comparison, ETag};
 use super::request::{Fields, Head, Method};
 
-/// What a representation is compared by.
+/// The validators of a representation.
 #[derive(Clone, Debug)]
 pub struct Validators {
-    /// Its entity tag; none where it is not known yet, or the file does not stay what it is.
+    /// Its entity tag; none if the file keeps changing.
     pub etag: Option<ETag>,
-    /// When it was modified, never in the future; none where no date can express it.
+    /// The time of modification, never in the future; none if no date can express it.
     pub modified: Option<HttpDate>,
-    /// Whether `modified` is strong: the second that it names was over when the file was opened, so that the file
-    /// cannot change again within it (RFC 9110 §8.8.2.2).
+    /// Whether `modified` tells versions apart, so that it may be sent and can decide for a 304.
+    pub modified_is_reliable: bool,
+    /// Whether `modified` is a strong validator too: it tells the representations of the file apart (RFC 9110 §8.8.2.2).
     pub modified_is_strong: bool,
 }
 
-/// What the conditions say.
+/// The outcome of the preconditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Answer as if there were no conditions; with the range or without it.
+    /// Respond as to a request without conditions.
     Proceed {
-        /// Whether a Range field counts.
+        /// Whether the Range field counts.
         honor_range: bool,
     },
-    /// The client has it already: 304.
+    /// 304, as the client has the version with the current entity tag.
     NotModified,
-    /// A condition does not hold: 412.
+    /// 304, as the client's date is not before the time of modification.
+    NotModifiedSince,
+    /// 412.
     Failed,
 }
 
 impl Validators {
-    /// Reports whether the field's values hold the entity tag, or are `*`, which every representation fits.
+    /// Returns the value of Last-Modified.
+    pub fn last_modified(&self) -> Option<HttpDate> {
+        self.modified.filter(|_| self.modified_is_reliable)
+    }
+
+    /// Reports whether the field's values hold the entity tag, or are `*`, which matches every representation.
     fn has_tag_in(&self, fields: &Fields<'_>, name: &str, comparison: Comparison) -> bool {
         match self.etag {
             Some(etag) => etag.is_in(fields.all(name), comparison),
@@ -40,13 +48,7 @@ impl Validators {
     }
 }
 
-/// Reports whether an entity tag can make a difference to the answer.
-pub fn compares_tags(fields: &Fields<'_>) -> bool {
-    let has = |name| fields.all(name).next().is_some();
-    has("If-Match") || has("If-None-Match") || fields.all("If-Range").any(|value| HttpDate::parse(value).is_none())
-}
-
-/// Evaluates the conditions of a GET or HEAD, step by step as RFC 9110 §13.2.2 numbers them.
+/// Evaluates the preconditions of a GET or HEAD in the numbered steps of RFC 9110 §13.2.2.
 pub fn evaluate(head: &Head<'_>, current: &Validators) -> Verdict {
     let fields = &head.fields;
     let has = |name| fields.all(name).next().is_some();
@@ -66,23 +68,22 @@ pub fn evaluate(head: &Head<'_>, current: &Validators) -> Verdict {
         if current.has_tag_in(fields, "If-None-Match", Comparison::Weak) {
             return Verdict::NotModified;
         }
-    } else if not_modified_since(fields, "If-Modified-Since", current) == Some(true) {
+    } else if current.modified_is_reliable && not_modified_since(fields, "If-Modified-Since", current) == Some(true) {
         // 4.
-        return Verdict::NotModified;
+        return Verdict::NotModifiedSince;
     }
 
-    // 5. and 6. A range is for GET alone (RFC 9110 §14.2).
+    // 5. and 6. Range is defined for GET alone (RFC 9110 §14.2).
     Verdict::Proceed { honor_range: head.method == Method::Get && if_range_holds(fields, current) }
 }
 
-/// Compares a date field with the time of modification; none where there is nothing to compare, and then the field is
-/// ignored (RFC 9110 §13.1.3, §13.1.4).
+/// Compares a date field with the time of modification; none if the field is to be ignored (RFC 9110 §13.1.3, §13.1.4).
 fn not_modified_since(fields: &Fields<'_>, name: &str, current: &Validators) -> Option<bool> {
     let since = HttpDate::parse(fields.single(name)?)?;
     Some(current.modified? <= since)
 }
 
-/// Reports whether the client's part is of this very representation (RFC 9110 §13.1.5).
+/// Reports whether the client's part is of this representation (RFC 9110 §13.1.5).
 fn if_range_holds(fields: &Fields<'_>, current: &Validators) -> bool {
     let mut values = fields.all("If-Range");
     match (values.next(), values.next()) {
@@ -106,9 +107,9 @@ mod tests {
     const WHOLE: Verdict = Verdict::Proceed { honor_range: false };
 
     fn current() -> Validators {
-        // The tag is "1-1-1".
-        let etag = Some(ETag::of_size_and_time(1, 1, 1));
-        Validators { etag, modified: HttpDate::parse(AT.as_bytes()), modified_is_strong: true }
+        let etag = Some(ETag::of_metadata([1; 6]));
+        let modified = HttpDate::parse(AT.as_bytes());
+        Validators { etag, modified, modified_is_reliable: true, modified_is_strong: true }
     }
 
     fn verdict(method: &str, fields: &[(&str, &str)], current: &Validators) -> Verdict {
@@ -118,34 +119,34 @@ mod tests {
     }
 
     #[test]
-    fn each_condition_alone_decides_as_its_section_says() {
-        use Verdict::{Failed, NotModified};
+    fn condition_alone_decides_as_its_section_says() {
+        use Verdict::{Failed, NotModified, NotModifiedSince};
         for (name, value, expected) in [
             ("X", "", RANGED),
-            ("If-Match", "\"1-1-1\"", RANGED),
-            ("If-Match", "\"x\", \"1-1-1\"", RANGED),
+            ("If-Match", "\"1-1-1-1-1-1\"", RANGED),
+            ("If-Match", "\"x\", \"1-1-1-1-1-1\"", RANGED),
             ("If-Match", "*", RANGED),
-            ("If-Match", "W/\"1-1-1\"", Failed),
+            ("If-Match", "W/\"1-1-1-1-1-1\"", Failed),
             ("If-Match", "\"x\"", Failed),
             ("If-Match", "", Failed),
             ("If-Unmodified-Since", BEFORE, Failed),
             ("If-Unmodified-Since", AT, RANGED),
             ("If-Unmodified-Since", AFTER, RANGED),
             ("If-Unmodified-Since", "yesterday", RANGED),
-            ("If-None-Match", "\"1-1-1\"", NotModified),
-            ("If-None-Match", "W/\"1-1-1\"", NotModified),
+            ("If-None-Match", "\"1-1-1-1-1-1\"", NotModified),
+            ("If-None-Match", "W/\"1-1-1-1-1-1\"", NotModified),
             ("If-None-Match", "*", NotModified),
             ("If-None-Match", "\"x\"", RANGED),
             ("If-Modified-Since", BEFORE, RANGED),
-            ("If-Modified-Since", AT, NotModified),
-            ("If-Modified-Since", AFTER, NotModified),
+            ("If-Modified-Since", AT, NotModifiedSince),
+            ("If-Modified-Since", AFTER, NotModifiedSince),
             ("If-Modified-Since", "0", RANGED),
-            ("If-Range", "\"1-1-1\"", RANGED),
-            ("If-Range", "W/\"1-1-1\"", WHOLE),
+            ("If-Range", "\"1-1-1-1-1-1\"", RANGED),
+            ("If-Range", "W/\"1-1-1-1-1-1\"", WHOLE),
             ("If-Range", "\"x\"", WHOLE),
-            ("If-Range", "\"1-1-1\", \"x\"", WHOLE),
-            ("If-Range", "\"1-1-1\" x", WHOLE),
-            ("If-Range", "1-1-1", WHOLE),
+            ("If-Range", "\"1-1-1-1-1-1\", \"x\"", WHOLE),
+            ("If-Range", "\"1-1-1-1-1-1\" x", WHOLE),
+            ("If-Range", "1-1-1-1-1-1", WHOLE),
             ("If-Range", AT, RANGED),
             ("If-Range", AFTER, WHOLE),
             ("If-Range", BEFORE, WHOLE),
@@ -156,32 +157,32 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_takes_precedence_over_a_date_and_a_precondition_over_the_cache() {
+    fn conditions_decide_in_order_of_precedence() {
         use Verdict::{Failed, NotModified};
         for (fields, expected) in [
-            (vec![("If-Match", "\"1-1-1\""), ("If-Unmodified-Since", BEFORE)], RANGED),
+            (vec![("If-Match", "\"1-1-1-1-1-1\""), ("If-Unmodified-Since", BEFORE)], RANGED),
             (vec![("If-None-Match", "\"x\""), ("If-Modified-Since", AFTER)], RANGED),
-            (vec![("If-Modified-Since", BEFORE), ("If-None-Match", "\"1-1-1\"")], NotModified),
-            (vec![("If-None-Match", "\"1-1-1\""), ("If-Match", "\"x\"")], Failed),
+            (vec![("If-Modified-Since", BEFORE), ("If-None-Match", "\"1-1-1-1-1-1\"")], NotModified),
+            (vec![("If-None-Match", "\"1-1-1-1-1-1\""), ("If-Match", "\"x\"")], Failed),
             (vec![("If-Modified-Since", AFTER), ("If-Unmodified-Since", BEFORE)], Failed),
-            (vec![("If-Match", "\"x\""), ("If-Match", "\"1-1-1\"")], RANGED),
+            (vec![("If-Match", "\"x\""), ("If-Match", "\"1-1-1-1-1-1\"")], RANGED),
             (vec![("If-None-Match", "\"x\""), ("If-Range", "\"y\"")], WHOLE),
             (vec![("If-Modified-Since", AFTER), ("If-Modified-Since", AFTER)], RANGED),
-            (vec![("If-Range", "\"1-1-1\""), ("If-Range", "\"1-1-1\"")], WHOLE),
+            (vec![("If-Range", "\"1-1-1-1-1-1\""), ("If-Range", "\"1-1-1-1-1-1\"")], WHOLE),
         ] {
             assert_eq!(verdict("GET", &fields, &current()), expected, "{fields:?}");
         }
     }
 
     #[test]
-    fn without_a_tag_no_tag_is_the_same_but_any_will_do() {
+    fn representation_without_tag_matches_any_alone() {
         let tagless = Validators { etag: None, ..current() };
         for (name, value, expected) in [
             ("If-Match", "*", RANGED),
-            ("If-Match", "\"1-1-1\"", Verdict::Failed),
+            ("If-Match", "\"1-1-1-1-1-1\"", Verdict::Failed),
             ("If-None-Match", "*", Verdict::NotModified),
-            ("If-None-Match", "\"1-1-1\"", RANGED),
-            ("If-Range", "\"1-1-1\"", WHOLE),
+            ("If-None-Match", "\"1-1-1-1-1-1\"", RANGED),
+            ("If-Range", "\"1-1-1-1-1-1\"", WHOLE),
             ("If-Range", AT, RANGED),
         ] {
             assert_eq!(verdict("GET", &[(name, value)], &tagless), expected, "{name}: {value}");
@@ -189,32 +190,25 @@ mod tests {
     }
 
     #[test]
-    fn what_compares_tags_is_known_before() {
-        for (line, expected) in [
-            ("If-Match: *", true),
-            ("If-None-Match: \"x\"", true),
-            ("If-Range: \"x\"", true),
-            ("If-Range: x", true),
-            ("If-Range: Sun, 06 Nov 1994 08:49:37 GMT", false),
-            ("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", false),
-            ("Range: bytes=0-1", false),
-        ] {
-            let bytes = format!("GET / HTTP/1.1\r\n{line}\r\n\r\n");
-            assert_eq!(compares_tags(&Head::parse(bytes.as_bytes()).expect("valid").fields), expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn a_range_is_for_get_alone() {
+    fn range_counts_for_get_alone() {
         assert_eq!(verdict("HEAD", &[], &current()), WHOLE);
     }
 
     #[test]
-    fn without_a_date_the_date_fields_are_ignored_and_a_young_date_is_weak() {
+    fn date_conditions_are_ignored_without_date() {
         let dateless = Validators { modified: None, ..current() };
         assert_eq!(verdict("GET", &[("If-Modified-Since", AFTER)], &dateless), RANGED);
         assert_eq!(verdict("GET", &[("If-Unmodified-Since", BEFORE)], &dateless), RANGED);
-        let young = Validators { modified_is_strong: false, ..current() };
-        assert_eq!(verdict("GET", &[("If-Range", AT)], &young), WHOLE);
+    }
+
+    #[test]
+    fn weak_or_unreliable_date_keeps_nothing_back() {
+        let weak = Validators { modified_is_strong: false, ..current() };
+        assert_eq!(verdict("GET", &[("If-Range", AT)], &weak), WHOLE);
+        assert_eq!(verdict("GET", &[("If-Modified-Since", AT)], &weak), Verdict::NotModifiedSince);
+        let unreliable = Validators { modified_is_reliable: false, ..weak };
+        assert_eq!(verdict("GET", &[("If-Range", AT)], &unreliable), WHOLE);
+        assert_eq!(verdict("GET", &[("If-Modified-Since", AFTER)], &unreliable), RANGED);
+        assert_eq!(verdict("GET", &[("If-Unmodified-Since", BEFORE)], &unreliable), Verdict::Failed);
     }
 }

@@ -1,27 +1,25 @@
-//! Entity tags and how they are compared (RFC 9110 §8.8.3).
+//! Entity tags and their comparison (RFC 9110 §8.8.3).
 
 use std::fmt;
 
-/// The entity tag of a representation of a file as it is now. By the number of their dashes no tag of one form is one of
-/// another.
+/// The entity tag of a representation. Tags of different forms differ in their number of dashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ETag {
-    of: Of,
-    /// A number for the coding that the content is in, so that no two representations share a tag.
-    coding: Option<u8>,
+    source: Source,
+    /// The name of the content coding, so that no two representations share a tag.
+    coding: Option<&'static str>,
     is_weak: bool,
 }
 
-/// What a tag is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Of {
-    /// The first bytes of a digest of the content: the same wherever the content lies, and whenever it was written.
+enum Source {
+    /// The first half of a digest: the same for the same content anywhere.
     Content([u8; 16]),
-    /// The length in bytes and the modification time: the seconds from 1970, negative before, and the nanoseconds.
-    SizeAndTime(u64, i64, u32),
+    /// Numbers that identify a version of a file on one machine.
+    Metadata([u64; 6]),
 }
 
-/// How two tags are compared (RFC 9110 §8.8.3.2).
+/// Comparison of two tags (RFC 9110 §8.8.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// Neither is weak and the texts are the same.
@@ -31,30 +29,29 @@ pub enum Comparison {
 }
 
 impl ETag {
-    /// Makes the strong tag of content with this digest: of its 256 bits, half.
+    /// Makes the strong tag of content with this digest, from half of its bits.
     pub fn of_content(digest: &[u8; 32]) -> ETag {
-        ETag { of: Of::Content(std::array::from_fn(|at| digest[at])), coding: None, is_weak: false }
+        ETag { source: Source::Content(std::array::from_fn(|at| digest[at])), coding: None, is_weak: false }
     }
 
-    /// Makes the strong tag of a file by its length in bytes and the time of its modification, from 1970.
-    pub fn of_size_and_time(len: u64, secs: i64, nanos: u32) -> ETag {
-        ETag { of: Of::SizeAndTime(len, secs, nanos), coding: None, is_weak: false }
+    /// Makes the strong tag of a file too long to hash, from numbers that tell its versions apart.
+    pub fn of_metadata(version: [u64; 6]) -> ETag {
+        ETag { source: Source::Metadata(version), coding: None, is_weak: false }
     }
 
-    /// Makes the tag of the same in the coding of this number.
-    pub fn coded(self, coding: u8) -> ETag {
+    /// Makes the tag of the same content in a coding.
+    pub fn coded(self, coding: &'static str) -> ETag {
         ETag { coding: Some(coding), ..self }
     }
 
-    /// Makes it weak: equal tags may stand for content that differs in its bytes, because nobody has compared it (RFC 9110
-    /// §8.8.1).
+    /// Makes the tag weak: the bytes were not compared, so equal tags may stand for different bytes (RFC 9110 §8.8.1).
     pub fn weak(self) -> ETag {
         ETag { is_weak: true, ..self }
     }
 
     /// Reports whether the values of If-Match or If-None-Match hold this tag, or `*` alone.
     ///
-    /// What follows a malformed element is not read: nothing can be said about it.
+    /// Nothing after a malformed element is read.
     pub fn is_in<'v>(&self, mut values: impl Iterator<Item = &'v [u8]>, comparison: Comparison) -> bool {
         let opaque = self.opaque();
         let is_comparable = |tag: Tag<'_>| comparison == Comparison::Weak || !(tag.weak || self.is_weak);
@@ -62,43 +59,49 @@ impl ETag {
         values.any(|value| value == b"*" || tags(value).any(matches))
     }
 
-    /// Reports whether the value is exactly this tag by strong comparison, as If-Range asks (RFC 9110 §13.1.5).
+    /// Reports whether the value is this tag by strong comparison, for If-Range (RFC 9110 §13.1.5).
     pub fn is_exactly(&self, value: &[u8]) -> bool {
         let opaque = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
         opaque == Some(self.opaque().as_bytes()) && !self.is_weak
     }
 
-    /// The text between the quotes: all the digits of the content, or the numbers, in hexadecimal.
+    /// Writes the text between the quotes: hexadecimal digits, and the coding.
     fn opaque(&self) -> Opaque {
         let mut opaque = Opaque { bytes: [0; _], start: Opaque::MAX };
         if let Some(coding) = self.coding {
-            opaque.push_number(coding.into());
+            coding.bytes().rev().for_each(|byte| opaque.push_byte(byte));
             opaque.push_byte(b'-');
         }
-        match self.of {
-            Of::Content(bytes) => bytes.iter().rev().for_each(|byte| opaque.push_digits(*byte)),
-            Of::SizeAndTime(len, secs, nanos) => {
-                opaque.push_number(nanos.into());
-                opaque.push_byte(b'-');
-                opaque.push_number(secs.cast_unsigned());
-                opaque.push_byte(b'-');
-                opaque.push_number(len);
+        match self.source {
+            Source::Content(bytes) => bytes.iter().rev().for_each(|byte| opaque.push_digits(*byte)),
+            Source::Metadata(numbers) => {
+                for (at, number) in numbers.into_iter().enumerate().rev() {
+                    opaque.push_number(number);
+                    if at > 0 {
+                        opaque.push_byte(b'-');
+                    }
+                }
             }
         }
         opaque
     }
 }
 
-/// The text of a tag, written from its end to its beginning. That way comparing it costs a third of what it costs by
-/// way of formatting.
+/// Reports whether a client's strong tag, such as `"1f-br"`, is one of a representation in this coding.
+pub fn names_coding(value: &[u8], coding: &str) -> bool {
+    let rest = value.strip_suffix(b"\"").and_then(|rest| rest.strip_suffix(coding.as_bytes()));
+    value.starts_with(b"\"") && rest.is_some_and(|rest| rest.ends_with(b"-"))
+}
+
+/// The text of a tag, written from its end, which costs a third of formatting it.
 struct Opaque {
     bytes: [u8; Opaque::MAX],
     start: usize,
 }
 
 impl Opaque {
-    /// Two numbers of 64 bits, one of 32, one of 8, and three dashes, which is more than 16 bytes and a coding take.
-    const MAX: usize = 16 + 1 + 16 + 1 + 8 + 1 + 2;
+    /// Six numbers of 64 bits with their dashes, and a coding.
+    const MAX: usize = 6 * (16 + 1) + 4;
 
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
@@ -141,7 +144,7 @@ struct Tag<'v> {
     opaque: &'v [u8],
 }
 
-/// Takes a list of tags apart, up to its first malformed element. A comma may stand inside a tag.
+/// Parses a list of tags up to its first malformed element. A tag may hold a comma.
 fn tags(mut rest: &[u8]) -> impl Iterator<Item = Tag<'_>> {
     std::iter::from_fn(move || {
         while let [b' ' | b'\t' | b',', after @ ..] = rest {
@@ -168,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_tags_is_taken_apart() {
+    fn list_of_tags_is_parsed() {
         let tag = |weak, opaque| Tag { weak, opaque };
         for (value, expected) in [
             (&br#""a""#[..], vec![tag(false, &b"a"[..])]),
@@ -185,13 +188,15 @@ mod tests {
         }
     }
 
+    const METADATA: [u64; 6] = [1, 2, 3, 4, 5, 6];
+
     #[test]
-    fn the_table_of_rfc_9110_8_8_3_2_holds() {
-        let etag = ETag::of_size_and_time(1, 1, 1);
+    fn comparisons_are_those_of_rfc_9110() {
+        let etag = ETag::of_metadata(METADATA);
         for (value, strong, weak) in [
-            (r#"W/"1-1-1""#, false, true),
-            (r#"W/"2-1-1""#, false, false),
-            (r#""1-1-1""#, true, true),
+            (r#"W/"1-2-3-4-5-6""#, false, true),
+            (r#"W/"2-2-3-4-5-6""#, false, false),
+            (r#""1-2-3-4-5-6""#, true, true),
             ("*", true, true),
         ] {
             let is_in = |comparison| etag.is_in([value.as_bytes()].into_iter(), comparison);
@@ -200,36 +205,50 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_tells_files_apart_by_length_and_nanosecond() {
-        let etag = ETag::of_size_and_time;
-        assert_eq!(etag(255, 16, 10).to_string(), "\"ff-10-a\"");
-        assert_ne!(etag(255, 16, 10), etag(255, 16, 11));
-        assert_ne!(etag(255, 16, 10), etag(254, 16, 10));
-        assert_eq!(etag(0, -1, 0).to_string(), "\"0-ffffffffffffffff-0\"");
+    fn metadata_tag_holds_every_number() {
+        assert_eq!(ETag::of_metadata([255, 16, 10, 0, 1, 2]).to_string(), "\"ff-10-a-0-1-2\"");
+        let longest = ETag::of_metadata([!0; 6]).coded("zstd").weak();
+        assert_eq!(longest.to_string().len(), 4 + 6 * 16 + 5 + 5);
     }
 
     #[test]
-    fn a_weak_tag_is_never_the_same_by_strong_comparison() {
-        let strong = ETag::of_size_and_time(1, 1, 1).coded(2);
-        let etag = |weak: bool| if weak { strong.weak() } else { strong };
-        assert_eq!(etag(true).to_string(), r#"W/"1-1-1-2""#);
-        for (value, is_same) in [(r#"W/"1-1-1-2""#, true), (r#""1-1-1-2""#, true), (r#""1-1-1""#, false), ("*", true)] {
-            let is_in = |comparison| etag(true).is_in([value.as_bytes()].into_iter(), comparison);
+    fn weak_tag_never_matches_strongly() {
+        let strong = ETag::of_metadata(METADATA).coded("br");
+        assert_eq!(strong.weak().to_string(), r#"W/"1-2-3-4-5-6-br""#);
+        for (value, is_same) in
+            [(r#"W/"1-2-3-4-5-6-br""#, true), (r#""1-2-3-4-5-6-br""#, true), (r#""1-2-3-4-5-6""#, false), ("*", true)]
+        {
+            let is_in = |comparison| strong.weak().is_in([value.as_bytes()].into_iter(), comparison);
             assert_eq!((is_in(Comparison::Strong), is_in(Comparison::Weak)), (value == "*", is_same), "{value}");
-            assert!(!etag(true).is_exactly(value.as_bytes()), "{value}");
+            assert!(!strong.weak().is_exactly(value.as_bytes()), "{value}");
         }
-        assert!(etag(false).is_exactly(b"\"1-1-1-2\""));
-        let longest = ETag::of_size_and_time(!0, -1, !0).coded(!0).weak();
-        assert_eq!(longest.to_string().len(), 4 + 16 + 1 + 16 + 1 + 8 + 1 + 2);
+        assert!(strong.is_exactly(b"\"1-2-3-4-5-6-br\""));
     }
 
     #[test]
-    fn a_tag_of_content_has_all_its_digits_and_no_dash() {
+    fn content_tag_has_all_digits_and_the_codings_name() {
         let digest = std::array::from_fn(|at| (at % 16 * 0x11) as u8);
         let tag = ETag::of_content(&digest);
         assert_eq!(tag.to_string(), "\"00112233445566778899aabbccddeeff\"");
         assert!(tag.is_exactly(b"\"00112233445566778899aabbccddeeff\""));
         assert_eq!(ETag::of_content(&[0; 32]).to_string().len(), 2 + 32);
-        assert_eq!(tag.coded(2).weak().to_string(), "W/\"00112233445566778899aabbccddeeff-2\"");
+        assert_eq!(tag.coded("gzip").weak().to_string(), "W/\"00112233445566778899aabbccddeeff-gzip\"");
+    }
+
+    #[test]
+    fn coding_is_read_from_the_end_of_a_strong_tag() {
+        for (value, expected) in [
+            ("\"1f-br\"", true),
+            ("\"-br\"", true),
+            ("\"1f-gzip\"", false),
+            ("\"1f\"", false),
+            ("\"1fbr\"", false),
+            ("W/\"1f-br\"", false),
+            ("1f-br\"", false),
+            ("\"1f-br", false),
+            ("", false),
+        ] {
+            assert_eq!(names_coding(value.as_bytes(), "br"), expected, "{value}");
+        }
     }
 }

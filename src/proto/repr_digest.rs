@@ -1,20 +1,20 @@
-//! The digest of a representation, and who wants it (RFC 9530 §3, §4).
+//! Repr-Digest and Want-Repr-Digest (RFC 9530 §3, §4).
 //!
-//! The fields are dictionaries of RFC 8941 §3.2. Of these only what can stand here is read; a wish that is anything else
-//! may be ignored (RFC 9530 §4), and is.
+//! The fields are dictionaries of RFC 8941 §3.2. Only members that the algorithms' preferences allow are parsed; anything
+//! else voids the field, which may be ignored (RFC 9530 §4).
 
 use super::request::Fields;
 use super::syntax::trim_ows;
 
-/// The only algorithm that is offered (RFC 9530 §5).
+/// The only algorithm offered (RFC 9530 §5).
 const ALGORITHM: &[u8] = b"sha-256";
 
 /// The greatest preference (RFC 9530 §4).
 const PREFERENCE_MAX: u8 = 10;
 
-/// Reports whether the client wants the SHA-256 of the representation. Preference 0 says that it does not, of several for
-/// one algorithm the last one counts, and anything malformed in the field makes all of it void (RFC 8941 §4.2).
-pub fn is_wanted(fields: &Fields<'_>) -> bool {
+/// Reports whether the client requests the SHA-256 of the representation. Preference 0 declines it, the last of several
+/// preferences counts, and a malformed member voids the field (RFC 8941 §4.2).
+pub fn is_requested(fields: &Fields<'_>) -> bool {
     let mut preference = 0;
     for member in fields.all("Want-Repr-Digest").flat_map(|value| value.split(|&byte| byte == b',')) {
         let Some((algorithm, preferred)) = parse_member(trim_ows(member)) else { return false };
@@ -30,7 +30,7 @@ pub fn value(sha_256: &[u8; 32]) -> String {
     format!("sha-256=:{}:", base64(sha_256))
 }
 
-/// Reads an algorithm and an integer from 0 to 10.
+/// Parses an algorithm and an integer from 0 to 10.
 fn parse_member(member: &[u8]) -> Option<(&[u8], u8)> {
     let equals = member.iter().position(|&byte| byte == b'=')?;
     let (key, integer) = (&member[..equals], &member[equals + 1..]);
@@ -45,8 +45,7 @@ fn is_key(key: &[u8]) -> bool {
     key.first().is_some_and(|&byte| is_first(byte)) && key.iter().all(|&byte| is_other(byte))
 }
 
-/// Reads an integer that is not negative, of at most 15 digits (RFC 8941 §3.3.1). A large one is a larger one than any
-/// that counts.
+/// Parses a non-negative integer of at most 15 digits (RFC 8941 §3.3.1), saturating: large ones are out of range.
 fn parse_integer(text: &[u8]) -> Option<u8> {
     let is_integer = (1..=15).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
     let add = |number: u8, byte: &u8| number.saturating_mul(10).saturating_add(byte - b'0');
@@ -71,7 +70,7 @@ mod tests {
     use crate::proto::request::Head;
 
     #[test]
-    fn a_digest_is_sent_to_who_wants_it() {
+    fn digest_is_requested_by_a_valid_preference() {
         for (lines, expected) in [
             ("X: y", false),
             // The examples of RFC 9530 §4.
@@ -88,7 +87,7 @@ mod tests {
             ("Want-Repr-Digest: sha-256=000000000000000", false),
             ("Want-Repr-Digest: sha-512=10", false),
             ("Want-Content-Digest: sha-256=10", false),
-            // What is malformed.
+            // Malformed members.
             ("Want-Repr-Digest:", false),
             ("Want-Repr-Digest: sha-256", false),
             ("Want-Repr-Digest: sha-256=", false),
@@ -113,13 +112,13 @@ mod tests {
         ] {
             let bytes = format!("GET / HTTP/1.1\r\n{lines}\r\n\r\n");
             let head = Head::parse(bytes.as_bytes()).expect("valid");
-            assert_eq!(is_wanted(&head.fields), expected, "{lines:?}");
+            assert_eq!(is_requested(&head.fields), expected, "{lines:?}");
         }
     }
 
-    /// The test vectors of RFC 4648 §10, and the two digits that are no letters or numbers.
+    /// The test vectors of RFC 4648 §10, and the digits `+` and `/`.
     #[test]
-    fn base64_is_that_of_rfc_4648() {
+    fn base64_matches_the_vectors_of_rfc_4648() {
         for (bytes, expected) in [
             (&b""[..], ""),
             (b"f", "Zg=="),

@@ -23,17 +23,6 @@ pub struct ResponseHead {
 #[derive(Clone, Debug, Default)]
 pub struct ResponseFields(Arc<str>);
 
-/// The prewritten fields of the responses with one representation.
-#[derive(Debug)]
-pub struct RepresentationFields {
-    /// For responses with content, whole or in part.
-    pub with_content: ResponseFields,
-    /// For 304 responses.
-    pub not_modified: ResponseFields,
-    /// Whether the representation depends on the request; both have Vary then.
-    pub varies: bool,
-}
-
 impl ResponseHead {
     /// Starts a response head.
     pub fn new(status: Status) -> ResponseHead {

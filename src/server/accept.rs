@@ -37,7 +37,8 @@ struct Accepted {
 
 /// Accepts connections for one server.
 pub struct Acceptor {
-    server: Arc<Server>,
+    /// The server.
+    pub server: Arc<Server>,
     pool: Arc<ThreadPool<Accepted>>,
     warned_of_threads: Mutex<Option<Instant>>,
 }
@@ -56,14 +57,12 @@ impl Acceptor {
         critical_thread::spawn("accept", move || acceptor.accept_all(&endpoint, &stop))
     }
 
-    fn accept_all(&self, endpoint: &Endpoint, stop: &Stop) {
+    /// Accepts connections of an endpoint until `stop` is set.
+    pub fn accept_all(&self, endpoint: &Endpoint, stop: &Stop) {
         for accepted in endpoint.listener.incoming(stop) {
             match accepted {
                 Ok((stream, peer)) => self.register(stream, peer, endpoint.service),
-                Err(error) => {
-                    log::warn!("cannot accept on {}: {error}", endpoint.listener.addr);
-                    self.server.connections.evict_one();
-                }
+                Err(_) => self.server.connections.evict_one(),
             }
         }
     }

@@ -30,7 +30,7 @@ pub const EVICTION_RETRY: Duration = Duration::from_millis(20);
 /// Time that an evicted connection gets to close before another one is evicted for the same newcomer.
 const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most connections evicted at once under a burst of newcomers, at most an eighth of those that can be (as in nginx).
+/// The most connections evicted at once under a burst of newcomers, and the share of those that can be (nginx takes 32).
 const EVICTION_BATCH: usize = 32;
 
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
@@ -299,7 +299,7 @@ impl Table {
         let mut evictable: Vec<_> =
             self.by_id.iter().filter_map(|(id, entry)| Some((entry.evictable_since(now)?, *id, entry))).collect();
         let is_burst = last.is_some_and(|(_, age)| age < EVICTION_RETRY);
-        let batch = if is_burst { (evictable.len() / 8).clamp(1, EVICTION_BATCH) } else { 1 };
+        let batch = if is_burst { (evictable.len() / EVICTION_BATCH).clamp(1, EVICTION_BATCH) } else { 1 };
         let Some(last) = batch.min(evictable.len()).checked_sub(1) else { return false };
         evictable.select_nth_unstable_by_key(last, |(since, ..)| *since);
         evictable[..=last].iter().for_each(|(.., entry)| entry.evict());
@@ -546,11 +546,11 @@ mod tests {
         assert_eq!(evicted(), 1);
         respond();
         table.evict_one();
-        assert_eq!(evicted(), 1 + 127 / 8);
+        assert_eq!(evicted(), 1 + 127 / EVICTION_BATCH);
         respond();
         clock.advance(EVICTION_RETRY);
         table.evict_one();
-        assert_eq!(evicted(), 2 + 127 / 8);
+        assert_eq!(evicted(), 2 + 127 / EVICTION_BATCH);
     }
 
     #[test]

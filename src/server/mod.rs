@@ -138,7 +138,7 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, banner: &str) -> io::Result
     server.sd_notify.ready();
     stop_signal.wait();
     server.sd_notify.stopping(server.options.drain_delay + server.options.grace);
-    shutdown::shut_down(&server, &endpoints, &stop, accept_threads);
+    shutdown::shut_down(&acceptor, &endpoints, &stop, accept_threads);
     server.finish_logs();
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::accept::Acceptor;
 use super::connections::ShutdownPhase;
 use super::endpoint::{Endpoint, Service};
 use super::{Server, critical_thread};
@@ -64,7 +65,8 @@ impl StopSignal {
 ///
 /// During the first half of the drain delay load balancers notice; during the second half kept connections are closed with
 /// their responses, so that hardly any is left whose next request could meet the end.
-pub fn shut_down(server: &Server, endpoints: &[Arc<Endpoint>], stop: &Stop, accept_threads: Vec<JoinHandle<()>>) {
+pub fn shut_down(acceptor: &Acceptor, endpoints: &[Arc<Endpoint>], stop: &Stop, accept_threads: Vec<JoinHandle<()>>) {
+    let server = &acceptor.server;
     let (connections, delay) = (&server.connections, server.options.drain_delay);
     let when = if delay.is_zero() { String::new() } else { format!(" in {delay:?}; /health is 503 meanwhile") };
     log::info!("shutting down{when}; a second signal ends the process at once");
@@ -80,10 +82,13 @@ pub fn shut_down(server: &Server, endpoints: &[Arc<Endpoint>], stop: &Stop, acce
         server.admin_connections.end_idle(ShutdownPhase::NotAccepting, LATE_REQUEST_WINDOW);
     }
     stop.set();
+    for endpoint in closing() {
+        acceptor.accept_all(endpoint, stop);
+        endpoint.listener.close();
+    }
     for thread in accept_threads {
         let _ = thread.join();
     }
-    closing().for_each(|endpoint| endpoint.listener.close());
     connections.wait_until_empty(LATE_REQUEST_WINDOW.saturating_sub(stopped.elapsed()));
     connections.end_idle(ShutdownPhase::IdleClosed, Duration::ZERO);
     if !connections.wait_until_empty(server.options.grace.saturating_sub(stopped.elapsed())) {

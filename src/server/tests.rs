@@ -30,7 +30,7 @@ use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::request::{FIELDS_MAX, HEAD_MAX, REQUEST_LINE_MAX};
 use crate::proto::target::RelPath;
 use crate::proto::why::{Reject, Why};
-use crate::site::headers::HeaderPolicy;
+use crate::site::headers::DefaultHeaders;
 use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
 use crate::site::semaphore::Semaphore;
@@ -191,7 +191,7 @@ impl Fixture {
             hidden: false,
             charset: None,
             files: Cache::new(1 << 20),
-            headers: HeaderPolicy::new(0, &[]),
+            headers: DefaultHeaders::new(0, &[]),
             precompressed: None,
             compression: None,
         };
@@ -460,7 +460,7 @@ fn a_refusal_that_cannot_be_sent_breaks_the_connection_off() {
 }
 
 #[test]
-fn a_connection_that_ends_while_something_may_still_come_is_read_on() {
+fn close_lingers_where_more_may_arrive() {
     let fixture = Fixture::new("end");
     for (name, len) in [("kept", 40_000), ("large", 70_000)] {
         fs::write(fixture.path().join(name), vec![b'a'; len]).expect("the file can be written");
@@ -508,7 +508,7 @@ impl Respond for After<'_> {
 }
 
 #[test]
-fn who_has_more_to_ask_makes_room_after_an_answer_where_somebody_seeks_a_seat() {
+fn pipelining_connection_closes_for_a_waiting_one() {
     let fixture = Fixture::with_max_connections("besieged", 1);
     let connections = &fixture.server.connections;
     let stream = || TcpListener::bind("127.0.0.1:0").and_then(|endpoint| TcpStream::connect(endpoint.local_addr()?));
@@ -568,7 +568,7 @@ fn only_a_client_that_is_quick_to_ask_again_is_waited_for_awake() {
 }
 
 #[test]
-fn the_scripts_of_the_corpus_are_answered_as_a_second_reading_foretells() {
+fn corpus_scripts_get_the_foreseen_responses() {
     let fixture =
         fuzz::fixture::Fixture::at(std::env::temp_dir().join(format!("serve-unit-{}-corpus", std::process::id())));
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/connection");

@@ -177,7 +177,7 @@ impl ResponseWriter {
         span.end = last.start;
         let start = span.start;
         let by_reference = match file.as_file() {
-            Some(stable) if !file.is_young() => transport.send_file(stable, &mut span),
+            Some(stable) if !file.recently_changed() => transport.send_file(stable, &mut span),
             _ => Ok(()),
         };
         let outcome = match by_reference {

@@ -1,16 +1,16 @@
-//! Names of files as links (RFC 3986 §2.1, §4.2). The only user of percent_encoding.
+//! Links to files and directories, percent-encoded (RFC 3986 §2.1, §4.2). The only user of percent_encoding.
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode};
 
 use crate::proto::target::Target;
 
-/// All but the unreserved characters (RFC 3986 §2.3). The colon is encoded too, so that no name is taken for a scheme.
+/// All but the unreserved characters (RFC 3986 §2.3), the colon included, so that no name reads as a scheme.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The same, but for the slashes between names.
+/// The same without the slash.
 const PATH: &AsciiSet = &NAME.remove(b'/');
 
-/// What a query may not hold as it is (RFC 3986 §3.4); what is encoded in it already stays so.
+/// Characters not allowed in a query (RFC 3986 §3.4); percent-encoded ones stay as they are.
 const NOT_IN_QUERY: &AsciiSet = &CONTROLS
     .add(b'"')
     .add(b'<')
@@ -24,7 +24,7 @@ const NOT_IN_QUERY: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// What neither a path nor a query may hold as it is.
+/// Characters allowed neither in a path nor in a query.
 const NOT_IN_LOCAL: &AsciiSet = &NOT_IN_QUERY.add(b' ').add(b'#');
 
 /// Writes a name as a relative link.
@@ -34,7 +34,7 @@ pub fn to_name(name: &[u8]) -> String {
 
 /// Writes the address of a directory, with its slash and the query, as a link from the root.
 ///
-/// The path has no empty segment, so the link never begins with two slashes, which would lead to another host.
+/// The path has no empty segment, so the link never begins with two slashes, which would name another host.
 pub fn to_directory(target: &Target<'_>) -> String {
     let path = percent_encode(target.path.as_bytes(), PATH);
     let slash = if target.path.as_bytes().is_empty() { "" } else { "/" };
@@ -42,8 +42,7 @@ pub fn to_directory(target: &Target<'_>) -> String {
     format!("/{path}{slash}{}", query.unwrap_or_default())
 }
 
-/// Writes the address that this path and query have on the host over TLS. The host has been checked to be one, so whatever
-/// follows it stays there.
+/// Writes the address of this path and query on the host over TLS. The host is valid, so the link stays on it.
 pub fn over_tls(host: &[u8], port: u16, local: &[u8]) -> String {
     let host = percent_encode(host, CONTROLS);
     let port = if port == 443 { String::new() } else { format!(":{port}") };
@@ -57,12 +56,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_leads_back_to_its_name() {
+    fn link_encodes_every_reserved_character() {
         assert_eq!(to_name(b"a b&c?d#e%f:g\"<h>\\\n\xff-._~1"), "a%20b%26c%3Fd%23e%25f%3Ag%22%3Ch%3E%5C%0A%FF-._~1");
     }
 
     #[test]
-    fn the_address_over_tls_stays_on_the_host() {
+    fn address_over_tls_stays_on_host() {
         for (host, port, local, expected) in [
             ("a.example", 443, "/b?c", "https://a.example/b?c"),
             ("[::1]", 8443, "/", "https://[::1]:8443/"),
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_a_directory_stays_on_this_host() {
+    fn address_of_directory_stays_on_host() {
         for (raw, expected) in [
             ("/a", "/a/"),
             ("/", "/"),

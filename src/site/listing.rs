@@ -1,15 +1,13 @@
-//! A directory as a list: which entries, in which order, for people or for programs.
-//!
-//! The list is read, then sorted, then written: three steps over one value.
+//! Directory listing: read, sorted, and written as HTML or JSON.
 
 use std::cmp::Ordering;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::headers::Caching;
 use super::refusal::Refusal;
 use super::response::{Body, Response};
-use super::{Request, SiteSession, link, page};
+use super::{Request, SiteSession, link};
 use crate::escape;
 use crate::files::OpenError;
 use crate::files::dir::{Entry, Kind, OpenDir};
@@ -21,49 +19,57 @@ use crate::proto::status::Status;
 use crate::proto::target::{RelPath, Target};
 use crate::proto::why::Why;
 
-/// A directory to be shown.
-#[derive(Debug)]
+/// The listing of a directory. JSON has its members in this order.
+#[derive(Debug, Serialize)]
 pub struct Listing {
     /// The directory's path, with slashes at both ends, as text.
     pub path: String,
-    /// Whether it is the root, above which nothing is.
-    pub is_root: bool,
-    /// What is shown, sorted.
-    pub rows: Vec<Row>,
-    /// How many entries there are, which can be more than are shown.
+    /// The number of entries, which can be more than are shown.
     pub count: usize,
-    /// How it is sorted.
+    /// The number of rows.
+    pub shown: usize,
+    /// The entries shown, sorted.
+    #[serde(rename = "entries")]
+    pub rows: Vec<Row>,
+    /// Whether it is the root, which has no parent.
+    #[serde(skip)]
+    pub is_root: bool,
+    /// The order of the rows.
+    #[serde(skip)]
     pub sort: Sort,
 }
 
 /// An entry of a listing.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Row {
-    /// The name as text; what is not UTF-8 is replaced.
+    /// The name as text; bytes that are not UTF-8 are replaced.
     pub name: String,
-    /// The link to it, which is exact; a directory's ends in a slash.
+    /// The exact link to it; a directory's ends in a slash.
     pub href: String,
     /// Whether it is a directory.
+    #[serde(rename = "type", serialize_with = "file_type")]
     pub is_dir: bool,
-    /// The length in bytes; of no meaning for a directory.
+    /// The length in bytes; 0 for a directory.
+    #[serde(rename = "size")]
     pub len: u64,
-    /// When it was modified; none where no date can express it.
+    /// The time of modification; none if no date can express it.
+    #[serde(serialize_with = "rfc3339")]
     pub modified: Option<HttpDate>,
 }
 
 /// An order of rows. Directories always come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sort {
-    /// What is compared.
+    /// The key.
     pub key: Key,
-    /// Whether the order is turned around.
+    /// Whether the order is reversed.
     pub descending: bool,
 }
 
-/// What rows are compared by.
+/// A sort key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// The name, capital and small letters alike.
+    /// The name, ignoring case.
     Name,
     /// The length.
     Size,
@@ -72,19 +78,19 @@ pub enum Key {
 }
 
 impl SiteSession<'_> {
-    /// Answers with the listing of a directory, as JSON where the client would rather have that.
+    /// Responds with the listing of a directory, as JSON if the client prefers it.
     pub fn list(&self, request: &Request<'_>, target: &Target<'_>, dir: OpenDir) -> Result<Response, Refusal> {
-        let pass = self.site.listings.try_acquire().ok_or(Why::OutOfResources)?;
+        let permit = self.site.listings.try_acquire().ok_or(Why::OutOfResources)?;
         let listing = self.read(target, &dir)?;
         let weight = |media_type| media_weight(&request.head.fields, media_type);
         let (media_type, page) = if weight("application/json") > weight("text/html") {
-            ("application/json; charset=utf-8", to_json(&listing))
+            ("application/json; charset=utf-8", listing.to_json())
         } else {
-            ("text/html; charset=utf-8", page::listing_html(&listing).into_bytes())
+            ("text/html; charset=utf-8", listing.to_html().into_bytes())
         };
         let head = self.site.headers.cached_head(Status::Ok, Caching::Revalidate);
         let head = head.field("Content-Type", media_type).field("Vary", "Accept");
-        Ok(Response { pass: Some(pass), ..Response::new(head, Body::Bytes(page)) })
+        Ok(Response { permit: Some(permit), ..Response::new(head, Body::Bytes(page)) })
     }
 
     fn read(&self, target: &Target<'_>, dir: &OpenDir) -> Result<Listing, Refusal> {
@@ -92,20 +98,20 @@ impl SiteSession<'_> {
             self.site.hidden || RelPath::new(name).is_some_and(|name| !target.path.join(&name).is_hidden())
         };
         let entries = dir.entries(is_shown)?;
-        let left_out = entries.kept.len();
+        let kept = entries.kept.len();
         let rows = entries.kept.into_iter().filter_map(|entry| self.row(&target.path, entry).transpose());
         let mut rows = rows.collect::<Result<Vec<Row>, Refusal>>()?;
-        let count = entries.count - (left_out - rows.len());
+        let count = entries.count - (kept - rows.len());
         let sort = Sort::parse(target.query.unwrap_or_default());
         sort.sort(&mut rows);
         let path = String::from_utf8_lossy(target.path.as_bytes()).into_owned();
         let is_root = path.is_empty();
         let path = if is_root { "/".to_owned() } else { format!("/{path}/") };
-        Ok(Listing { path, is_root, rows, count, sort })
+        Ok(Listing { path, count, shown: rows.len(), rows, is_root, sort })
     }
 
-    /// Makes a row of an entry. A link is shown as what it leads to, and not at all where it may not be followed. A list
-    /// that lacks it only because descriptors or memory have run out would be taken for the whole.
+    /// Makes the row of an entry. A link is shown as its target, or omitted if it may not be followed. If descriptors or memory
+    /// have run out, the listing fails: an incomplete one looks complete.
     fn row(&self, parent: &RelPath, entry: Entry) -> Result<Option<Row>, Refusal> {
         let row = |is_dir: bool, meta: Meta| {
             let slash = if is_dir { "/" } else { "" };
@@ -134,7 +140,7 @@ impl SiteSession<'_> {
 }
 
 impl Sort {
-    /// Reads `sort=name|size|date` and `order=asc|desc` from a query; what else is in it does not matter.
+    /// Parses `sort=name|size|date` and `order=asc|desc` in a query; other parameters are ignored.
     fn parse(query: &[u8]) -> Sort {
         let mut sort = Sort { key: Key::Name, descending: false };
         for pair in query.split(|&byte| byte == b'&') {
@@ -166,7 +172,7 @@ impl Sort {
 }
 
 impl Key {
-    /// Its name in a query.
+    /// Returns its name in a query.
     pub fn as_str(self) -> &'static str {
         match self {
             Key::Name => "name",
@@ -176,36 +182,24 @@ impl Key {
     }
 }
 
-fn to_json(listing: &Listing) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Entry<'l> {
-        name: &'l str,
-        href: &'l str,
-        r#type: &'static str,
-        size: u64,
-        modified: Option<String>,
+impl Listing {
+    fn to_json(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        escape::json(&mut out, self);
+        out.push(b'\n');
+        out
     }
-    #[derive(Serialize)]
-    struct Page<'l> {
-        path: &'l str,
-        count: usize,
-        shown: usize,
-        entries: Vec<Entry<'l>>,
+}
+
+fn file_type<S: Serializer>(is_dir: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(if *is_dir { "directory" } else { "file" })
+}
+
+fn rfc3339<S: Serializer>(date: &Option<HttpDate>, serializer: S) -> Result<S::Ok, S::Error> {
+    match date {
+        Some(date) => serializer.collect_str(&Rfc3339(*date)),
+        None => serializer.serialize_none(),
     }
-    fn entry(row: &Row) -> Entry<'_> {
-        Entry {
-            name: &row.name,
-            href: &row.href,
-            r#type: if row.is_dir { "directory" } else { "file" },
-            size: row.len,
-            modified: row.modified.map(|date| Rfc3339(date).to_string()),
-        }
-    }
-    let entries: Vec<_> = listing.rows.iter().map(entry).collect();
-    let mut out = Vec::new();
-    escape::json(&mut out, &Page { path: &listing.path, count: listing.count, shown: entries.len(), entries });
-    out.push(b'\n');
-    out
 }
 
 #[cfg(test)]
@@ -218,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_sorted_as_the_query_asks_with_directories_first() {
+    fn rows_are_sorted_by_query_with_directories_first() {
         for (query, expected) in [
             ("", ["y", "Z", "a", "B", "c"]),
             ("order=desc", ["Z", "y", "c", "B", "a"]),

@@ -1,4 +1,4 @@
-//! From a target to what is there: a file, a directory to list, or a better address.
+//! Lookup of a target: a file, a directory to list, or a redirect.
 
 use std::borrow::Cow;
 
@@ -11,18 +11,18 @@ use crate::files::root::{Node, Root};
 use crate::proto::target::{RelPath, Target};
 use crate::proto::why::Why;
 
-/// What a target leads to.
+/// The result of a lookup.
 pub enum Found<'t> {
-    /// A file, and its own path, which for a directory's index file is not the target's.
+    /// A file and its path, which for an index file differs from the target's.
     File(Cow<'t, RelPath>, OpenFile),
-    /// A directory without an index file, where listings are wanted.
+    /// A directory without an index file, if listings are on.
     Listing(OpenDir),
-    /// A directory that was asked for without the slash at its end.
+    /// A directory whose target lacks the final slash.
     Redirect,
 }
 
 impl SiteSession<'_> {
-    /// Finds what the target leads to.
+    /// Finds the file or directory of the target.
     pub fn lookup<'t>(&self, target: &'t Target<'_>) -> Result<Found<'t>, Refusal> {
         if target.path.is_hidden() && !self.site.hidden {
             return Err(Why::NotFound.into());
@@ -49,7 +49,7 @@ impl SiteSession<'_> {
         match root.open(&target.path)? {
             Node::Dir(dir) if self.site.list => Ok(Found::Listing(dir)),
             Node::Dir(_) => Err(Why::ListingOff.into()),
-            // A file is no directory, whatever slash is put behind its name.
+            // A file's name with a slash names nothing.
             Node::File(_) => Err(Why::NotFound.into()),
         }
     }

@@ -1,15 +1,15 @@
-//! From a file's name to its media type. The only user of mime_guess.
+//! Media type of a file, by the extension of its name. The only user of mime_guess.
 //!
-//! The table is compiled in: what a file is called decides, not what the system that serves it has installed.
+//! The table is compiled in, so the type does not depend on the machine.
 
 use std::fmt;
 
 use crate::proto::target::RelPath;
 
-/// What is not known: bytes (RFC 9110 §8.3).
+/// The type of files with another extension, or none (RFC 9110 §8.3).
 const UNKNOWN: &str = "application/octet-stream";
 
-/// Extensions that the table has differently from what a browser needs, or not at all.
+/// Extensions that the table lacks, or for which browsers need another type.
 const OURS: [(&str, &str); 6] = [
     ("deb", DEBIAN_PACKAGE),
     ("map", "application/json"),
@@ -21,7 +21,7 @@ const OURS: [(&str, &str); 6] = [
 
 const DEBIAN_PACKAGE: &str = "application/vnd.debian.binary-package";
 
-/// Types that are no text, and lose about half by being compressed.
+/// Types beside text that compress to about half.
 const COMPRESSIBLE: [&str; 10] = [
     "application/font-sfnt",
     "application/rtf",
@@ -35,7 +35,7 @@ const COMPRESSIBLE: [&str; 10] = [
     "image/x-icon",
 ];
 
-/// Types that are compressed by themselves, beside pictures, sounds and films.
+/// Compressed types beside images, audio and video.
 const COMPRESSED: [&str; 16] = [
     "application/epub+zip",
     "application/font-woff",
@@ -55,7 +55,7 @@ const COMPRESSED: [&str; 16] = [
     "font/woff2",
 ];
 
-/// The media type of a file; of a text, with the charset.
+/// A media type; for text, with the charset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaType<'c> {
     name: &'static str,
@@ -68,18 +68,18 @@ pub fn of<'c>(path: &RelPath, charset: Option<&'c str>) -> MediaType<'c> {
     MediaType { name, charset: charset.filter(|_| is_text(name)) }
 }
 
-/// How much content of a type might lose by being compressed.
+/// Whether content of a type gets shorter by compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compressibility {
-    /// Much.
+    /// It does.
     Yes,
-    /// Nobody knows.
+    /// It depends on the content.
     Unknown,
-    /// Nothing: it is compressed by itself.
+    /// It is compressed already.
     No,
 }
 
-/// Returns how dense a file is by its name.
+/// Returns the compressibility of a file by its name.
 pub fn compressibility(path: &RelPath) -> Compressibility {
     let name = extension(path.as_bytes()).map_or(UNKNOWN, known);
     let is_of = |kind: &str| name.split('/').next() == Some(kind);
@@ -104,14 +104,14 @@ fn known(extension: &str) -> &'static str {
     ours.map_or_else(|| mime_guess::from_ext(extension).first_raw().unwrap_or(UNKNOWN), |(_, ours)| ours)
 }
 
-/// What follows the last dot of the name, unless the name begins with that dot.
+/// Returns the part of the name after its last dot, unless the name begins with that dot.
 fn extension(path: &[u8]) -> Option<&str> {
     let name = path.rsplit(|&byte| byte == b'/').next()?;
     let dot = name.iter().rposition(|&byte| byte == b'.')?;
     if dot == 0 { None } else { str::from_utf8(&name[dot + 1..]).ok() }
 }
 
-/// Types whose bytes are characters, so that a charset tells how to read them.
+/// Reports whether a charset applies to the type.
 fn is_text(media_type: &str) -> bool {
     media_type.starts_with("text/")
         || media_type.ends_with("+xml")
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_browser_is_told_what_it_needs() {
+    fn extension_decides_media_type() {
         for (name, expected) in [
             ("index.html", "text/html; charset=utf-8"),
             ("a.HTM", "text/html; charset=utf-8"),
@@ -161,22 +161,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_by_itself_is_known() {
+    fn compressibility_follows_from_extension() {
         let names =
             "html css js mjs json map xml svg txt md csv webmanifest xhtml atom wasm ttf otf eot ico bmp yaml toml";
-        let loose = names.split(' ').map(|name| (name, Compressibility::Yes));
+        let yes = names.split(' ').map(|name| (name, Compressibility::Yes));
         let names =
             "png jpg webp avif gif mp3 mp4 webm pdf zip gz tgz bz2 xz 7z rar jar zst woff woff2 epub apk deb rpm";
-        let dense = names.split(' ').map(|name| (name, Compressibility::No));
+        let no = names.split(' ').map(|name| (name, Compressibility::No));
         let unknown = ["bin", "unheard-of", "tar", "glb", "data", "br"].map(|name| (name, Compressibility::Unknown));
-        for (name, expected) in loose.chain(dense).chain(unknown) {
+        for (name, expected) in yes.chain(no).chain(unknown) {
             let path = RelPath::new(format!("a.{name}").as_bytes()).expect("plain");
             assert_eq!(compressibility(&path), expected, "{name}: {}", of(&path, None));
         }
     }
 
     #[test]
-    fn the_charset_can_be_another_or_none() {
+    fn charset_is_configurable() {
         let path = RelPath::new(b"a.txt").expect("plain");
         assert_eq!(of(&path, Some("iso-8859-1")).to_string(), "text/plain; charset=iso-8859-1");
         assert_eq!(of(&path, None).to_string(), "text/plain");

@@ -1,20 +1,28 @@
-//! HeaderPolicy: what is answered to a request. The page to read first is [`SiteSession::plan`].
+//! Responses: from a request value to a response value. Read [`SiteSession::plan`] first.
 //!
-//! The answer is a value: nothing is sent here, nothing is logged, and nothing can fail, because an error is an answer
-//! too. Files are opened only through the `files` layer.
+//! Nothing is sent or logged here, and nothing can fail: an error is a response too. Files are opened only through
+//! `files`. The files are listed from low to high: each imports only from those above it.
 
 pub mod compress;
-pub mod content_coding;
-pub mod headers;
 pub mod link;
-pub mod listing;
-pub mod lookup;
 pub mod media_type;
-pub mod page;
-pub mod refusal;
-pub mod represent;
-pub mod response;
 pub mod semaphore;
+
+pub mod headers;
+pub mod response;
+
+pub mod refusal;
+
+pub mod lookup;
+pub mod precompressed;
+
+pub mod content_coding;
+
+pub mod represent;
+
+pub mod listing;
+
+pub mod page;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -27,66 +35,66 @@ use crate::proto::request::{Head, Method};
 use crate::proto::status::Status;
 use crate::proto::target::{RelPath, Target};
 use crate::proto::why::{Reject, Why};
-use content_coding::{Compression, WarnOnce};
-use headers::HeaderPolicy;
+use content_coding::Compression;
+use headers::DefaultHeaders;
 use lookup::Found;
+use precompressed::WarnOnce;
 use refusal::{PageFormat, Refusal};
 use response::{Body, Response};
 use semaphore::Semaphore;
 
-/// What the operator asked for.
+/// The configuration and caches that all connections share.
 #[derive(Debug)]
 pub struct Site {
     /// The document root.
     pub root: RootPath,
-    /// The names of index files, the first one found is sent.
+    /// The names of index files; the first one found is sent.
     pub index: Vec<RelPath>,
     /// Whether directories without an index file are listed.
     pub list: bool,
-    /// How many of these listings there may be in memory at once: a large one takes some megabytes until its client has taken
-    /// it.
+    /// The listings that may be in memory at once: one of a large directory takes megabytes until its client has read it.
     pub listings: Semaphore,
-    /// The page that is sent where there is nothing, if the root has it.
+    /// The page for missing files, if the root has it.
     pub not_found: RelPath,
     /// Whether names that begin with a dot are served.
     pub hidden: bool,
-    /// The charset parameter of text types, if any.
+    /// The charset parameter of text types.
     pub charset: Option<String>,
-    /// The files that are kept in memory.
+    /// The file cache.
     pub files: Cache,
-    /// The fields that answers carry by policy.
-    pub headers: HeaderPolicy,
-    /// Whether neighbours of files are sent in their place, and of which a warning was given.
+    /// The fields of every response.
+    pub headers: DefaultHeaders,
+    /// The warnings about precompressed files; none if these are not used.
     pub precompressed: Option<WarnOnce>,
-    /// What is compressed here, if anything.
+    /// The settings of compression; none if it is off.
     pub compression: Option<Compression>,
 }
 
-/// Whoever answers requests.
+/// A source of responses.
 pub trait Respond {
-    /// Answers a request.
+    /// Responds to a request.
     fn respond(&self, request: &Request<'_>) -> Response;
 
-    /// Answers what is no request, or none whose end can be found.
-    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response;
+    /// Responds to bytes that are no request, or to a request whose end is unknown.
+    fn refuse(&self, reject: Reject<'_>, format: PageFormat) -> Response;
 
-    /// Reports whether what is answered is to be counted, and written to the access log.
+    /// Reports whether responses are counted and written to the access log.
     fn is_recorded(&self) -> bool {
         true
     }
 }
 
-/// A request to be answered.
+/// A request.
 #[derive(Clone, Copy)]
 pub struct Request<'r> {
     /// Its head.
     pub head: &'r Head<'r>,
-    /// When it arrived.
+    /// The time of its arrival.
     pub now: SystemTime,
 }
 
-/// The site as one connection sees it: the root is resolved once, so that a page and what belongs to it come from one
-/// release where a deploy swaps the root's link.
+/// The site as one connection sees it. The root is resolved once, so that a page and its resources come from one release
+/// when a deploy changes the root's link.
 pub struct SiteSession<'s> {
     root: OnceCell<Arc<Root>>,
     site: &'s Site,
@@ -97,19 +105,18 @@ impl Respond for SiteSession<'_> {
         self.plan(request).unwrap_or_else(|refusal| self.explain(request, refusal))
     }
 
-    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
-        self.page(Refusal::from(reject), form)
+    fn refuse(&self, reject: Reject<'_>, format: PageFormat) -> Response {
+        self.page(Refusal::from(reject), format)
     }
 }
 
 impl<'s> SiteSession<'s> {
-    /// Begins a connection's view.
+    /// Makes the view of one connection.
     pub fn new(site: &'s Site) -> SiteSession<'s> {
         SiteSession { root: OnceCell::new(), site }
     }
 
-    /// The root as it was at the connection's first request. Where it could not be opened, the next request tries
-    /// again.
+    /// Returns the root as it was at the connection's first request. If opening it fails, the next request tries again.
     fn root(&self) -> Result<&Root, Refusal> {
         if let Some(root) = self.root.get() {
             return Ok(root);
@@ -134,7 +141,7 @@ impl<'s> SiteSession<'s> {
         }
     }
 
-    /// Answers OPTIONS (RFC 9110 §9.3.7), for the server as a whole or for a path, whether or not a file is there.
+    /// Responds to OPTIONS (RFC 9110 §9.3.7), for the server or for a path, whether or not it leads to a file.
     fn options(&self, head: &Head<'_>) -> Result<Response, Refusal> {
         if head.target != b"*" {
             Target::parse(head.target)?;

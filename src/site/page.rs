@@ -1,11 +1,18 @@
-//! The pages this server writes itself. The only user of maud, which escapes whatever is put into them.
+//! Pages written by the server: refusals and listings. The only user of maud, which escapes every value.
 
 use maud::{DOCTYPE, Markup, html};
 
+use super::SiteSession;
+use super::headers::Caching;
 use super::listing::{Key, Listing, Row};
-use super::refusal::Refusal;
+use super::refusal::{PageFormat, Refusal};
+use super::response::{Body, Response};
 use crate::escape::is_unprintable;
 use crate::proto::date::Rfc3339;
+use crate::proto::status::Status;
+
+/// Retry-After of a 503, in seconds (RFC 9110 §10.2.3).
+const RETRY_AFTER_SECS: u64 = 1;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#ddd;--soft:#555}\
@@ -20,69 +27,93 @@ td:first-child{overflow-wrap:anywhere}\
 th:nth-child(n+2),td:nth-child(n+2){text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\
 p{color:var(--soft)}";
 
-/// Explains a refusal as plain text, for a terminal.
-pub fn explanation_text(refusal: &Refusal) -> String {
-    let (status, said) = (refusal.why.status(), refusal.why.explanation());
-    let mut page = format!("{} {}\n\n{}\n\n", status.code(), status.reason(), said.what);
-    let mut line = |label: &str, text: &str| page += &format!("  {:<15} {text}\n", format!("{label}:"));
-    line("Received", if refusal.received.is_empty() { "(nothing)" } else { &refusal.received });
-    line("Rule", said.rule);
-    line("Instead", said.instead);
-    if let Some((name, value)) = &refusal.field {
-        line(name, value);
+impl SiteSession<'_> {
+    /// Responds with the page for a refusal in this format.
+    pub fn page(&self, refusal: Refusal, format: PageFormat) -> Response {
+        let (media_type, page) = match format {
+            PageFormat::Text => ("text/plain; charset=utf-8", refusal.to_text()),
+            PageFormat::Html => ("text/html; charset=utf-8", refusal.to_html()),
+        };
+        let status = refusal.why.status();
+        let is_redirect = matches!(status, Status::MovedPermanently | Status::PermanentRedirect);
+        let caching = if is_redirect { Caching::Revalidate } else { Caching::Never };
+        let head = self.site.headers.cached_head(status, caching).field("Content-Type", media_type);
+        let head = head.field("Vary", "Accept");
+        let head = head.maybe("Retry-After", (status == Status::ServiceUnavailable).then_some(RETRY_AFTER_SECS));
+        let head = match refusal.field {
+            Some((name, value)) => head.field(name, value),
+            None => head,
+        };
+        let body = Body::Bytes(page.into_bytes());
+        Response { why: Some(refusal.why), cause: refusal.cause, ..Response::new(head, body) }
     }
-    page
 }
 
-/// Explains a refusal as HTML, for a browser.
-pub fn explanation_html(refusal: &Refusal) -> String {
-    let (status, said) = (refusal.why.status(), refusal.why.explanation());
-    let title = format!("{} {}", status.code(), status.reason());
-    let content = html! {
-        h1 { (title) }
-        p { (said.what) }
-        dl {
-            dt { "Received" }
-            dd { code { (refusal.received) } }
-            dt { "Rule" }
-            dd { (said.rule) }
-            dt { "Instead" }
-            dd { (said.instead) }
-            @if let Some((name, value)) = &refusal.field {
-                dt { (name) }
-                dd { @if *name == "Location" { a href=(value) { (value) } } @else { code { (value) } } }
-            }
+impl Refusal {
+    fn to_text(&self) -> String {
+        let (status, explanation) = (self.why.status(), self.why.explanation());
+        let mut page = format!("{} {}\n\n{}\n\n", status.code(), status.reason(), explanation.what);
+        let mut line = |label: &str, text: &str| page += &format!("  {:<15} {text}\n", format!("{label}:"));
+        line("Received", if self.received.is_empty() { "(nothing)" } else { &self.received });
+        line("Rule", explanation.rule);
+        line("Instead", explanation.instead);
+        if let Some((name, value)) = &self.field {
+            line(name, value);
         }
-    };
-    page(&title, content)
+        page
+    }
+
+    fn to_html(&self) -> String {
+        let (status, explanation) = (self.why.status(), self.why.explanation());
+        let title = format!("{} {}", status.code(), status.reason());
+        let content = html! {
+            h1 { (title) }
+            p { (explanation.what) }
+            dl {
+                dt { "Received" }
+                dd { code { (self.received) } }
+                dt { "Rule" }
+                dd { (explanation.rule) }
+                dt { "Instead" }
+                dd { (explanation.instead) }
+                @if let Some((name, value)) = &self.field {
+                    dt { (name) }
+                    dd { @if *name == "Location" { a href=(value) { (value) } } @else { code { (value) } } }
+                }
+            }
+        };
+        page(&title, content)
+    }
 }
 
-/// Shows a directory as HTML, with links to sort it by, and no need for a script.
-pub fn listing_html(listing: &Listing) -> String {
-    let title = format!("Index of {}", printable(&listing.path));
-    let dirs = listing.rows.iter().filter(|row| row.is_dir).count();
-    let content = html! {
-        h1 { (title) }
-        table {
-            thead {
-                tr {
-                    @for key in [Key::Name, Key::Size, Key::Date] { (heading(listing, key)) }
+impl Listing {
+    /// Renders the listing as HTML, sortable by links without a script.
+    pub fn to_html(&self) -> String {
+        let title = format!("Index of {}", printable(&self.path));
+        let dirs = self.rows.iter().filter(|row| row.is_dir).count();
+        let content = html! {
+            h1 { (title) }
+            table {
+                thead {
+                    tr {
+                        @for key in [Key::Name, Key::Size, Key::Date] { (heading(self, key)) }
+                    }
+                }
+                tbody {
+                    @if !self.is_root {
+                        tr { td { a href="../" { "../" } } td {} td {} }
+                    }
+                    @for row in &self.rows { (table_row(row)) }
                 }
             }
-            tbody {
-                @if !listing.is_root {
-                    tr { td { a href="../" { "../" } } td {} td {} }
-                }
-                @for row in &listing.rows { (table_row(row)) }
+            @if self.count > self.rows.len() {
+                p { "The first " (self.rows.len()) " of " (self.count) " entries by name are shown." }
+            } @else {
+                p { (plural(dirs as u64, "directory", "directories")) ", " (plural((self.rows.len() - dirs) as u64, "file", "files")) }
             }
-        }
-        @if listing.count > listing.rows.len() {
-            p { "The first " (listing.rows.len()) " of " (listing.count) " entries by name are shown." }
-        } @else {
-            p { (plural(dirs as u64, "directory", "directories")) ", " (plural((listing.rows.len() - dirs) as u64, "file", "files")) }
-        }
-    };
-    page(&title, content)
+        };
+        page(&title, content)
+    }
 }
 
 fn page(title: &str, content: Markup) -> String {
@@ -101,7 +132,7 @@ fn page(title: &str, content: Markup) -> String {
     page.into_string()
 }
 
-/// The head of a column: a link that sorts by it, or turns the order around where it is sorted so already.
+/// Renders a column's heading: a link that sorts by it, or reverses the order.
 fn heading(listing: &Listing, key: Key) -> Markup {
     let is_sorted = listing.sort.key == key;
     let descending = is_sorted && !listing.sort.descending;
@@ -131,7 +162,7 @@ fn table_row(row: &Row) -> Markup {
     }
 }
 
-/// Writes a length in the largest unit that leaves one digit or more before the point.
+/// Formats a length in the largest unit of which it has one.
 fn human_size(len: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut size = len as f64 / 1024.0;
@@ -147,8 +178,7 @@ fn human_size(len: u64) -> String {
     format!("{size:.1} {}", unit.unwrap_or(&"EiB"))
 }
 
-/// Makes a name fit for a page: a control character would not be valid there and could reach a terminal, and one that
-/// turns the direction of writing could make a name look like another.
+/// Replaces the characters of a name that are not valid in HTML, reach a terminal, or change the direction of text.
 fn printable(name: &str) -> String {
     name.replace(is_unprintable, "\u{fffd}")
 }
@@ -163,7 +193,7 @@ mod tests {
     use crate::proto::why::Why;
 
     #[test]
-    fn a_size_is_written_in_a_fitting_unit() {
+    fn size_is_formatted_in_a_fitting_unit() {
         for (len, expected) in [
             (0, "0 B"),
             (1023, "1023 B"),
@@ -177,9 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_received_is_escaped() {
+    fn received_bytes_are_escaped_in_html() {
         let reject = Why::NotFound.because(b"/<script>alert(1)</script>&amp;");
-        let page = explanation_html(&Refusal::from(reject));
+        let page = Refusal::from(reject).to_html();
         assert!(page.contains("/&lt;script&gt;alert(1)&lt;/script&gt;&amp;amp;"), "{page}");
         assert!(!page.contains("<script"), "{page}");
     }

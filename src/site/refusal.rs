@@ -1,13 +1,13 @@
-//! Refusals and redirects: answers that explain themselves.
+//! Refusals and redirects: responses without the requested content.
 //!
-//! The client is told what was received, which rule it broke and what to send instead. What the file system said goes
-//! to the log alone.
+//! The page states what was received, the rule that applies, and what to send instead. Errors of the file system go to the
+//! log alone.
 
 use std::io;
 
 use super::headers::Caching;
 use super::response::{Body, Response};
-use super::{Request, SiteSession, link, media_type, page};
+use super::{Request, SiteSession, link, media_type};
 use crate::files::OpenError;
 use crate::files::root::Node;
 use crate::proto::accept::media_weight;
@@ -16,39 +16,36 @@ use crate::proto::status::Status;
 use crate::proto::target::Target;
 use crate::proto::why::{Reject, Why};
 
-/// The methods that are served (RFC 9110 §10.2.1).
+/// The methods supported (RFC 9110 §10.2.1).
 pub const ALLOW: &str = "GET, HEAD, OPTIONS";
 
-/// How soon a client may ask again where a file or the server is busy (RFC 9110 §10.2.3).
-const RETRY_AFTER_SECS: u64 = 1;
-
-/// The most bytes of a request that are quoted in an explanation.
+/// Bytes of a request quoted on a page.
 const QUOTED_MAX: usize = 200;
 
-/// A request that gets something else than what it asked for.
+/// A response without the requested content, before it is rendered.
 #[derive(Debug)]
 pub struct Refusal {
     /// The reason.
     pub why: Why,
-    /// The part of the request that is at fault, readable and not long; empty for the target.
+    /// The faulty part of the request, escaped and cut; empty for the target.
     pub received: String,
-    /// A field that belongs to the status, such as Allow.
+    /// A field of the status, such as Allow.
     pub field: Option<(&'static str, String)>,
-    /// What the file system said.
-    cause: Option<io::Error>,
+    /// The error of the file system.
+    pub cause: Option<io::Error>,
 }
 
-/// The form of a page.
+/// The format of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageFormat {
-    /// For a terminal.
+    /// Plain text, for a terminal.
     Text,
-    /// For a browser.
+    /// HTML, for a browser.
     Html,
 }
 
 impl PageFormat {
-    /// The form that the client would rather have; text where both are the same to it (RFC 9110 §12.5.1).
+    /// Returns the format that the client prefers, or text (RFC 9110 §12.5.1).
     pub fn preferred(fields: &Fields<'_>) -> PageFormat {
         let weight = |media_type| media_weight(fields, media_type);
         if weight("text/html") > weight("text/plain") { PageFormat::Html } else { PageFormat::Text }
@@ -56,18 +53,18 @@ impl PageFormat {
 }
 
 impl Refusal {
-    /// Adds the field that belongs to the status.
+    /// Adds a field of the status.
     pub fn with(mut self, name: &'static str, value: String) -> Refusal {
         self.field = Some((name, value));
         self
     }
 
-    /// Adds what has to be said in the log, where there is something.
+    /// Replaces the error for the log.
     pub fn caused_by(self, cause: Option<io::Error>) -> Refusal {
         Refusal { cause, ..self }
     }
 
-    /// The root itself cannot be opened. Whatever the reason is, it is not the client's.
+    /// Makes the refusal for a root that cannot be opened: never the client's fault.
     pub fn from_root(error: io::Error) -> Refusal {
         let said = format!("the root cannot be opened: {error}");
         let why = match OpenError::from(error) {
@@ -94,7 +91,7 @@ impl From<OpenError> for Refusal {
     fn from(error: OpenError) -> Refusal {
         let (why, cause) = match error {
             OpenError::NotFound => return Why::NotFound.into(),
-            OpenError::Restless => return Why::KeepsChanging.into(),
+            OpenError::KeepsChanging => return Why::KeepsChanging.into(),
             OpenError::Unreadable(cause) => (Why::Unreadable, cause),
             OpenError::OutOfResources(cause) => (Why::OutOfResources, cause),
             OpenError::Failed(cause) => (Why::FileSystem, cause),
@@ -115,17 +112,17 @@ impl SiteSession<'_> {
         Refusal::from(Why::MethodNotAllowed.because(head.line)).with("Allow", ALLOW.to_owned())
     }
 
-    /// Sends the client to the address with the slash, by a path that keeps the query.
+    /// Redirects to the address with the slash, which keeps the query.
     pub fn redirect(&self, target: &Target<'_>) -> Refusal {
         Refusal::from(Why::DirectoryWithoutSlash).with("Location", link::to_directory(target))
     }
 
-    /// Answers with the page for a refusal, in the form that the client would rather have.
+    /// Responds with the page for a refusal in the client's preferred format, or with the operator's page.
     #[cold]
     pub fn explain(&self, request: &Request<'_>, mut refusal: Refusal) -> Response {
-        // That listings are off is for whoever set the site up, so the site's own page does not hide it.
+        // The operator's page does not hide that listings are off: the operator has to read that.
         if refusal.why.status() == Status::NotFound && refusal.why != Why::ListingOff {
-            match self.own_not_found(request, refusal.why) {
+            match self.custom_not_found(request, refusal.why) {
                 Ok(Some(response)) => return response,
                 Ok(None) => {}
                 Err(fault) => refusal.cause = fault.cause,
@@ -137,28 +134,8 @@ impl SiteSession<'_> {
         self.page(refusal, PageFormat::preferred(&request.head.fields))
     }
 
-    /// Answers with the page for a refusal in this form.
-    pub fn page(&self, refusal: Refusal, form: PageFormat) -> Response {
-        let (media_type, page) = match form {
-            PageFormat::Text => ("text/plain; charset=utf-8", page::explanation_text(&refusal)),
-            PageFormat::Html => ("text/html; charset=utf-8", page::explanation_html(&refusal)),
-        };
-        let status = refusal.why.status();
-        let is_redirect = matches!(status, Status::MovedPermanently | Status::PermanentRedirect);
-        let caching = if is_redirect { Caching::Revalidate } else { Caching::Never };
-        let head = self.site.headers.cached_head(status, caching).field("Content-Type", media_type);
-        let head = head.field("Vary", "Accept");
-        let head = head.maybe("Retry-After", (status == Status::ServiceUnavailable).then_some(RETRY_AFTER_SECS));
-        let head = match refusal.field {
-            Some((name, value)) => head.field(name, value),
-            None => head,
-        };
-        let body = Body::Bytes(page.into_bytes());
-        Response { why: Some(refusal.why), cause: refusal.cause, ..Response::new(head, body) }
-    }
-
-    /// The operator's own page for what is not there, if there is one, for a client that takes HTML.
-    fn own_not_found(&self, request: &Request<'_>, why: Why) -> Result<Option<Response>, Refusal> {
+    /// Returns the operator's page for missing files, if the root has one and the client accepts HTML.
+    fn custom_not_found(&self, request: &Request<'_>, why: Why) -> Result<Option<Response>, Refusal> {
         let path = &self.site.not_found;
         if media_weight(&request.head.fields, "text/html") == 0 {
             return Ok(None);
@@ -176,7 +153,7 @@ impl SiteSession<'_> {
     }
 }
 
-/// Makes bytes of a request readable: control bytes and what is not ASCII are escaped, and what is long is cut.
+/// Quotes bytes of a request: all but printable ASCII is escaped, and long values are cut.
 fn quote(bytes: &[u8]) -> String {
     let cut = &bytes[..bytes.len().min(QUOTED_MAX)];
     let dots = if cut.len() < bytes.len() { " …" } else { "" };
@@ -188,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_quoted_is_readable_and_not_long() {
+    fn quoted_bytes_are_escaped_and_cut() {
         assert_eq!(quote(b"GET /\x1b[2J\n\xff"), r"GET /\x1b[2J\n\xff");
         assert_eq!(quote(&[b'a'; QUOTED_MAX]), "a".repeat(QUOTED_MAX));
         assert_eq!(quote(&[b'a'; QUOTED_MAX + 1]), format!("{} …", "a".repeat(QUOTED_MAX)));

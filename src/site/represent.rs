@@ -1,99 +1,89 @@
-//! From an open file to an answer: validators, conditions, ranges (RFC 9110 §8, §13, §14).
+//! Representation of an open file: validators, conditions, ranges (RFC 9110 §8, §13, §14).
 
 use std::fmt::Display;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use super::content_coding::Variant;
-use super::headers::Caching;
+use super::content_coding::{Encoding, Variant};
+use super::headers::{Caching, FileHeaders, RepresentationFields};
 use super::media_type::{self, MediaType};
 use super::refusal::Refusal;
 use super::response::{Body, Response};
 use super::{Request, SiteSession};
-use crate::files::digests::{Hashed, Need};
+use crate::files::cache::Fingerprint;
 use crate::files::file::{FileTime, OpenFile};
 use crate::proto::accept::Coding;
-use crate::proto::conditional::{Validators, Verdict, compares_tags, evaluate};
+use crate::proto::conditional::{Validators, Verdict, evaluate};
 use crate::proto::date::HttpDate;
 use crate::proto::etag::ETag;
 use crate::proto::multipart::{self, Multipart, content_range};
 use crate::proto::range::{Selection, select};
 use crate::proto::repr_digest;
-use crate::proto::request::{Head, Method};
-use crate::proto::response::{RepresentationFields, ResponseFields, ResponseHead};
+use crate::proto::request::Method;
+use crate::proto::response::{ResponseFields, ResponseHead};
 use crate::proto::status::Status;
 use crate::proto::target::RelPath;
 use crate::proto::why::Why;
 
-const SECOND: Duration = Duration::from_secs(1);
+/// A file must be this old for its date to be strong (RFC 9110 §8.8.2.2): the second is over.
+const STRONG_AGE: Duration = Duration::from_secs(1);
 
-/// What is said of a representation.
-struct Representation<'s> {
-    /// The path of the file, by whose name it has its type.
-    path: &'s RelPath,
-    form: Encoding,
-    validators: &'s Validators,
-    /// Whether neither its date nor its tag will be another one in the next answer: the file is old enough, stays what it is,
-    /// and is hashed if it will be.
+/// 1970-01-01 and 1980-01-01, the dates of files in reproducible builds, in days from 1970: each version has the same.
+const REPRODUCIBLE_DAYS: [i64; 2] = [0, 3652];
+
+const DAY_SECS: i64 = 24 * 60 * 60;
+
+/// A representation with its metadata.
+struct Representation<'r> {
+    /// The path of the file, whose name decides the media type.
+    path: &'r RelPath,
+    encoding: Encoding,
+    validators: Validators,
+    /// Whether the next response has the same fields.
     is_settled: bool,
 }
 
-/// The form of a representation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
-    /// The content as it is.
-    Plain,
-    /// In a coding.
-    Coded(Coding),
-    /// Put into a coding while it is sent, so that there are no ranges of it.
-    Streamed(Coding),
-}
-
 impl SiteSession<'_> {
-    /// Answers with a representation of the file at this path, or with what the conditions and ranges of the request make
-    /// of it.
+    /// Responds with a variant of the file at this path, subject to the request's conditions and ranges.
     pub fn represent(&self, request: &Request<'_>, path: &RelPath, variant: Variant) -> Result<Response, Refusal> {
-        let Variant { file, coding, is_streamed, cause } = variant;
-        let form = match coding {
-            None => Encoding::Plain,
-            Some(coding) if is_streamed => Encoding::Streamed(coding),
-            Some(coding) => Encoding::Coded(coding),
+        let Variant { file, encoding, is_negotiable, cause } = variant;
+        let fingerprint = self.site.files.fingerprint(&file)?;
+        let etag = fingerprint.map(|fingerprint| encoding.etag(fingerprint));
+        let (mut validators, is_settled) = validators(etag, file.meta().modified, request.now);
+        validators.modified_is_strong &= !is_negotiable;
+        let representation = Representation { path, encoding, validators, is_settled };
+        let not_modified = |which: fn(&RepresentationFields) -> &ResponseFields| {
+            let head = ResponseHead::with(Status::NotModified, self.fields(&file, &representation, which));
+            Response::new(head, Body::Empty)
         };
-        let len = file.meta().len;
-        let (need, wants_digest) = need(request.head);
-        let hashed = self.site.files.digest(&file, need)?;
-        let mut validators = validators(len, file.meta().modified, form, hashed, request.now);
-        let is_settled = validators.modified_is_strong && hashed != Hashed::NotYet;
-        // The file, its neighbours and what is made of it may have one date, so it tells them not apart (RFC 9110 §8.8.1).
-        validators.modified_is_strong &= !self.varies(path, kept_fields(&file, form));
-        let representation = Representation { path, form, validators: &validators, is_settled };
-        let repr_digest = match hashed {
-            Hashed::As(digest) if wants_digest && !is_streamed => Some(repr_digest::value(digest.as_bytes())),
-            _ => None,
-        };
-        let honor_range = match evaluate(request.head, &validators) {
+        let honor_range = match evaluate(request.head, &representation.validators) {
             Verdict::Failed => return Err(Refusal::from(Why::PreconditionFailed).caused_by(cause)),
-            Verdict::NotModified => {
-                let fields = self.fields(&file, &representation, |fields| &fields.not_modified);
-                let head = ResponseHead::with(Status::NotModified, fields);
-                return Ok(Response { cause, ..Response::new(head, Body::Empty) });
+            Verdict::NotModified => return Ok(Response { cause, ..not_modified(|fields| &fields.not_modified) }),
+            Verdict::NotModifiedSince => {
+                return Ok(Response { cause, ..not_modified(|fields| &fields.not_modified_since) });
             }
             Verdict::Proceed { honor_range } => honor_range,
         };
-        let needs_pass = is_streamed && request.head.method == Method::Get;
-        let pass = if needs_pass { self.begin_stream() } else { None };
-        if needs_pass && pass.is_none() {
-            return self.represent(request, path, Variant { cause, ..Variant::plain(file) });
+        let is_streamed = matches!(encoding, Encoding::Streamed(_));
+        let needs_permit = is_streamed && request.head.method == Method::Get;
+        let permit = if needs_permit { self.begin_stream() } else { None };
+        if needs_permit && permit.is_none() {
+            return self.represent(request, path, Variant { is_negotiable, cause, ..Variant::identity(file) });
         }
+        let repr_digest = match fingerprint {
+            Some(Fingerprint::Content(digest)) if !is_streamed && repr_digest::is_requested(&request.head.fields) => {
+                Some(repr_digest::value(digest.as_bytes()))
+            }
+            _ => None,
+        };
         let range = request.head.fields.single("Range").filter(|_| honor_range);
         match self.select(range, file, &representation, repr_digest.as_deref()) {
-            Ok((head, body)) => Ok(Response { cause, pass, ..Response::new(head, body) }),
+            Ok((head, body)) => Ok(Response { cause, permit, ..Response::new(head, body) }),
             Err(refusal) => Err(refusal.caused_by(cause)),
         }
     }
 
-    /// Answers with the part of a representation that this range selects, or with all of it.
+    /// Responds with the part of a representation that this range selects, or with all of it.
     fn select(
         &self,
         range: Option<&[u8]>,
@@ -105,13 +95,12 @@ impl SiteSession<'_> {
             let fields = self.fields(&file, representation, |fields| &fields.with_content);
             ResponseHead::with(status, fields).maybe("Repr-Digest", repr_digest)
         };
-        let (len, form) = (file.meta().len, representation.form);
+        let (len, encoding) = (file.meta().len, representation.encoding);
         Ok(match range.map_or(Selection::Whole, |value| select(value, len)) {
-            _ if let Encoding::Streamed(coding) = form => (head(Status::Ok), Body::Coded(file, coding)),
+            _ if let Encoding::Streamed(coding) = encoding => (head(Status::Ok), Body::Coded(file, coding)),
             Selection::Whole => (head(Status::Ok), Body::Span(file, 0..len)),
-            // The coding would be said of the frame around several parts too, and nobody could take that apart. A server may
-            // ignore the field (RFC 9110 §14.2).
-            Selection::Spans(spans) if spans.len() > 1 && form != Encoding::Plain => {
+            // Content-Encoding would apply to the multipart framing too. A server may ignore Range (RFC 9110 §14.2).
+            Selection::Spans(spans) if spans.len() > 1 && encoding != Encoding::Identity => {
                 (head(Status::Ok), Body::Span(file, 0..len))
             }
             Selection::Unsatisfiable => {
@@ -135,10 +124,7 @@ impl SiteSession<'_> {
         })
     }
 
-    /// Returns some of the fields that all answers with this file have. They are written once where they stay the same,
-    /// which they do not while the file is so young that Last-Modified could be in the future, or not hashed yet.
-    ///
-    /// Writing them anew takes 0.4 µs a request, copying them 0.02.
+    /// Returns the fields of one kind of response with this file, prewritten if they stay the same.
     fn fields(
         &self,
         file: &OpenFile,
@@ -147,11 +133,21 @@ impl SiteSession<'_> {
     ) -> ResponseFields {
         let write = || RepresentationFields {
             with_content: self.head(Status::Ok, &self.media_type(representation.path), representation).into(),
-            not_modified: self.not_modified(representation).into(),
+            not_modified: self.not_modified(representation).maybe("ETag", representation.validators.etag).into(),
+            not_modified_since: self
+                .not_modified(representation)
+                .maybe("Last-Modified", representation.validators.last_modified())
+                .into(),
             varies: self.varies(representation.path, None),
         };
-        match kept_fields(file, representation.form).filter(|_| representation.is_settled) {
-            Some(kept) => which(kept.get_or_init(write)).clone(),
+        let headers = file.annotation::<FileHeaders>().filter(|_| representation.is_settled);
+        let prewritten = headers.and_then(|headers| match representation.encoding {
+            Encoding::Identity => Some(&headers.identity_headers),
+            Encoding::Coded(_) => Some(&headers.encoded_headers),
+            Encoding::Streamed(_) => None,
+        });
+        match prewritten {
+            Some(prewritten) => which(prewritten.get_or_init(write)).clone(),
             None => which(&write()).clone(),
         }
     }
@@ -159,25 +155,20 @@ impl SiteSession<'_> {
     fn head(&self, status: Status, media_type: &dyn Display, representation: &Representation<'_>) -> ResponseHead {
         let head = self.site.headers.cached_head(status, Caching::File);
         head.field("Content-Type", media_type)
-            .maybe("Content-Encoding", representation.form.coding().map(Coding::name))
+            .maybe("Content-Encoding", representation.encoding.coding().map(Coding::name))
             .maybe("ETag", representation.validators.etag)
-            .maybe("Last-Modified", representation.validators.modified)
+            .maybe("Last-Modified", representation.validators.last_modified())
             .maybe("Vary", self.vary(representation.path))
-            .maybe("Accept-Ranges", (!matches!(representation.form, Encoding::Streamed(_))).then_some("bytes"))
+            .maybe("Accept-Ranges", (!matches!(representation.encoding, Encoding::Streamed(_))).then_some("bytes"))
     }
 
-    /// The fields of RFC 9110 §15.4.5. Last-Modified is left out where there is an ETag to guide the cache, and a digest
-    /// always.
+    /// Begins a 304 (RFC 9110 §15.4.5). It gets the validator that decided: a date cannot vouch for a tag.
     fn not_modified(&self, representation: &Representation<'_>) -> ResponseHead {
         let head = self.site.headers.cached_head(Status::NotModified, Caching::File);
-        let head = head.maybe("Vary", self.vary(representation.path));
-        match representation.validators.etag {
-            Some(etag) => head.field("ETag", etag),
-            None => head.maybe("Last-Modified", representation.validators.modified),
-        }
+        head.maybe("Vary", self.vary(representation.path))
     }
 
-    /// What of a request might have made another representation of the file (RFC 9110 §12.5.5).
+    /// Returns the request fields that select among representations (RFC 9110 §12.5.5).
     fn vary(&self, path: &RelPath) -> Option<&'static str> {
         self.varies(path, None).then_some("Accept-Encoding")
     }
@@ -187,58 +178,17 @@ impl SiteSession<'_> {
     }
 }
 
-/// Where the fields of answers with a representation are kept, but for one that is made while it is sent.
-fn kept_fields(file: &OpenFile, form: Encoding) -> Option<&OnceLock<RepresentationFields>> {
-    match form {
-        Encoding::Plain => Some(file.fields()),
-        Encoding::Coded(_) => Some(file.fields_standing_in()),
-        Encoding::Streamed(_) => None,
-    }
-}
-
-/// How much the answer needs the digest of the file, and whether the client wants to see it.
+/// Makes the validators of a representation with this tag and time, and reports whether they stay the same.
 ///
-/// A client that asks for the head alone has nothing to read while it is hashed, and asks for fields.
-fn need(head: &Head<'_>) -> (Need, bool) {
-    let wants_digest = repr_digest::is_wanted(&head.fields);
-    let waits = wants_digest || head.method == Method::Head || compares_tags(&head.fields);
-    (if waits { Need::Waits } else { Need::GoesWithout }, wants_digest)
-}
-
-impl Encoding {
-    fn coding(self) -> Option<Coding> {
-        match self {
-            Encoding::Plain => None,
-            Encoding::Coded(coding) | Encoding::Streamed(coding) => Some(coding),
-        }
-    }
-}
-
-/// The validators of a file of this length and time.
-///
-/// One that does not stay what it is has no strong one: others may have its length and time too, before or after it.
-fn validators(len: u64, modified: FileTime, form: Encoding, hashed: Hashed, now: SystemTime) -> Validators {
-    let FileTime { secs, nanos } = modified;
-    let etag = match hashed {
-        Hashed::As(digest) => Some(ETag::of_content(digest.as_bytes())),
-        Hashed::Never => Some(ETag::of_size_and_time(len, secs, nanos)),
-        Hashed::NotYet | Hashed::Restless => None,
-    };
-    let in_form = |etag: ETag| match form {
-        Encoding::Plain => etag,
-        Encoding::Coded(coding) => etag.coded(coding as u8),
-        // What will be sent is not there yet.
-        Encoding::Streamed(coding) => etag.coded(coding as u8).weak(),
-    };
-    let etag = etag.map(in_form);
-    let modified = modified.to_system_time();
-    Validators {
-        etag,
-        // No date in the future is sent (RFC 9110 §8.8.2.1).
-        modified: modified.and_then(|time| HttpDate::new(time.min(now))),
-        modified_is_strong: hashed != Hashed::Restless
-            && modified.is_some_and(|time| now.duration_since(time).is_ok_and(|age| age >= SECOND)),
-    }
+/// A file without a tag keeps changing, so its date is not reliable either.
+fn validators(etag: Option<ETag>, modified: FileTime, now: SystemTime) -> (Validators, bool) {
+    let time = modified.to_system_time();
+    let is_old = time.is_some_and(|time| now.duration_since(time).is_ok_and(|age| age >= STRONG_AGE));
+    let is_settled = is_old && etag.is_some();
+    let is_reliable = is_settled && !REPRODUCIBLE_DAYS.contains(&modified.secs.div_euclid(DAY_SECS));
+    // No date is in the future (RFC 9110 §8.8.2.1).
+    let modified = time.and_then(|time| HttpDate::new(time.min(now)));
+    (Validators { etag, modified, modified_is_reliable: is_reliable, modified_is_strong: is_reliable }, is_settled)
 }
 
 #[cfg(test)]
@@ -247,33 +197,34 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     #[test]
-    fn what_does_not_stay_what_it_is_has_no_strong_validator() {
-        let (now, long_ago) = (SystemTime::now(), FileTime { secs: 0, nanos: 0 });
-        for (hashed, form, has_tag, is_strong) in [
-            (Hashed::Never, Encoding::Plain, true, true),
-            (Hashed::Never, Encoding::Streamed(Coding::Gzip), true, true),
-            (Hashed::Restless, Encoding::Plain, false, false),
-            (Hashed::Restless, Encoding::Streamed(Coding::Gzip), false, false),
+    fn date_is_sent_once_it_is_reliable() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        for (secs, last_modified, is_settled) in [
+            (999_999_999, Some("Sun, 09 Sep 2001 01:46:39 GMT"), true),
+            (1_000_000_000, None, false),
+            (1_000_001_000, None, false),
+            (i64::MAX, None, false),
+            // Reproducible builds.
+            (0, None, true),
+            (86_399, None, true),
+            (86_400, Some("Fri, 02 Jan 1970 00:00:00 GMT"), true),
+            (315_532_799, Some("Mon, 31 Dec 1979 23:59:59 GMT"), true),
+            (315_532_800, None, true),
+            (315_619_199, None, true),
+            (315_619_200, Some("Wed, 02 Jan 1980 00:00:00 GMT"), true),
+            // No HTTP date is before 1970.
+            (-1, None, true),
         ] {
-            let found = validators(5, long_ago, form, hashed, now);
-            assert_eq!((found.etag.is_some(), found.modified_is_strong), (has_tag, is_strong), "{hashed:?} {form:?}");
+            let found = validators(Some(ETag::of_metadata([1; 6])), FileTime { secs, nanos: 0 }, now);
+            let date = found.0.last_modified().map(|date| date.to_string());
+            assert_eq!((date.as_deref(), found.1), (last_modified, is_settled), "{secs}");
         }
     }
 
     #[test]
-    fn no_time_of_modification_is_too_far_away() {
-        let now = UNIX_EPOCH + Duration::from_secs(1000);
-        for (secs, modified, is_strong) in [
-            (0, Some("Thu, 01 Jan 1970 00:00:00 GMT"), true),
-            (999, Some("Thu, 01 Jan 1970 00:16:39 GMT"), true),
-            (1000, Some("Thu, 01 Jan 1970 00:16:40 GMT"), false),
-            (2000, Some("Thu, 01 Jan 1970 00:16:40 GMT"), false),
-            (i64::MAX, Some("Thu, 01 Jan 1970 00:16:40 GMT"), false),
-            (-1, None, true),
-        ] {
-            let found = validators(5, FileTime { secs, nanos: 0 }, Encoding::Plain, Hashed::Never, now);
-            assert_eq!(found.modified.map(|date| date.to_string()).as_deref(), modified, "{secs}");
-            assert_eq!(found.modified_is_strong, is_strong, "{secs}");
-        }
+    fn file_that_keeps_changing_has_no_validator() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let (found, is_settled) = validators(None, FileTime { secs: 500_000_000, nanos: 0 }, now);
+        assert!(found.etag.is_none() && found.last_modified().is_none() && !found.modified_is_strong && !is_settled);
     }
 }

@@ -1,4 +1,4 @@
-//! An answer as a value: complete before its first byte is sent.
+//! Response value: a head and a body, complete before the first byte is sent.
 
 use std::io;
 use std::ops::Range;
@@ -10,46 +10,46 @@ use crate::proto::multipart::Multipart;
 use crate::proto::response::ResponseHead;
 use crate::proto::why::Why;
 
-/// An answer to a request. It borrows nothing from the request.
+/// A response. It borrows nothing from the request.
 #[derive(Debug)]
 pub struct Response {
-    /// Status and fields, but for those that belong to the sending.
+    /// Status and fields, without those that depend on the connection.
     pub head: ResponseHead,
     /// The content.
     pub body: Body,
-    /// Why this is not the file that was asked for, where it is not.
+    /// The reason for a response without the requested content.
     pub why: Option<Why>,
-    /// What the file system said, for the log alone.
+    /// The error of the file system, for the log alone.
     pub cause: Option<io::Error>,
-    /// The right to what it costs: to hold a listing in memory, or to compress a file while it is sent.
-    #[allow(dead_code, reason = "it is given back when the answer is dropped, and nobody has to look at it")]
-    pub pass: Option<Permit>,
+    /// The permit for the memory of a listing, or for compressing while sending.
+    #[allow(dead_code, reason = "dropping the response frees it")]
+    pub permit: Option<Permit>,
 }
 
-/// The content of an answer.
+/// The content of a response.
 #[derive(Debug)]
 pub enum Body {
     /// No bytes.
     Empty,
     /// Bytes in memory.
     Bytes(Vec<u8>),
-    /// Some bytes of a file.
+    /// A span of a file.
     Span(OpenFile, Range<u64>),
-    /// Several spans of a file, in a frame.
+    /// Several spans of a file, as a multipart body.
     Parts(OpenFile, Box<Multipart>),
-    /// A whole file, which is put into this coding while it is sent.
+    /// A whole file, compressed while it is sent.
     Coded(OpenFile, Coding),
 }
 
 impl Response {
-    /// Puts an answer together.
+    /// Makes a response.
     pub fn new(head: ResponseHead, body: Body) -> Response {
-        Response { head, body, why: None, cause: None, pass: None }
+        Response { head, body, why: None, cause: None, permit: None }
     }
 }
 
 impl Body {
-    /// The number of bytes that will be sent, where that is known before; Content-Length is written from this alone.
+    /// The number of bytes, if it is known before they are sent. Content-Length is written from this alone.
     pub fn len(&self) -> Option<u64> {
         match self {
             Body::Empty => Some(0),

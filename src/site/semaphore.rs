@@ -1,27 +1,27 @@
-//! How many of a costly thing there may be at once.
+//! Counting semaphore for costly work. It never blocks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The passes that are left.
+/// A number of permits.
 #[derive(Debug)]
 pub struct Semaphore {
     free: Arc<AtomicUsize>,
 }
 
-/// The right to do the thing, or to hold what came of it; dropping it gives it back.
+/// The right to do the work, or to hold its result; dropping it frees it.
 #[derive(Debug)]
 pub struct Permit {
     free: Arc<AtomicUsize>,
 }
 
 impl Semaphore {
-    /// Lets there be so many.
-    pub fn new(most: usize) -> Semaphore {
-        Semaphore { free: Arc::new(AtomicUsize::new(most)) }
+    /// Makes this many permits.
+    pub fn new(permits: usize) -> Semaphore {
+        Semaphore { free: Arc::new(AtomicUsize::new(permits)) }
     }
 
-    /// Takes a pass, if one is left.
+    /// Takes a permit if one is free.
     pub fn try_acquire(&self) -> Option<Permit> {
         let less = |free: usize| free.checked_sub(1);
         self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
@@ -40,12 +40,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_enter_at_once_than_there_are_passes() {
-        let passes = Semaphore::new(2);
-        let (first, second) = (passes.try_acquire(), passes.try_acquire());
-        assert!(first.is_some() && second.is_some() && passes.try_acquire().is_none());
+    fn dropped_permit_can_be_acquired_again() {
+        let semaphore = Semaphore::new(2);
+        let (first, second) = (semaphore.try_acquire(), semaphore.try_acquire());
+        assert!(first.is_some() && second.is_some() && semaphore.try_acquire().is_none());
         drop(first);
-        let third = passes.try_acquire();
-        assert!(third.is_some() && passes.try_acquire().is_none());
+        let third = semaphore.try_acquire();
+        assert!(third.is_some() && semaphore.try_acquire().is_none());
     }
 }

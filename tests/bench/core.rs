@@ -86,6 +86,7 @@ fn conditional(bencher: Bencher<'_, '_>, field: &str) {
     let current = Validators {
         etag: Some(ETag::of_content(&[0xa5; 32])),
         modified: HttpDate::new(UNIX_EPOCH + Duration::from_secs(784_111_777)),
+        modified_is_reliable: true,
         modified_is_strong: true,
     };
     bencher.bench(|| evaluate(black_box(&head), &current));

@@ -1,61 +1,58 @@
-//! A file system that fails: every error of every system call gives a definite answer, one line of the access log, and a
-//! server that goes on.
+//! Errors of the file system before a response: each gives a definite status and one line of the access log, and the
+//! server continues. `faults_sending` has later errors.
 //!
-//! The errors come from strace, which puts them in the place of what the kernel says to the real server. Here is what
-//! goes wrong before an answer begins; `faults_sending` has what goes wrong later.
-
-use std::fs;
+//! strace injects the errors into the real server's system calls.
 
 use serde_json::Value;
 
 use crate::strace::Strace;
 use crate::support::{Client, Folder, Response, Server, Starter, serve};
 
-/// One request while a system call fails, and what is to come of it.
+/// One request while a system call fails, and the expected outcome.
 struct Case {
     target: &'static str,
-    /// What strace is to inject, and only where a call is given this path, unless that is empty.
+    /// The injection of strace, limited to calls with this path unless it is empty.
     fault: &'static str,
     path: &'static str,
     status: u16,
-    /// What the content says.
+    /// A part of the content.
     says: &'static str,
-    /// The error that the operator is warned of; empty where there is nothing to warn of.
+    /// The error in the warning; empty if there is none.
     warned: &'static str,
 }
 
 type Row = (&'static str, u16, &'static str, &'static str);
 
-/// The cases of one target and path: the fault, the status, what the content says, and the error that is warned of.
+/// Makes the cases of one target and path from rows of fault, status, content and warning.
 fn cases(target: &'static str, path: &'static str, rows: &[Row]) -> Vec<Case> {
     let case = |&(fault, status, says, warned): &Row| Case { target, fault, path, status, says, warned };
     rows.iter().map(case).collect()
 }
 
 const FAILED: &str = "The file system reported an error.";
-const NOTHING: &str = "There is nothing here.";
+pub const NOTHING: &str = "There is nothing here.";
 const UNREADABLE: &str = "The server is not allowed to read this file.";
 const EXHAUSTED: &str = "The server has run out of descriptors or memory.";
 const CHANGING: &str = "The file is being rewritten at this moment.";
 const NO_LISTING: &str = "This directory has no index file, and directories are not listed.";
 
-fn site() -> Folder {
+pub fn site() -> Folder {
     let folder = Folder::new().file("a.txt", "hello").file("large.bin", vec![b'x'; 1 << 20]);
     let folder = folder.file("d/one.txt", "one").file("d/two.txt", "two").link("d/link.txt", "one.txt");
     folder.file("i/index.html", "index")
 }
 
-/// Starts a server that keeps no file in memory, so that every request asks the file system for everything.
+/// Starts a server that caches no file, so that every request opens one.
 fn start(folder: &Folder, args: &[&str]) -> Server {
     telling(folder).args(&["--cache-memory", "0"]).args(args).start()
 }
 
-/// Begins a server whose logs say what [`Told`] reads.
+/// Begins a server with the logs that [`Told`] reads.
 pub fn telling(folder: &Folder) -> Starter {
     serve(folder).args(&["--log", "json", "-vv"])
 }
 
-/// Goes through the cases, each on a connection of its own, and asserts what the client and the operator see of them.
+/// Runs the cases, each on a connection of its own, and checks the response and the logs.
 #[track_caller]
 fn check(folder: &Folder, server: &Server, cases: &[Case]) {
     for (number, case) in cases.iter().enumerate() {
@@ -86,13 +83,13 @@ fn check(folder: &Folder, server: &Server, cases: &[Case]) {
     }
 }
 
-/// Asks on a connection that is kept.
+/// Requests a target on a kept connection.
 #[track_caller]
 pub fn ask(client: &mut Client, target: &str) -> Response {
     client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")).response()
 }
 
-/// What a server with a log in JSON and with `-vv` has told its operator until now.
+/// The logs of a server so far.
 pub struct Told {
     lines: Vec<Value>,
     /// The warnings and errors, in their order.
@@ -100,7 +97,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// Asks for one thing more: once that is in both logs, whatever was before it is too.
+    /// Sends another request: once it is in both logs, earlier ones are too.
     #[track_caller]
     pub fn by(server: &Server) -> Told {
         server.ask("OPTIONS /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").status(204);
@@ -119,7 +116,7 @@ impl Told {
 
 #[test]
 #[ignore = "needs strace"]
-fn a_file_that_cannot_be_opened_is_answered_by_the_reason() {
+fn open_error_of_file_decides_status() {
     let folder = site();
     let server = start(&folder, &[]);
     let rows = [
@@ -129,7 +126,7 @@ fn a_file_that_cannot_be_opened_is_answered_by_the_reason() {
         ("openat2:error=EXDEV", 404, NOTHING, ""),
         ("openat2:error=ENXIO", 404, NOTHING, ""),
         ("openat2:error=ENODEV", 404, NOTHING, ""),
-        // Names that some file systems cannot have: too long, of wrong characters, not of UTF-8.
+        // Names that some file systems cannot hold: too long, with forbidden characters, not UTF-8.
         ("openat2:error=ENAMETOOLONG", 404, NOTHING, ""),
         ("openat2:error=EINVAL", 404, NOTHING, ""),
         ("openat2:error=EILSEQ", 404, NOTHING, ""),
@@ -143,7 +140,7 @@ fn a_file_that_cannot_be_opened_is_answered_by_the_reason() {
         ("openat2:error=EUCLEAN", 500, FAILED, "Structure needs cleaning"),
         ("openat2:error=ETIMEDOUT", 500, FAILED, "Connection timed out"),
         ("openat2:error=ENOTCONN", 500, FAILED, "endpoint is not connected"),
-        // Others that rename and signals that come disturb a lookup; it is tried again, and not for ever.
+        // A lookup disturbed by renames or signals is repeated, a limited number of times.
         ("openat2:error=EAGAIN:when=1..3", 200, "hello", ""),
         ("openat2:error=EINTR:when=1..3", 200, "hello", ""),
         ("openat2:error=EAGAIN", 503, EXHAUSTED, "Resource temporarily unavailable"),
@@ -154,7 +151,7 @@ fn a_file_that_cannot_be_opened_is_answered_by_the_reason() {
 
 #[test]
 #[ignore = "needs strace"]
-fn an_index_that_cannot_be_opened_is_not_hidden_by_a_listing() {
+fn open_error_of_index_is_not_hidden_by_listing() {
     let folder = site();
     for (args, without_index, says) in [(&["--list"][..], 200, "<table"), (&[], 404, NO_LISTING)] {
         let server = start(&folder, args);
@@ -173,7 +170,7 @@ fn an_index_that_cannot_be_opened_is_not_hidden_by_a_listing() {
 
 #[test]
 #[ignore = "needs strace"]
-fn a_directory_that_cannot_be_opened_is_answered_by_the_reason() {
+fn open_error_of_directory_decides_status() {
     let folder = site();
     let server = start(&folder, &["--list"]);
     let rows = [
@@ -187,7 +184,7 @@ fn a_directory_that_cannot_be_opened_is_answered_by_the_reason() {
         let server = start(&folder, &["--list"]);
         check(&folder, &server, &cases(target, "d", &rows));
     }
-    // Only who asks for the entries has to read them.
+    // Only a listing reads the entries.
     let rows = [
         ("openat:error=ENOENT", 404, NOTHING, ""),
         ("openat:error=EACCES", 403, UNREADABLE, ""),
@@ -199,7 +196,7 @@ fn a_directory_that_cannot_be_opened_is_answered_by_the_reason() {
 
 #[test]
 #[ignore = "needs strace"]
-fn a_page_of_the_site_for_what_is_not_there_that_cannot_be_opened_changes_no_status() {
+fn open_error_of_custom_404_page_changes_no_status() {
     let folder = site().file("404.html", "the site's own");
     let server = start(&folder, &[]);
     let rows = [
@@ -215,7 +212,7 @@ fn a_page_of_the_site_for_what_is_not_there_that_cannot_be_opened_changes_no_sta
 
 #[test]
 #[ignore = "needs strace"]
-fn an_open_file_that_cannot_be_asked_about_is_an_error_of_the_server() {
+fn fstat_error_is_a_server_error() {
     let folder = site();
     let server = start(&folder, &["--list"]);
     let rows = [
@@ -233,7 +230,7 @@ fn an_open_file_that_cannot_be_asked_about_is_an_error_of_the_server() {
 
 #[test]
 #[ignore = "needs strace"]
-fn a_file_that_cannot_be_read_is_an_error_before_anything_is_sent() {
+fn read_error_is_reported_before_first_byte() {
     let folder = site();
     let server = start(&folder, &[]);
     let rows = [
@@ -250,15 +247,15 @@ fn a_file_that_cannot_be_read_is_an_error_before_anything_is_sent() {
 
 #[test]
 #[ignore = "needs strace"]
-fn a_read_that_brings_less_than_was_asked_for_is_continued() {
+fn short_read_is_continued() {
     let folder = site();
     let server = start(&folder, &[]);
     let rows = [
         ("pread64:error=EINTR:when=1..5", 200, "hello", ""),
-        // "he" and "hel" come, and with the next read what is left.
+        // "he" and "hel", and the rest with the next read.
         ("pread64:retval=2:poke_exit=@arg2=6865:when=1", 200, "hello", ""),
         ("pread64:retval=3:poke_exit=@arg2=68656c:when=1", 200, "hello", ""),
-        // The file is shorter than it was, and then it is not; or it stays so.
+        // The file is shorter once, or remains so.
         ("pread64:retval=0:when=1", 200, "hello", ""),
         ("pread64:retval=0", 503, CHANGING, ""),
     ];
@@ -267,7 +264,7 @@ fn a_read_that_brings_less_than_was_asked_for_is_continued() {
 
 #[test]
 #[ignore = "needs strace"]
-fn a_directory_that_cannot_be_read_gets_no_listing_of_a_part() {
+fn read_error_of_directory_gets_no_partial_listing() {
     let folder = site();
     let server = start(&folder, &["--list"]);
     let rows = [
@@ -278,7 +275,7 @@ fn a_directory_that_cannot_be_read_gets_no_listing_of_a_part() {
         ("getdents64:error=EINTR:when=1", 200, "two.txt", ""),
     ];
     check(&folder, &server, &cases("/d/", "", &rows));
-    // A link is opened, to see what it leads to.
+    // A link is opened to find its target.
     let rows = [
         ("openat2:error=EMFILE", 503, EXHAUSTED, "Too many open files"),
         ("openat2:error=ENOMEM", 503, EXHAUSTED, "Cannot allocate memory"),
@@ -291,7 +288,7 @@ fn a_directory_that_cannot_be_read_gets_no_listing_of_a_part() {
 
 #[test]
 #[ignore = "needs strace"]
-fn an_entry_that_cannot_be_asked_about_does_not_hide_the_others() {
+fn stat_error_of_entry_does_not_hide_others() {
     let folder = site();
     let server = start(&folder, &["--list"]);
     let rows = [
@@ -304,7 +301,7 @@ fn an_entry_that_cannot_be_asked_about_does_not_hide_the_others() {
 
 #[test]
 #[ignore = "needs strace"]
-fn a_root_that_cannot_be_opened_is_never_the_client_s_fault() {
+fn open_error_of_root_is_a_server_error() {
     let folder = site();
     let rows = [
         ("?open,openat:error=ENOENT", 500, FAILED, "the root cannot be opened: No such file"),
@@ -318,7 +315,7 @@ fn a_root_that_cannot_be_opened_is_never_the_client_s_fault() {
         ("statx:error=ENOMEM", 503, EXHAUSTED, "the root cannot be opened: Cannot allocate memory"),
     ];
     for row in rows {
-        // A connection that has ended a moment ago could still hold the root for this one.
+        // A connection that just ended may still share its root.
         let server = start(&folder, &[]);
         check(&folder, &server, &cases("/a.txt", "", &[row]));
     }
@@ -326,7 +323,7 @@ fn a_root_that_cannot_be_opened_is_never_the_client_s_fault() {
 
 #[test]
 #[ignore = "needs strace"]
-fn a_file_in_memory_that_cannot_be_asked_about_is_opened_again() {
+fn stat_error_of_cached_file_opens_it_again() {
     let folder = site();
     for fault in [
         "newfstatat:error=EIO",
@@ -341,83 +338,4 @@ fn a_file_in_memory_that_cannot_be_asked_about_is_opened_again() {
         folder.replace("b.txt", "newer");
         check(&folder, &server, &cases("/b.txt", "", &[(fault, 200, "newer", "")]));
     }
-}
-
-/// What happens while the server stands still after a system call, and what the client gets then.
-struct Change {
-    /// Whether the copy in memory is older than the file, so that the file is opened after it was asked about.
-    is_stale: bool,
-    after: &'static str,
-    target: &'static str,
-    change: fn(&Folder),
-    status: u16,
-    says: &'static str,
-}
-
-#[test]
-#[ignore = "needs strace"]
-fn a_file_that_changes_between_two_system_calls_is_one_thing_or_the_other() {
-    let row = |is_stale, after, target, change, status, says| Change { is_stale, after, target, change, status, says };
-    let table = [
-        // The copy in memory was the file's content when the file was asked about.
-        row(false, "newfstatat", "/a.txt", |folder| remove(folder, "a.txt"), 200, "hello"),
-        row(true, "newfstatat", "/a.txt", |folder| remove(folder, "a.txt"), 404, NOTHING),
-        row(true, "newfstatat", "/a.txt", |folder| folder.replace("a.txt", "newest"), 200, "newest"),
-        row(true, "newfstatat", "/a.txt", become_directory, 301, "ends with a slash"),
-        // Whatever becomes of the name once it is open, the descriptor leads to the file.
-        row(false, "openat2", "/b.txt", |folder| remove(folder, "b.txt"), 200, "other"),
-        row(false, "openat2", "/b.txt", |folder| folder.replace("b.txt", "new"), 200, "other"),
-        row(false, "openat2", "/b.txt", |folder| folder.write("b.txt", "cut"), 200, "cut"),
-        row(false, "fstat", "/b.txt", |folder| folder.write("b.txt", "cut"), 200, "cut"),
-        row(false, "fstat", "/b.txt", |folder| folder.write("b.txt", "longer than it was"), 200, "longer than it was"),
-        row(false, "fstat", "/b.txt", |folder| folder.write("b.txt", ""), 200, ""),
-        row(false, "pread64", "/b.txt", |folder| folder.write("b.txt", "cut"), 200, "cut"),
-        row(false, "pread64", "/b.txt", |folder| folder.write("b.txt", "OTHER"), 200, "OTHER"),
-        // The index is looked for first, then the directory.
-        row(false, "openat2", "/e/", |folder| fs::remove_dir(folder.at("e")).expect("it is empty"), 404, NOTHING),
-        row(false, "openat", "/e/", |folder| fs::remove_dir(folder.at("e")).expect("it is empty"), 200, "Index of /e/"),
-    ];
-    for case in table {
-        change_under_way(&case);
-    }
-}
-
-fn remove(folder: &Folder, name: &str) {
-    fs::remove_file(folder.at(name)).expect("the file can be removed");
-}
-
-fn become_directory(folder: &Folder) {
-    remove(folder, "a.txt");
-    fs::create_dir(folder.at("a.txt")).expect("the directory can be made");
-}
-
-#[track_caller]
-fn change_under_way(case: &Change) {
-    let folder = site().file("b.txt", "other").dir("e");
-    let server = telling(&folder).arg("--list").start();
-    server.get("/a.txt?warm").status(200).body("hello");
-    if case.is_stale {
-        folder.replace("a.txt", "newer");
-    }
-    let mut client = server.connect();
-    // The root is open then, so that nothing but the file is asked about.
-    ask(&mut client, "/i/").status(200).body("index");
-    let mut strace = Strace::attach(&server, &[&format!("{}:signal=SIGSTOP:when=1", case.after)], "");
-    client.send(format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", case.target));
-    strace.stopped();
-    (case.change)(&folder);
-    server.signal("CONT");
-    let response = client.response();
-    assert_eq!(response.status, case.status, "after {}\n{}", case.after, response.exchange);
-    let is_exact = case.status == 200 && case.target.ends_with(".txt");
-    if is_exact {
-        response.body(case.says)
-    } else {
-        response.says(case.says)
-    };
-    strace.detach();
-    ask(&mut client, "/i/").status(200).body("index");
-    let told = Told::by(&server);
-    assert_eq!(told.lines(case.target).len(), 1, "after {}", case.after);
-    assert!(told.warnings.is_empty(), "after {}: {:?}", case.after, told.warnings);
 }

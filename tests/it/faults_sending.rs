@@ -12,8 +12,8 @@ use crate::faults::{Told, ask, telling};
 use crate::strace::Strace;
 use crate::support::{Folder, Server, serve};
 
-/// More bytes than one call of sendfile sends.
-const LARGE: u32 = 3 << 20;
+/// A length that takes several calls of `sendfile`, and is too long to be hashed before.
+const LARGE: u32 = 9 << 20;
 
 /// Content without repetition.
 fn content() -> Vec<u8> {
@@ -102,7 +102,7 @@ type Break = (&'static [&'static str], &'static str, &'static str);
 
 const UNREADABLE: &str = "the file cannot be read: ";
 const CHANGED: &str = "the file changed while it was sent";
-const BROKEN: &str = "the connection broke: ";
+const BROKEN: &str = "the connection failed: ";
 
 const BREAKS: [Break; 15] = [
     (&["sendfile:error=EIO", "pread64:error=EIO:when=2+"], UNREADABLE, "Input/output error"),

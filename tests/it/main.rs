@@ -28,18 +28,18 @@ mod vanishing_roots;
 
 // Representations: conditions, ranges, codings and validators.
 mod changing;
-mod changing_large;
 mod compressed;
 mod decisions;
 mod digests;
 mod multiparts;
-mod neighbours;
-mod never_stale;
+mod precompressed;
+mod preconditions;
 mod ranges;
 mod validators;
 
 // Responses: error pages, and faults of the file system.
 mod faults;
+mod faults_changing;
 mod faults_sending;
 mod pages;
 
@@ -77,5 +77,6 @@ mod clients;
 mod packages;
 mod telnet;
 
-// Documents.
+// Documents and the structure of the source.
 mod documents;
+mod structure;

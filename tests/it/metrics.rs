@@ -119,7 +119,7 @@ fn admin_requests_are_neither_counted_nor_logged() {
     let before = metrics(&server);
     assert_eq!(before["serve_connections_total"], 0.0);
     assert!(!before.keys().any(|name| name.starts_with("serve_requests_total")), "{before:#?}");
-    server.said(|line| line.contains("asked the server itself: GET /health HTTP/1.1 200"));
+    server.said(|line| line.contains("admin request: GET /health HTTP/1.1 200"));
     // A line that is due would come before this one.
     server.get("/a.txt").status(200);
     server.logged(|line| line.contains("/a.txt"));

@@ -131,7 +131,7 @@ fn slow_header_times_out() {
     let server = behind_proxy(&folder).args(&["--header-timeout", "1", "-v"]).start();
     for begun in [&b""[..], b"P", b"PROXY TCP4 192.0.2.7", &V2_TCP4[..20]] {
         server.connect().send(begun).closed();
-        server.said(|line| line.contains("no request came in time"));
+        server.said(|line| line.contains("no request arrived in time"));
     }
     let mut client = server.connect();
     client.send("PROXY UNKNOWN ");

@@ -67,7 +67,7 @@ fn handshake_has_the_header_timeout() {
     }
     let took = since.elapsed();
     assert!(took < Duration::from_secs(15), "a slow handshake held its connection for {took:?}");
-    server.said(|line| line.contains("TLS handshake with") && line.contains("Overdue"));
+    server.said(|line| line.contains("TLS handshake with") && line.contains("no request arrived in time"));
     assert!(server.log().is_empty(), "{:?}", server.log());
 }
 

@@ -79,7 +79,7 @@ fn closed_connection_is_traced_with_its_reason() {
     let folder = Folder::new().file("a.txt", "a");
     let server = serve(&folder).arg("-vv").start();
     for (request, reason) in [
-        ("GET /a.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "the client asked"),
+        ("GET /a.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "the client requested it"),
         ("GET /a.txt HTTP/1.0\r\n\r\n", "HTTP/1.0"),
         ("GET / HTTP/2.0\r\n\r\n", "refused"),
     ] {

@@ -20,8 +20,8 @@ use crate::server::connections::{Clock, Connections, Limits};
 use crate::server::log_writer::LogWriter;
 use crate::server::{Options, Server, Timeouts};
 use crate::site::Site;
-use crate::site::content_coding::WarnOnce;
-use crate::site::headers::HeaderPolicy;
+use crate::site::headers::DefaultHeaders;
+use crate::site::precompressed::WarnOnce;
 use crate::site::semaphore::Semaphore;
 
 /// When all files were modified.
@@ -179,7 +179,7 @@ fn site(root: &Path, list: bool, hidden: bool) -> Site {
         charset: Some("utf-8".to_owned()),
         // Where listings are on, nothing is kept in memory.
         files: Cache::new(if list { 0 } else { 1 << 20 }),
-        headers: HeaderPolicy::new(0, &[]),
+        headers: DefaultHeaders::new(0, &[]),
         // Nor are there neighbours.
         precompressed: Some(WarnOnce::default()),
         compression: None,

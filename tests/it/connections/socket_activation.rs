@@ -57,7 +57,7 @@ fn inherited_sockets_are_assigned_by_name() {
     let mut server = Process::start_on(&mut activated(&folder, &[&admin, &site], "admin:http", &[]));
     assert_eq!(server.listening(), site_addr);
     assert_eq!(server.next_line(), format!("admin on http://{admin_addr}"));
-    while server.next_line() != "these sockets were passed to it (LISTEN_FDS); --bind and --port are not used" {}
+    while server.next_line() != "its sockets are inherited (LISTEN_FDS); --bind and --port are ignored" {}
     Client::connect(site_addr).send(GET).response().status(200);
     Client::connect(admin_addr).send(health).response().status(200);
     drop(server);
@@ -95,14 +95,14 @@ fn inherited_descriptor_must_be_tcp_listener() {
     for socket in refused {
         refuses(
             activated(&folder, &[&tcp, socket], "a:b", &[]),
-            "LISTEN_FDS: descriptor 4 is no TCP socket that listens: ",
+            "LISTEN_FDS: descriptor 4 is no listening TCP socket: ",
         );
     }
-    refuses(activated(&folder, &[&tcp], "a:b", &[]), "LISTEN_FDNAMES: 1 sockets were passed, with 2 names");
+    refuses(activated(&folder, &[&tcp], "a:b", &[]), "LISTEN_FDNAMES: expected 1 names, got 2");
     for bad in ["many", "65", "-1", "18446744073709551615"] {
         let mut command = activated(&folder, &[&tcp], "a", &[]);
         command.env("LISTEN_FDS", bad);
-        refuses(command, &format!("LISTEN_FDS: sockets are a number from 0 to 64, not {bad:?}"));
+        refuses(command, &format!("LISTEN_FDS: expected a number from 0 to 64, got {bad:?}"));
     }
 }
 

@@ -128,24 +128,25 @@ pub fn decide(request: &Request<'_>, resource: Resource, now: i64) -> Decision {
     let (len, modified) = match resource {
         Resource::Nothing => return Decision::NotFound,
         Resource::Elsewhere => return Decision::MovedPermanently,
-        Resource::File { len, modified } => (len, last_modified(modified, now)),
+        Resource::File { len, modified } => (len, modified),
     };
 
-    match precondition(request, modified) {
+    match precondition(request, modified, now) {
         Some(decision) => decision,
-        None => range(request, len, modified, now),
+        None => range(request, len, last_modified(modified, now)),
     }
 }
 
 /// Evaluates the preconditions of a GET or HEAD in the order of §13.2.2; returns none if all are true.
-fn precondition(request: &Request<'_>, modified: Option<i64>) -> Option<Decision> {
+fn precondition(request: &Request<'_>, modified: i64, now: i64) -> Option<Decision> {
     // 1: "When recipient is the origin server and If-Match is present, evaluate the If-Match precondition".
     if request.if_match != Tags::Absent && !if_match(request.if_match) {
         return Some(Decision::PreconditionFailed);
     }
 
     // 2: "When recipient is the origin server, If-Match is not present, and If-Unmodified-Since is present".
-    if request.if_match == Tags::Absent && !if_unmodified_since(request.if_unmodified_since, modified) {
+    let date = (modified >= 0).then_some(modified.min(now));
+    if request.if_match == Tags::Absent && !if_unmodified_since(request.if_unmodified_since, date) {
         return Some(Decision::PreconditionFailed);
     }
 
@@ -156,7 +157,8 @@ fn precondition(request: &Request<'_>, modified: Option<i64>) -> Option<Decision
     }
 
     // 4: "When the method is GET or HEAD, If-None-Match is not present, and If-Modified-Since is present".
-    if request.if_none_match == Tags::Absent && !if_modified_since(request.if_modified_since, modified) {
+    let date = last_modified(modified, now);
+    if request.if_none_match == Tags::Absent && !if_modified_since(request.if_modified_since, date) {
         return Some(Decision::NotModified);
     }
 
@@ -164,7 +166,7 @@ fn precondition(request: &Request<'_>, modified: Option<i64>) -> Option<Decision
 }
 
 /// Decides whether a Range field counts, and which bytes it selects.
-fn range(request: &Request<'_>, len: usize, modified: Option<i64>, now: i64) -> Decision {
+fn range(request: &Request<'_>, len: usize, modified: Option<i64>) -> Decision {
     // §14.2: "A server MUST ignore a Range header field received with a request method that is unrecognized or for
     // which range handling is not defined. For this specification, GET is the only method for which range handling is
     // defined."
@@ -181,7 +183,7 @@ fn range(request: &Request<'_>, len: usize, modified: Option<i64>, now: i64) -> 
     // §13.2.2, 5 and §13.1.5: "A recipient of an If-Range header field MUST ignore the Range header field if the
     // If-Range condition evaluates as false. Otherwise, the recipient SHOULD process the Range header field as
     // requested."
-    if request.if_range != IfRange::Absent && !if_range(request.if_range, modified, now) {
+    if request.if_range != IfRange::Absent && !if_range(request.if_range, modified) {
         return Decision::Whole;
     }
 
@@ -201,13 +203,11 @@ fn range(request: &Request<'_>, len: usize, modified: Option<i64>, now: i64) -> 
 }
 
 /// §8.8.2.1: "An origin server with a clock … MUST NOT generate a Last-Modified date that is later than the server's
-/// time of message origination (Date)." Free: before 1970 this server has none, since one is required only where it
-/// "can be reasonably and consistently determined".
+/// time of message origination (Date)." Free: it is required only where it "can be reasonably and consistently
+/// determined". This server has none before 1970, and none until the date is strong (§8.8.2.2): the "origin server reliably
+/// knows that the associated representation did not change twice during the second covered by the presented validator".
 pub fn last_modified(modified: i64, now: i64) -> Option<i64> {
-    if modified < 0 {
-        return None;
-    }
-    Some(modified.min(now))
+    (0..now).contains(&modified).then_some(modified)
 }
 
 /// §13.1.1: "If the field value is "*", the condition is true if the origin server has a current representation for the
@@ -275,12 +275,10 @@ fn if_unmodified_since(since: Since, modified: Option<i64>) -> bool {
 /// selected representation, the condition is true. Otherwise, the condition is false." — "If the entity-tag validator
 /// provided exactly matches the ETag field value for the selected representation using the strong comparison function
 /// …, the condition is true. Otherwise, the condition is false."
-fn if_range(validator: IfRange, modified: Option<i64>, now: i64) -> bool {
+fn if_range(validator: IfRange, modified: Option<i64>) -> bool {
     match validator {
         IfRange::Tag(tag) => strong_comparison(tag),
-        // §8.8.2.2: strong if the "origin server reliably knows that the associated representation did not change twice
-        // during the second covered by the presented validator". It cannot know that of the current second.
-        IfRange::Date(date) => modified == Some(date) && date < now,
+        IfRange::Date(date) => modified == Some(date),
         IfRange::Malformed => false,
         IfRange::Absent => unreachable!("an absent field is not evaluated"),
     }

@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use super::model::{Decision, IfRange, Method, Request, Resource, last_modified};
+use super::model::{Decision, IfRange, Method, Request, Resource, Tags, last_modified};
 use super::space::http_date;
 use super::{Fields, Target};
 use crate::support::Response;
@@ -69,6 +69,12 @@ impl Check<'_> {
                 part.or_else(|| self.of_the_whole(&["Accept-Ranges"]))
             }
             // §15.4.5: the fields that guide a cache, and none that describe content.
+            // A date cannot vouch for an entity tag.
+            Decision::NotModified if self.request.if_none_match == Tags::Absent => {
+                let needed = self.own("Cache-Control").or_else(|| self.modified()).or_else(|| self.lacks("ETag"));
+                let unexpected = || ["Content-Range", "Content-Type"].iter().find_map(|name| self.lacks(name));
+                needed.or_else(unexpected)
+            }
             Decision::NotModified => {
                 let needed = ["ETag", "Cache-Control"].iter().find_map(|name| self.own(name));
                 let unexpected = || ["Content-Range", "Content-Type"].iter().find_map(|name| self.lacks(name));

@@ -1,4 +1,4 @@
-//! A large file that changes while a slow reader is still getting it: cut off, or wholly one version, never torn.
+//! Change of a large file while a slow client reads it: the response is cut off, or wholly of one version.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -6,13 +6,13 @@ use std::time::UNIX_EPOCH;
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
-use crate::changing::{CELL, Raw, overwrite, version, version_of};
+use super::{CELL, Raw, overwrite, version, version_of};
 use crate::support::{Client, Folder, serve};
 
-/// So many cells that no socket holds them: the server is still sending when the file changes.
+/// More cells than socket buffers hold: the server is still sending when the file changes.
 const CELLS: usize = 4_000_000;
 
-/// What a slow reader gets of version 1 when the file changes after the first bytes have come.
+/// Reads version 1 slowly while the file is changed.
 fn slow(request: &str, change: impl FnOnce(&Folder)) -> Raw {
     let folder = Folder::new().file("file.txt", version(1, CELLS)).file("small.txt", "small");
     let server = serve(&folder).start();
@@ -36,28 +36,28 @@ fn beginning(client: &Client) -> Vec<u8> {
     bytes
 }
 
-/// Asserts that the answer is cut off.
+/// Asserts that the response is cut off.
 #[track_caller]
 fn cut(response: &Raw) {
     assert!(!response.is_complete(), "a complete response of {} bytes from a file that was changed", response.length);
 }
 
 #[test]
-fn a_file_replaced_by_rename_is_sent_to_its_end() {
+fn replaced_file_is_sent_to_its_end() {
     let response = slow(GET, |folder| folder.replace("file.txt", version(2, CELLS)));
     assert!(response.is_complete(), "a rename harms no response: {} of {}", response.body.len(), response.length);
     assert_eq!(version_of(&response.body), Some(1));
 }
 
 #[test]
-fn a_file_removed_is_sent_to_its_end() {
+fn removed_file_is_sent_to_its_end() {
     let response = slow(GET, |folder| fs::remove_file(folder.at("file.txt")).expect("the file can be removed"));
     assert!(response.is_complete(), "a removal harms no response: {} of {}", response.body.len(), response.length);
     assert_eq!(version_of(&response.body), Some(1));
 }
 
 #[test]
-fn a_file_appended_to_gives_what_was_announced() {
+fn appended_file_is_sent_at_announced_length() {
     let response = slow(GET, |folder| {
         let file = File::options().append(true).open(folder.at("file.txt"));
         file.and_then(|mut file| file.write_all(&version(2, 1000))).expect("the file can be written");
@@ -68,7 +68,7 @@ fn a_file_appended_to_gives_what_was_announced() {
 }
 
 #[test]
-fn a_file_cut_short_ends_in_a_cut_and_never_in_padding() {
+fn truncated_file_is_cut_off_and_never_padded() {
     let full = (CELLS * CELL) as u64;
     for length in [0, 1, full / 2, full - 1] {
         let response = slow(GET, |folder| resize(folder, &[length]));
@@ -78,20 +78,20 @@ fn a_file_cut_short_ends_in_a_cut_and_never_in_padding() {
 }
 
 #[test]
-fn a_file_cut_short_and_stretched_again_is_cut_off() {
+fn file_truncated_and_extended_is_cut_off() {
     let full = (CELLS * CELL) as u64;
     cut(&slow(GET, |folder| resize(folder, &[0, full])));
     cut(&slow(GET, |folder| resize(folder, &[full / 2, full])));
 }
 
 #[test]
-fn a_file_rewritten_at_its_size_is_cut_off() {
+fn file_rewritten_in_place_is_cut_off() {
     cut(&slow(GET, |folder| overwrite(folder, &version(2, CELLS), 65_536)));
     cut(&slow(GET, |folder| folder.write("file.txt", version(2, CELLS))));
 }
 
 #[test]
-fn a_file_rewritten_at_its_size_with_its_old_time_put_back_is_cut_off() {
+fn file_rewritten_with_old_mtime_is_cut_off() {
     let response = slow(GET, |folder| {
         let old = fs::metadata(folder.at("file.txt")).and_then(|data| data.modified()).unwrap_or(UNIX_EPOCH);
         overwrite(folder, &version(2, CELLS), 65_536);
@@ -102,7 +102,7 @@ fn a_file_rewritten_at_its_size_with_its_old_time_put_back_is_cut_off() {
 }
 
 #[test]
-fn a_file_rewritten_longer_is_not_taken_for_an_append() {
+fn file_rewritten_longer_is_not_taken_for_an_append() {
     for rewrite in [
         |folder: &Folder| overwrite(folder, &version(2, CELLS + 1000), 65_536),
         |folder: &Folder| {
@@ -117,7 +117,7 @@ fn a_file_rewritten_longer_is_not_taken_for_an_append() {
 }
 
 #[test]
-fn parts_of_a_rewritten_file_are_cut_off() {
+fn parts_of_rewritten_file_are_cut_off() {
     let last = CELLS * CELL - 1;
     for ranges in [format!("0-{last}"), "9-".to_owned(), format!("-{last}"), "0-8,90-".to_owned()] {
         let request = GET.replace("\r\n\r\n", &format!("\r\nRange: bytes={ranges}\r\n\r\n"));
@@ -128,7 +128,7 @@ fn parts_of_a_rewritten_file_are_cut_off() {
 }
 
 #[test]
-fn a_cut_answer_is_never_followed_by_another() {
+fn cut_response_is_never_followed_by_another() {
     let pipelined =
         "GET /file.txt HTTP/1.1\r\nHost: localhost\r\n\r\nGET /small.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let response = slow(pipelined, |folder| resize(folder, &[1000]));
@@ -137,12 +137,12 @@ fn a_cut_answer_is_never_followed_by_another() {
 }
 
 #[test]
-fn an_http_1_0_client_sees_the_cut_too() {
+fn http_1_0_response_is_cut_off_too() {
     cut(&slow("GET /file.txt HTTP/1.0\r\n\r\n", |folder| resize(folder, &[1000])));
 }
 
 #[test]
-fn an_answer_without_a_length_is_cut_off_by_a_reset() {
+fn response_without_length_is_cut_off_by_reset() {
     let folder = Folder::new().file("file.txt", version(1, CELLS));
     let server = serve(&folder).start();
     let mut client = server.connect();
@@ -150,12 +150,12 @@ fn an_answer_without_a_length_is_cut_off_by_a_reset() {
     client.send("GET /file.txt\r\n");
     beginning(&client);
     resize(&folder, &[1000]);
-    // An orderly end would say that this was all.
+    // An orderly close would mean a complete response.
     let end = std::io::copy(&mut client.stream(), &mut std::io::sink()).map_err(|error| error.kind());
     assert_eq!(end, Err(ErrorKind::ConnectionReset));
 }
 
-/// Sets the file's length to these values, one after the other.
+/// Sets the file's length to each of these values.
 fn resize(folder: &Folder, lengths: &[u64]) {
     let file = File::options().write(true).open(folder.at("file.txt")).expect("the file can be opened");
     for length in lengths {

@@ -1,4 +1,4 @@
-//! The run queue: connections beyond its threshold take turns.
+//! Many connections at once, far more than processors.
 
 use std::io::ErrorKind;
 use std::thread;
@@ -6,10 +6,9 @@ use std::thread;
 use crate::strace::Strace;
 use crate::support::{Client, Folder, Server, serve};
 
-/// More connections than the run queue's threshold.
 const CONNECTIONS: usize = 560;
 
-/// Enough connections for the run queue; each has had a response beyond the threshold.
+/// Opens many connections; each has had a response.
 fn connections(server: &Server) -> Vec<Client> {
     let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(Client::still_open);
@@ -24,7 +23,7 @@ fn ask(clients: &mut [Client], name: &str) {
 }
 
 #[test]
-fn run_queue_delivers_every_response() {
+fn many_connections_get_every_response() {
     let files = [("small.txt", "small\n".to_owned()), ("long.txt", "long\n".repeat(20_000))];
     let folder = files.iter().fold(Folder::new(), |folder, (name, content)| folder.file(name, content));
     let server = serve(&folder).args(&["--log", "off"]).start();
@@ -33,7 +32,6 @@ fn run_queue_delivers_every_response() {
         for some in clients.chunks_mut(CONNECTIONS / 4) {
             scope.spawn(|| {
                 for round in 0..20 {
-                    // Mostly the small one, so that quanta are used up.
                     let (name, content) = &files[usize::from(round % 5 == 4)];
                     ask(some, name);
                     for client in some.iter_mut() {
@@ -45,10 +43,10 @@ fn run_queue_delivers_every_response() {
     });
 }
 
-/// More connections wait for a slow disk than the run queue lets run at once, and the others get their responses first.
+/// A hundred connections wait for a slow disk, and the others get their responses first.
 #[test]
 #[ignore = "needs strace"]
-fn run_queue_does_not_wait_for_disk() {
+fn slow_disk_does_not_delay_other_connections() {
     const SLOW: usize = 100;
     let folder = Folder::new().file("slow.txt", "slow\n").file("page.txt", "a page\n");
     let server = serve(&folder).args(&["--log", "off", "--cache-memory", "0"]).start();
