@@ -1,22 +1,13 @@
 //! Startup banner: the addresses, the URLs and the notes printed on standard error when the server listens.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::net::listener::own_addrs;
 use crate::server::endpoint::{Endpoint, Service};
 
-/// A URL's scheme (RFC 9110 §4.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// Plain HTTP.
-    Http,
-    /// HTTP over TLS.
-    Https,
-}
-
 /// The banner. Programs read its first line, which is the site's address. With `notes` it has URLs and notes too.
-pub fn banner(scheme: Scheme, endpoints: &[Endpoint], notes: Option<&[String]>) -> String {
+pub fn banner(is_tls: bool, endpoints: &[Endpoint], notes: Option<&[String]>) -> String {
+    let scheme = if is_tls { "https" } else { "http" };
     let addrs_of = |service| {
         endpoints.iter().filter(move |endpoint| endpoint.service == service).map(|endpoint| endpoint.listener.addr)
     };
@@ -31,23 +22,23 @@ pub fn banner(scheme: Scheme, endpoints: &[Endpoint], notes: Option<&[String]>) 
 }
 
 /// The URLs at which a browser on this machine or near it reaches these addresses.
-fn urls(scheme: Scheme, addrs: &[SocketAddr]) -> Vec<String> {
+fn urls(scheme: &str, addrs: &[SocketAddr]) -> Vec<String> {
     let mut urls = Vec::new();
-    let mut add = |host: String, port: u16| {
-        let port = if port == scheme.default_port() { String::new() } else { format!(":{port}") };
-        let url = format!("{scheme}://{host}{port}/");
-        if !urls.contains(&url) {
-            urls.push(url);
-        }
-    };
     for addr in addrs {
-        if !addr.ip().is_unspecified() {
-            add(host(addr.ip()), addr.port());
-            continue;
-        }
-        add("localhost".to_owned(), addr.port());
-        for ip in own_addrs().into_iter().filter(|ip| ip.is_ipv4() == addr.is_ipv4()) {
-            add(host(ip), addr.port());
+        let hosts = if addr.ip().is_unspecified() {
+            let ips = own_addrs().into_iter().filter(|ip| ip.is_ipv4() == addr.is_ipv4());
+            [String::from("localhost")].into_iter().chain(ips.map(host)).collect()
+        } else {
+            vec![host(addr.ip())]
+        };
+        for host in hosts {
+            let url = match (scheme, addr.port()) {
+                ("http", 80) | ("https", 443) => format!("{scheme}://{host}/"),
+                (_, port) => format!("{scheme}://{host}:{port}/"),
+            };
+            if !urls.contains(&url) {
+                urls.push(url);
+            }
         }
     }
     urls
@@ -60,24 +51,6 @@ fn host(ip: IpAddr) -> String {
     }
 }
 
-impl Scheme {
-    fn default_port(self) -> u16 {
-        match self {
-            Scheme::Http => 80,
-            Scheme::Https => 443,
-        }
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,12 +59,12 @@ mod tests {
     fn url_omits_default_port_and_brackets_ipv6() {
         let urls_of = |scheme, addr: &str| urls(scheme, &[addr.parse().expect("an address")]);
         for (scheme, addr, url) in [
-            (Scheme::Https, "[::1]:443", "https://[::1]/"),
-            (Scheme::Https, "127.0.0.1:80", "https://127.0.0.1:80/"),
-            (Scheme::Http, "127.0.0.1:8080", "http://127.0.0.1:8080/"),
-            (Scheme::Http, "127.0.0.1:80", "http://127.0.0.1/"),
-            (Scheme::Http, "[::1]:8080", "http://[::1]:8080/"),
-            (Scheme::Http, "0.0.0.0:8080", "http://localhost:8080/"),
+            ("https", "[::1]:443", "https://[::1]/"),
+            ("https", "127.0.0.1:80", "https://127.0.0.1:80/"),
+            ("http", "127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("http", "127.0.0.1:80", "http://127.0.0.1/"),
+            ("http", "[::1]:8080", "http://[::1]:8080/"),
+            ("http", "0.0.0.0:8080", "http://localhost:8080/"),
         ] {
             assert_eq!(urls_of(scheme, addr)[0], url, "{addr}");
         }

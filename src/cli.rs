@@ -4,16 +4,17 @@
 
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, OsStringValueParser, PossibleValue, TypedValueParser};
+use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use crate::files::root::Symlinks;
 use crate::net::trusted_proxies::Network;
@@ -23,9 +24,6 @@ use crate::server::access_log::Format;
 
 /// A thread takes four memory maps; by default Linux gives a process 65,530.
 const CONNECTIONS_MAX: usize = 16_000;
-
-/// The longest timeout: a day.
-const TIMEOUT_SECS_MAX: u64 = 86_400;
 
 /// Serves the files of a directory over HTTP/1.1, 1.0 and 0.9: one blocking thread per connection.
 ///
@@ -38,8 +36,8 @@ pub struct Args {
     pub dir: Option<OsString>,
 
     /// Directory to serve, as a flag
-    #[arg(short, long, value_name = "DIR", env = "SERVE_ROOT")]
-    pub root: Option<OsString>,
+    #[arg(short, long, value_name = "DIR", env = "SERVE_ROOT", default_value = ".", hide_default_value = true)]
+    pub root: OsString,
 
     /// Port to listen on; 0 picks a free one
     #[arg(short, long, value_name = "N", env = "SERVE_PORT", default_value = "8080", value_parser = port())]
@@ -95,8 +93,7 @@ pub struct Args {
     pub hidden: bool,
 
     /// Follow symbolic links that stay inside the root, none, or all
-    #[arg(long, value_name = "inside|none|all", env = "SERVE_SYMLINKS", default_value = "inside")]
-    #[arg(value_enum, hide_possible_values = true)]
+    #[arg(long, value_name = "inside|none|all", env = "SERVE_SYMLINKS", default_value = "inside", value_parser = symlinks)]
     pub symlinks: Symlinks,
 
     /// Charset of text files; "off" sends none
@@ -173,8 +170,8 @@ pub struct Args {
 
     /// Format of the access log on standard output
     #[arg(long, value_name = "common|combined|json|off", env = "SERVE_LOG", default_value = "common")]
-    #[arg(value_enum, hide_possible_values = true)]
-    pub log: LogFormat,
+    #[arg(value_parser = log_format)]
+    pub log: std::option::Option<Format>,
 
     /// Show no URLs, no access log, and only errors
     #[arg(short, long, env = "SERVE_QUIET", value_parser = BoolishValueParser::new())]
@@ -183,41 +180,6 @@ pub struct Args {
     /// Log more: -v connections, -vv the seven steps of each exchange
     #[arg(short, long, env = "SERVE_VERBOSE", action = ArgAction::Count, value_parser = number("a number", 0..=u8::MAX))]
     pub verbose: u8,
-}
-
-/// The values of `--log`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[allow(missing_docs, reason = "the names are the values")]
-pub enum LogFormat {
-    Common,
-    Combined,
-    Json,
-    Off,
-}
-
-impl From<LogFormat> for Option<Format> {
-    fn from(format: LogFormat) -> Option<Format> {
-        match format {
-            LogFormat::Common => Some(Format::Common),
-            LogFormat::Combined => Some(Format::Combined),
-            LogFormat::Json => Some(Format::Json),
-            LogFormat::Off => None,
-        }
-    }
-}
-
-impl ValueEnum for Symlinks {
-    fn value_variants<'v>() -> &'v [Symlinks] {
-        &[Symlinks::Inside, Symlinks::None, Symlinks::All]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(match self {
-            Symlinks::Inside => "inside",
-            Symlinks::None => "none",
-            Symlinks::All => "all",
-        }))
-    }
 }
 
 /// Parses the command line and the environment. The error is also clap's way to request its help.
@@ -236,28 +198,29 @@ pub fn parse() -> Result<Args, clap::Error> {
             *files = files.iter().flat_map(lines).collect();
         }
     }
-    if args.dir.is_some() && is_from("root", ValueSource::CommandLine) {
-        return Err(command.error(ErrorKind::ArgumentConflict, "the directory is given twice, once as --root"));
+    if let Some(dir) = args.dir.take() {
+        if is_from("root", ValueSource::CommandLine) {
+            return Err(command.error(ErrorKind::ArgumentConflict, "the directory is given twice, once as --root"));
+        }
+        args.root = dir;
     }
-    args.root = args.dir.take().or(args.root);
     Ok(args)
 }
 
 /// The lines that are not empty.
-fn lines(text: &OsString) -> Vec<OsString> {
+fn lines(text: &OsString) -> impl Iterator<Item = OsString> {
     let lines = text.as_bytes().split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| OsStr::from_bytes(line).to_owned()).collect()
+    lines.map(|line| OsStr::from_bytes(line).to_owned())
 }
 
 /// A number in a range; `unit` names it in the error.
 fn number<T>(unit: &'static str, range: RangeInclusive<T>) -> impl TypedValueParser<Value = T>
 where
-    T: FromStr + PartialOrd + ToString + Clone + Send + Sync + 'static,
+    T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
 {
-    move |text: &str| {
-        let number = text.parse().ok().filter(|number| range.contains(number));
-        number
-            .ok_or_else(|| format!("expected {unit} from {} to {}", range.start().to_string(), range.end().to_string()))
+    move |text: &str| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("expected {unit} from {} to {}", range.start(), range.end())),
     }
 }
 
@@ -265,8 +228,9 @@ fn port() -> impl TypedValueParser<Value = u16> {
     number("a port", 0..=u16::MAX)
 }
 
+/// A timeout of at most a day.
 fn secs(least: u64) -> impl TypedValueParser<Value = Duration> {
-    number("seconds", least..=TIMEOUT_SECS_MAX).map(Duration::from_secs)
+    number("seconds", least..=86_400).map(Duration::from_secs)
 }
 
 fn ip(text: &str) -> Result<IpAddr, &'static str> {
@@ -284,9 +248,17 @@ fn file_name(text: &str) -> Result<RelPath, &'static str> {
 }
 
 fn below_root() -> impl TypedValueParser<Value = RelPath> {
-    let parse = |path: OsString| RelPath::new(path.as_bytes());
     OsStringValueParser::new()
-        .try_map(move |path| parse(path).ok_or("expected a path below the root, such as errors/404.html"))
+        .try_map(|path| RelPath::new(path.as_bytes()).ok_or("expected a path below the root, such as errors/404.html"))
+}
+
+fn symlinks(text: &str) -> Result<Symlinks, &'static str> {
+    match text {
+        "inside" => Ok(Symlinks::Inside),
+        "none" => Ok(Symlinks::None),
+        "all" => Ok(Symlinks::All),
+        _ => Err("expected inside, none or all"),
+    }
 }
 
 fn charset(text: &str) -> Result<Option<String>, &'static str> {
@@ -304,38 +276,39 @@ fn size(text: &str) -> Result<Option<u64>, &'static str> {
     }
 }
 
+fn log_format(text: &str) -> Result<Option<Format>, &'static str> {
+    match text {
+        "common" => Ok(Some(Format::Common)),
+        "combined" => Ok(Some(Format::Combined)),
+        "json" => Ok(Some(Format::Json)),
+        "off" => Ok(None),
+        _ => Err("expected common, combined, json or off"),
+    }
+}
+
 /// Makes one line of clap's error.
 pub fn explain(error: &clap::Error) -> String {
     let text_of = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        _ => None,
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
     };
-    let expected = match (error.kind(), error.get(ContextKind::ValidValue), error.source()) {
-        (ErrorKind::InvalidValue, Some(ContextValue::Strings(values)), _) if !values.is_empty() => one_of(values),
-        (ErrorKind::ValueValidation, _, Some(source)) => source.to_string(),
-        _ => return first_line(error),
+    let Some(source) = error.source().filter(|_| error.kind() == ErrorKind::ValueValidation) else {
+        return first_line(error);
     };
     // Only clap's own parser, which is the switches', explains differently.
-    let expected = if expected.starts_with("expected ") { &expected } else { "expected true or false" };
-    let arg = text_of(ContextKind::InvalidArg).unwrap_or_default();
-    let flag = arg.split([' ', '.']).next().unwrap_or_default();
-    format!("{flag}: {expected}, got {:?}", text_of(ContextKind::InvalidValue).unwrap_or_default())
-}
-
-fn one_of(values: &[String]) -> String {
-    let (last, others) = values.split_last().expect("an enum has values");
-    format!("expected {} or {last}", others.join(", "))
+    let expected = Some(source.to_string()).filter(|text| text.starts_with("expected "));
+    let expected = expected.as_deref().unwrap_or("expected true or false");
+    let flag = text_of(ContextKind::InvalidArg).split([' ', '.']).next().unwrap_or_default();
+    format!("{flag}: {expected}, got {:?}", text_of(ContextKind::InvalidValue))
 }
 
 /// The first line of clap's text, and its tips.
 fn first_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let what = lines.next().unwrap_or_default();
+    let what = lines.next().unwrap_or_default().trim_start_matches("error: ");
     // Passing an unknown flag as a value is no help here.
-    let tips: Vec<_> =
-        lines.filter_map(|line| line.strip_prefix("tip: ")).filter(|tip| !tip.contains("'-- ")).collect();
-    let what = what.strip_prefix("error: ").unwrap_or(what);
-    let tips = if tips.is_empty() { String::new() } else { format!("; {}", tips.join("; ")) };
+    let tips = lines.filter_map(|line| line.strip_prefix("tip: ")).filter(|tip| !tip.contains("'-- "));
+    let tips: String = tips.map(|tip| format!("; {tip}")).collect();
     format!("{what}{tips}; serve --help lists the flags")
 }

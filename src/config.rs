@@ -2,8 +2,8 @@
 //! that use them.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
-use std::fmt;
+use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -33,8 +33,11 @@ use crate::site::semaphore::Semaphore;
 /// RFC 6797 §6.1.
 const HSTS: &str = "Strict-Transport-Security";
 
+/// The error of a flag that has no meaning over plain HTTP.
+const NEEDS_TLS: &str = "needs --tls-cert and --tls-key, or --tls-self-signed";
+
 /// The most listings in memory at once.
-const LISTINGS_MAX: usize = 64;
+const LISTINGS_MAX: u64 = 64;
 
 /// The most memory for one listing, in bytes.
 const LISTING_SPACE: u64 = 8 << 20;
@@ -92,19 +95,13 @@ pub enum CertificateSource {
     SelfSigned,
 }
 
-/// An unusable value, and its flag.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    flag: &'static str,
-    what: String,
-}
-
 impl Config {
     /// Checks the arguments together. `memory` is the limit on address space, in bytes; the cache takes at most a quarter.
-    pub fn new(args: Args, memory: Option<u64>) -> Result<Config, ConfigError> {
-        let (root, opened) = root(args.root.as_deref().unwrap_or(OsStr::new(".")), args.symlinks)?;
+    /// The error is a line for the operator.
+    pub fn new(args: Args, memory: Option<u64>) -> Result<Config, String> {
+        let memory = memory.unwrap_or(u64::MAX);
+        let (root, opened) = root(args.root.as_ref(), args.symlinks)?;
         let headers = args.headers.iter().map(|line| header(line)).collect::<Result<Vec<_>, _>>()?;
-        let cache_memory = args.cache_memory << 20;
         Ok(Config {
             addrs: addrs(&args.bind),
             port: args.port,
@@ -112,17 +109,17 @@ impl Config {
             admin: args.admin,
             tls: tls(&args, &headers)?,
             sandbox: !args.no_sandbox,
-            log: if args.quiet { None } else { args.log.into() },
+            log: args.log.filter(|_| !args.quiet),
             trusted: trusted(args.trusted_proxies, args.proxy_protocol)?,
             site: site::Site {
                 root,
                 index: args.index,
                 list: args.list,
-                listings: Semaphore::new(memory.map_or(LISTINGS_MAX, |memory| listings_in(memory / 8))),
+                listings: Semaphore::new((memory / 8 / LISTING_SPACE).clamp(1, LISTINGS_MAX) as usize),
                 not_found: not_found(args.not_found, &opened)?,
                 hidden: args.hidden,
                 charset: args.charset,
-                files: Cache::new(memory.map_or(cache_memory, |memory| cache_memory.min(memory / 4))),
+                files: Cache::new((args.cache_memory << 20).min(memory / 4)),
                 headers: DefaultHeaders::new(args.cache.into(), &headers),
                 compression: args.compress.and_then(|above| compression(above, memory)),
                 precompressed: (!args.no_precompressed).then(WarnOnce::default),
@@ -150,36 +147,24 @@ impl CertificateSource {
             return Ok(certificates);
         }
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let names = ["localhost".to_owned(), host.trim().to_owned()];
-        let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        let addrs: Vec<_> = loopback.into_iter().chain(own_addrs()).collect();
-        let made = self_signed::make(&names, &addrs, SystemTime::now());
+        let mut addrs = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        addrs.extend(own_addrs());
+        let made = self_signed::make(&["localhost".to_owned(), host.trim().to_owned()], &addrs, SystemTime::now());
         let (certificates, fingerprint) = made.map_err(|error| format!("--tls-self-signed: {error}"))?;
         notes.push(format!("its certificate is self-signed; SHA-256 fingerprint {fingerprint}"));
         Ok(certificates)
     }
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.flag, self.what)
-    }
-}
-
-fn wrong<T>(flag: &'static str, what: String) -> Result<T, ConfigError> {
-    Err(ConfigError { flag, what })
-}
-
-/// The number of listings that fit into this memory.
-fn listings_in(memory: u64) -> usize {
-    (memory / LISTING_SPACE).clamp(1, LISTINGS_MAX as u64) as usize
+fn wrong<T>(flag: &str, what: impl Display) -> Result<T, String> {
+    Err(format!("{flag}: {what}"))
 }
 
 /// Compression of files larger than `above`: one job a processor for files that the cache keeps, which takes
 /// milliseconds, and half as many for files sent meanwhile. Under a memory limit an eighth of it has to suffice for one.
-fn compression(above: u64, memory: Option<u64>) -> Option<Compression> {
+fn compression(above: u64, memory: u64) -> Option<Compression> {
     let processors = available_parallelism().map_or(1, NonZero::get).min(COMPRESSIONS_MAX);
-    let fit = memory.map_or(usize::MAX, |memory| (memory / 8 / 2 / COMPRESSION_SPACE) as usize);
+    let fit = usize::try_from(memory / 8 / 2 / COMPRESSION_SPACE).unwrap_or(usize::MAX);
     let at_once = [processors, processors.div_ceil(2)].map(|most| most.min(fit));
     (fit > 0).then(|| Compression::new(above, at_once))
 }
@@ -194,17 +179,13 @@ fn addrs(bind: &[IpAddr]) -> Vec<IpAddr> {
 }
 
 /// TLS, if a certificate is configured.
-fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, ConfigError> {
+fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, String> {
     let certificates = match (args.tls_cert.len(), args.tls_key.len(), args.tls_self_signed) {
-        (0, 0, false) => {
-            let flags = [("--https-redirect", args.https_redirect.is_some()), ("--hsts", args.hsts.is_some())];
-            return match flags.into_iter().find(|(_, is_set)| *is_set) {
-                Some((flag, _)) => wrong(flag, "needs --tls-cert and --tls-key, or --tls-self-signed".to_owned()),
-                None => Ok(None),
-            };
-        }
+        (0, 0, false) if args.https_redirect.is_some() => return wrong("--https-redirect", NEEDS_TLS),
+        (0, 0, false) if args.hsts.is_some() => return wrong("--hsts", NEEDS_TLS),
+        (0, 0, false) => return Ok(None),
         (0, 0, true) => CertificateSource::SelfSigned,
-        (_, _, true) => return wrong("--tls-self-signed", "excludes --tls-cert and --tls-key".to_owned()),
+        (_, _, true) => return wrong("--tls-self-signed", "excludes --tls-cert and --tls-key"),
         (certs, keys, false) if certs == keys => CertificateSource::Files(pairs(args)?),
         (certs, keys, false) => {
             return wrong("--tls-key", format!("expected one for each --tls-cert, got {keys} for {certs}"));
@@ -216,72 +197,66 @@ fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, ConfigE
     Ok(Some(Tls { certificates, redirect_port: args.https_redirect, hsts_secs: args.hsts.map(u64::from) }))
 }
 
-/// The certificates, each with its key.
-fn pairs(args: &Args) -> Result<Vec<CertPair>, ConfigError> {
+/// The certificates, each with its key. A key that the site would serve is refused.
+fn pairs(args: &Args) -> Result<Vec<CertPair>, String> {
+    let root = fs::canonicalize(&args.root).ok();
+    let is_served = |path: &Path| {
+        let place = fs::canonicalize(path).ok();
+        place.zip(root.as_ref()).is_some_and(|(place, root)| place.starts_with(root))
+    };
     let pair = |(cert, key): (&OsString, &OsString)| {
-        is_outside(key.as_ref(), args.root.as_deref())?;
+        let key = Path::new(key);
+        // `--symlinks all` follows a link in the root to the key.
+        if is_served(key) || is_served(&Path::new(".").join(key.parent().unwrap_or(key))) {
+            return wrong("--tls-key", format!("{} lies below the root and would be served; move it", key.display()));
+        }
         Ok(CertPair { cert: cert.into(), key: key.into() })
     };
     args.tls_cert.iter().zip(&args.tls_key).map(pair).collect()
 }
 
-/// Refuses a key that the site would serve.
-fn is_outside(key: &Path, root: Option<&OsStr>) -> Result<(), ConfigError> {
-    let root = fs::canonicalize(root.unwrap_or(OsStr::new(".")));
-    // `--symlinks all` follows a link in the root to it.
-    let named = key.parent().map(|dir| if dir == Path::new("") { Path::new(".") } else { dir });
-    let places = [fs::canonicalize(key).ok(), named.and_then(|dir| fs::canonicalize(dir).ok())];
-    match root {
-        Ok(root) if places.iter().flatten().any(|place| place.starts_with(&root)) => {
-            wrong("--tls-key", format!("{} lies below the root and would be served; move it", key.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// The trusted proxies. PROXY headers need at least one.
-fn trusted(networks: Vec<Network>, proxy_protocol: bool) -> Result<TrustedProxies, ConfigError> {
+fn trusted(networks: Vec<Network>, proxy_protocol: bool) -> Result<TrustedProxies, String> {
     let trusted = TrustedProxies::new(networks);
     if proxy_protocol && trusted.is_empty() {
         let what = "needs --trusted-proxy with the proxy's address or network, such as 10.0.0.0/8";
-        return wrong("--proxy-protocol", what.to_owned());
+        return wrong("--proxy-protocol", what);
     }
     Ok(trusted)
 }
 
 /// Opens the root, to refuse it early. The path is made absolute; its links are followed anew for each connection.
-fn root(path: &OsStr, symlinks: Symlinks) -> Result<(RootPath, Arc<Root>), ConfigError> {
-    const FLAG: &str = "--root";
-    let shown = Path::new(path).display();
+fn root(path: &Path, symlinks: Symlinks) -> Result<(RootPath, Arc<Root>), String> {
+    let (flag, shown) = ("--root", path.display());
     match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return wrong(FLAG, format!("no such directory: {shown}")),
+        Err(error) if error.kind() == ErrorKind::NotFound => return wrong(flag, format!("no such directory: {shown}")),
         Ok(found) if !found.is_dir() => {
-            return wrong(FLAG, format!("not a directory: {shown}; to serve one file, name the directory it is in"));
+            return wrong(flag, format!("not a directory: {shown}; to serve one file, name the directory it is in"));
         }
         _ => {}
     }
-    let path = std::path::absolute(path).or_else(|error| wrong(FLAG, format!("{error}: {shown}")))?;
-    let root = RootPath::new(path, symlinks);
-    let opened = root.open().or_else(|error| wrong(FLAG, format!("cannot be opened: {shown}: {error}")))?;
-    match opened.probe() {
-        Ok(()) => Ok((root, opened)),
-        Err(error) => wrong(FLAG, format!("this kernel lacks openat2, which Linux has since 5.6: {error}")),
-    }
+    let absolute = std::path::absolute(path).or_else(|error| wrong(flag, format!("{error}: {shown}")))?;
+    let root = RootPath::new(absolute, symlinks);
+    let opened = root.open().or_else(|error| wrong(flag, format!("cannot be opened: {shown}: {error}")))?;
+    let lacks = |error| wrong(flag, format!("this kernel lacks openat2, which Linux has since 5.6: {error}"));
+    opened.probe().or_else(lacks)?;
+    Ok((root, opened))
 }
 
 /// The page for missing files. A configured one has to exist; the default need not.
-fn not_found(page: Option<RelPath>, root: &Root) -> Result<RelPath, ConfigError> {
-    let Some(page) = page else {
-        return Ok(RelPath::new(b"404.html").expect("a file name"));
-    };
-    match root.open(&page) {
-        Ok(Node::File(_)) => Ok(page),
-        _ => wrong("--not-found", format!("no such file in the root: {}", String::from_utf8_lossy(page.as_bytes()))),
+fn not_found(page: Option<RelPath>, root: &Root) -> Result<RelPath, String> {
+    match page {
+        None => Ok(RelPath::new(b"404.html").expect("a file name")),
+        Some(page) if matches!(root.open(&page), Ok(Node::File(_))) => Ok(page),
+        Some(page) => {
+            let shown = String::from_utf8_lossy(page.as_bytes());
+            wrong("--not-found", format!("no such file in the root: {shown}"))
+        }
     }
 }
 
 /// Parses a response field; it has no control characters, and `serve` does not write it from what it sends.
-fn header(line: &str) -> Result<(String, String), ConfigError> {
+fn header(line: &str) -> Result<(String, String), String> {
     let (name, value) = line.split_once(':').unwrap_or_default();
     let value = value.trim_matches([' ', '\t']);
     if !is_token(name.as_bytes()) || !value.bytes().all(is_field_byte) {

@@ -30,23 +30,23 @@ pub fn open(config: &Config) -> Result<Vec<Endpoint>, String> {
 
 /// The configured services, with their addresses and port.
 fn wanted(config: &Config) -> Vec<(Service, Vec<IpAddr>, u16)> {
+    let mut wanted = vec![(Service::Site, config.addrs.clone(), config.port)];
     let redirect_port = config.tls.as_ref().and_then(|tls| tls.redirect_port);
-    let site = (Service::Site, config.addrs.clone(), config.port);
-    let redirect = redirect_port.map(|port| (Service::Redirect, config.addrs.clone(), port));
-    let admin = config.admin.map(|addr| (Service::Admin, vec![addr.ip()], addr.port()));
-    [Some(site), redirect, admin].into_iter().flatten().collect()
+    wanted.extend(redirect_port.map(|port| (Service::Redirect, config.addrs.clone(), port)));
+    wanted.extend(config.admin.map(|addr| (Service::Admin, vec![addr.ip()], addr.port())));
+    wanted
 }
 
 /// Explains why an address cannot be bound, and what to type instead.
 fn explain(bind: &BindError, service: Service) -> String {
-    let (addr, port) = (bind.addr, bind.addr.port());
+    let (addr, ip, port) = (bind.addr, bind.addr.ip(), bind.addr.port());
     let (port_flag, addr_flag) = match service {
         Service::Site => ("--port", "--bind"),
         Service::Redirect => ("--https-redirect", "--bind"),
         Service::Admin => ("--admin", "--admin"),
     };
     let at = |port: u16| match service {
-        Service::Admin => format!("--admin {}", SocketAddr::new(addr.ip(), port)),
+        Service::Admin => format!("--admin {}", SocketAddr::new(ip, port)),
         _ => format!("{port_flag} {port}"),
     };
     match bind.error.kind() {
@@ -58,10 +58,10 @@ fn explain(bind: &BindError, service: Service) -> String {
         ErrorKind::PermissionDenied => {
             format!("{port_flag}: port {port} needs root: run as root, or try {}", at(port.saturating_add(8000)))
         }
-        ErrorKind::AddrNotAvailable if service != Service::Admin => {
-            format!("--bind: {} is no address of this machine; leave --bind out to listen on all", addr.ip())
+        ErrorKind::AddrNotAvailable if addr_flag == "--bind" => {
+            format!("--bind: {ip} is no address of this machine; leave --bind out to listen on all")
         }
-        ErrorKind::AddrNotAvailable => format!("{addr_flag}: {} is no address of this machine", addr.ip()),
+        ErrorKind::AddrNotAvailable => format!("{addr_flag}: {ip} is no address of this machine"),
         _ => format!("{addr_flag}: cannot listen on {addr}: {}", bind.error),
     }
 }

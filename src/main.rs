@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use banner::{Scheme, banner};
+use banner::banner;
 use cli::Args;
 use config::Config;
 use env_logger::Target;
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<(), (u8, String)> {
     let memory = rlimits::memory();
     let filter = log_filter(&args);
-    let config = Config::new(args, memory).map_err(|error| (USAGE, error.to_string()))?;
+    let config = Config::new(args, memory).map_err(|what| (USAGE, what))?;
     start(config, memory, &filter).map_err(|what| (START, what))
 }
 
@@ -73,13 +73,11 @@ fn start(config: Config, memory: Option<u64>, filter: &str) -> Result<(), String
     let endpoints = endpoints::open(&config)?;
     let sd_notify = SdNotify::from_env()?;
     notes.extend(privileges::drop(&config, certificates.as_ref())?);
-    let mut sites = endpoints.iter().filter(|endpoint| endpoint.service == Service::Site);
-    let site = sites.next().expect("the site has an endpoint");
+    let site = endpoints.iter().find(|endpoint| endpoint.service == Service::Site).expect("the site has an endpoint");
     if site.listener.is_inherited() {
         notes.push("its sockets are inherited (LISTEN_FDS); --bind and --port are ignored".to_owned());
     }
-    let scheme = if config.tls.is_some() { Scheme::Https } else { Scheme::Http };
-    let banner = banner(scheme, &endpoints, (!config.server.is_quiet).then_some(&notes));
+    let banner = banner(config.tls.is_some(), &endpoints, (!config.server.is_quiet).then_some(&notes));
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
     let (asked, max) = (config.server.max_connections, rlimits::connections(memory));
     if max < asked {

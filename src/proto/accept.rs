@@ -46,8 +46,7 @@ impl Coding {
 pub fn codings(fields: &Fields<'_>) -> impl Iterator<Item = Coding> + use<> {
     let mut weights = [None; Coding::ALL.len()];
     let (mut identity, mut others) = (None, None);
-    let elements = fields.all("Accept-Encoding").flat_map(list).filter_map(weighted);
-    for (token, weight) in elements {
+    for (token, weight) in fields.all("Accept-Encoding").flat_map(list).filter_map(weighted) {
         match Coding::ALL.into_iter().find(|coding| coding.is_named(token)) {
             Some(coding) => weights[coding as usize] = Some(weight),
             None if token == b"*" => others = Some(weight),
@@ -70,7 +69,7 @@ pub fn media_weight(fields: &Fields<'_>, media_type: &str) -> Weight {
     if fields.all("Accept").next().is_none() {
         return 1000;
     }
-    let ranges = fields.all("Accept").flat_map(list).filter_map(|element| weighted(element));
+    let ranges = fields.all("Accept").flat_map(list).filter_map(weighted);
     let matching = ranges.filter_map(|(range, weight)| Some((specificity(range, media_type.as_bytes())?, weight)));
     matching.max_by_key(|&(specificity, _)| specificity).map_or(0, |(_, weight)| weight)
 }
@@ -85,14 +84,12 @@ fn weighted(element: &[u8]) -> Option<(&[u8], Weight)> {
 
 /// `( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )`
 fn qvalue(text: &[u8]) -> Option<Weight> {
-    let (&whole, fraction) = text.split_first()?;
-    let fraction = match fraction {
-        [] => fraction,
-        [b'.', digits @ ..] if digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit) => digits,
+    let (whole, fraction) = match text {
+        [whole] => (whole, &[][..]),
+        [whole, b'.', digits @ ..] if digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit) => (whole, digits),
         _ => return None,
     };
-    let digit = |at: usize| fraction.get(at).map_or(0, |byte| Weight::from(byte - b'0'));
-    let thousandths = digit(0) * 100 + digit(1) * 10 + digit(2);
+    let thousandths = [100, 10, 1].iter().zip(fraction).map(|(unit, digit)| unit * Weight::from(digit - b'0')).sum();
     match whole {
         b'0' => Some(thousandths),
         b'1' if thousandths == 0 => Some(1000),
@@ -105,13 +102,9 @@ fn specificity(range: &[u8], media_type: &[u8]) -> Option<u8> {
     if range.eq_ignore_ascii_case(media_type) {
         return Some(2);
     }
-    let prefix = range.strip_suffix(b"*")?;
+    let prefix = range.strip_suffix(b"*").filter(|prefix| prefix.ends_with(b"/"))?;
     let has_prefix = media_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    match prefix {
-        b"*/" => Some(0),
-        _ if prefix.ends_with(b"/") && has_prefix => Some(1),
-        _ => None,
-    }
+    if prefix == b"*/" { Some(0) } else { has_prefix.then_some(1) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use super::framing::{BodyLength, CONTENT_MAX};
 use super::request::field_line;
-use super::syntax::{is_field_byte, token_len, trim_ows_start};
+use super::syntax::{token_len, token_or_quoted, trim_ows_start};
 use super::why::Why;
 
 /// The longest line between chunks, with its extensions, and the longest trailer field, in bytes; one line is buffered.
@@ -21,6 +21,8 @@ const FRAMING_PER_BYTE: u64 = 8;
 #[derive(Debug)]
 pub struct BodyDecoder {
     state: State,
+    /// The state after content.
+    after_content: State,
     /// The line received so far, in the states of a line.
     line: Vec<u8>,
     /// The bytes of content in all chunks so far.
@@ -31,12 +33,10 @@ pub struct BodyDecoder {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// In content of a known length, with this number of bytes left.
-    Counted(u64),
+    /// In content, of the body or of a chunk, with this number of bytes left.
+    Content(u64),
     /// In the line of a chunk's size.
     Size,
-    /// In a chunk's data, with this number of bytes left.
-    Data(u64),
     /// In the line end after a chunk's data.
     DataEnd,
     /// In a line of the trailer section; an empty one is the last.
@@ -47,12 +47,12 @@ enum State {
 impl BodyDecoder {
     /// Starts the decoding of a body of this length.
     pub fn new(length: BodyLength) -> BodyDecoder {
-        let state = match length {
-            BodyLength::Exactly(0) => State::End,
-            BodyLength::Exactly(length) => State::Counted(length),
-            BodyLength::Chunked => State::Size,
+        let (state, after_content) = match length {
+            BodyLength::Exactly(0) => (State::End, State::End),
+            BodyLength::Exactly(length) => (State::Content(length), State::End),
+            BodyLength::Chunked => (State::Size, State::DataEnd),
         };
-        BodyDecoder { state, line: Vec::new(), content: 0, framing: 0 }
+        BodyDecoder { state, after_content, line: Vec::new(), content: 0, framing: 0 }
     }
 
     /// Consumes the next bytes and returns how many of them belong to the body: all, or fewer once it has ended. Fails
@@ -60,14 +60,14 @@ impl BodyDecoder {
     pub fn consume(&mut self, bytes: &[u8]) -> Result<usize, Why> {
         let mut used = 0;
         while used < bytes.len() && !self.is_done() {
-            used += match self.state {
-                State::Counted(left) => self.skip(left, bytes.len() - used, State::Counted, State::End),
-                State::Data(left) => self.skip(left, bytes.len() - used, State::Data, State::DataEnd),
-                _ => {
-                    self.push(bytes[used])?;
-                    1
-                }
-            };
+            if let State::Content(left) = self.state {
+                let skipped = left.min((bytes.len() - used) as u64);
+                self.state = if skipped == left { self.after_content } else { State::Content(left - skipped) };
+                used += skipped as usize;
+            } else {
+                self.push(bytes[used])?;
+                used += 1;
+            }
         }
         Ok(used)
     }
@@ -75,13 +75,6 @@ impl BodyDecoder {
     /// Reports whether the body has ended.
     pub fn is_done(&self) -> bool {
         self.state == State::End
-    }
-
-    /// Skips as much of the content `left` as is `available`, and returns how much that is.
-    fn skip(&mut self, left: u64, available: usize, unfinished: fn(u64) -> State, next: State) -> usize {
-        let skipped = left.min(available as u64);
-        self.state = if skipped == left { next } else { unfinished(left - skipped) };
-        skipped as usize
     }
 
     /// Appends a byte to the current line, which only CR LF ends.
@@ -109,12 +102,12 @@ impl BodyDecoder {
                 0 => Ok(State::Trailer),
                 size => {
                     self.content = self.content.saturating_add(size);
-                    if self.content > CONTENT_MAX { Err(Why::ContentTooLarge) } else { Ok(State::Data(size)) }
+                    if self.content > CONTENT_MAX { Err(Why::ContentTooLarge) } else { Ok(State::Content(size)) }
                 }
             },
             State::DataEnd if self.line.is_empty() => Ok(State::Size),
             State::Trailer if self.line.is_empty() => Ok(State::End),
-            State::Trailer if field_line(&self.line).is_ok() => Ok(State::Trailer),
+            State::Trailer if field_line(&self.line, 0).is_ok() => Ok(State::Trailer),
             _ => Err(Why::ChunkSyntax),
         }
     }
@@ -132,39 +125,18 @@ fn chunk_size(line: &[u8]) -> Result<u64, Why> {
 
 /// `*( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )` (RFC 9112 §7.1.1); every extension is ignored.
 fn is_chunk_ext(mut rest: &[u8]) -> bool {
-    while !rest.is_empty() {
-        match skip_extension(rest) {
-            Some(after) => rest = after,
-            None => return false,
-        }
+    while let Some(after) = skip_extension(rest) {
+        rest = after;
     }
-    true
+    rest.is_empty()
 }
 
 fn skip_extension(bytes: &[u8]) -> Option<&[u8]> {
-    let after_name = skip_token(trim_ows_start(trim_ows_start(bytes).strip_prefix(b";")?))?;
+    let name = trim_ows_start(trim_ows_start(bytes).strip_prefix(b";")?);
+    let after_name = Some(&name[token_len(name)..]).filter(|after| after.len() < name.len())?;
     match trim_ows_start(after_name).strip_prefix(b"=") {
-        Some(value) => skip_value(trim_ows_start(value)),
+        Some(value) => token_or_quoted(trim_ows_start(value)).map(|(_, rest)| rest),
         None => Some(after_name),
-    }
-}
-
-fn skip_token(bytes: &[u8]) -> Option<&[u8]> {
-    match token_len(bytes) {
-        0 => None,
-        length => Some(&bytes[length..]),
-    }
-}
-
-/// `token / quoted-string` (RFC 9110 §5.6.4).
-fn skip_value(bytes: &[u8]) -> Option<&[u8]> {
-    let Some(mut quoted) = bytes.strip_prefix(b"\"") else { return skip_token(bytes) };
-    loop {
-        quoted = match quoted {
-            [b'"', rest @ ..] => return Some(rest),
-            [b'\\', byte, rest @ ..] | [byte, rest @ ..] if is_field_byte(*byte) => rest,
-            _ => return None,
-        };
     }
 }
 

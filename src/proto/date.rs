@@ -34,9 +34,8 @@ impl Stamp {
     /// Sets the date.
     pub fn set(&mut self, date: HttpDate) {
         if self.date != Some(date) {
-            let [http, common_log, rfc3339] =
-                [date.to_string(), CommonLog(date).to_string(), Rfc3339(date).to_string()];
-            *self = Stamp { date: Some(date), http, common_log, rfc3339 };
+            let (common_log, rfc3339) = (CommonLog(date).to_string(), Rfc3339(date).to_string());
+            *self = Stamp { date: Some(date), http: date.to_string(), common_log, rfc3339 };
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::request::Fields;
-use super::syntax::{ByteClass, decimal, is_field_byte, list, token_len, trim_ows_start};
+use super::syntax::{ByteClass, decimal, find, list, token_len, token_or_quoted, trim_ows_start};
 
 /// Returns the client's address: the last one that is not a trusted proxy's. An element that is no address (`unknown`,
 /// an obfuscated name, anything malformed) ends the search, and the address after it counts; none if there is none.
@@ -15,57 +15,32 @@ use super::syntax::{ByteClass, decimal, is_field_byte, list, token_len, trim_ows
 /// Most proxies write one of the two fields and pass on the other, which a client may have forged. If the two disagree,
 /// both are ignored.
 pub fn client(fields: &Fields<'_>, is_proxy: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-    let mut forwarded = ForwardedWalk { found: None, is_proxy: &is_proxy };
-    let is_forwarded = fields.all("Forwarded").map(|line| forwarded.follow_forwarded(line)).count() > 0;
-    let mut listed = ForwardedWalk { found: None, is_proxy: &is_proxy };
-    let is_listed = fields.all("X-Forwarded-For").map(|line| listed.follow_list(line)).count() > 0;
-    match (is_forwarded, is_listed) {
-        (true, true) => forwarded.found.filter(|_| forwarded.found == listed.found),
-        (true, false) => forwarded.found,
-        (false, _) => listed.found,
-    }
-}
-
-/// One forward pass over a list with the result of the backward search: `found` is the result if the list ended here.
-struct ForwardedWalk<'p> {
-    found: Option<IpAddr>,
-    is_proxy: &'p dyn Fn(IpAddr) -> bool,
-}
-
-impl ForwardedWalk<'_> {
-    /// Moves past the next element, none if it is no address.
-    fn step(&mut self, element: Option<IpAddr>) {
+    // The lists are read forward: `found` is the result of the backward search if the list ended here.
+    let step = |found: Option<IpAddr>, element: Option<IpAddr>| {
         let element = element.map(|ip| ip.to_canonical());
-        self.found = match element {
-            Some(ip) if (self.is_proxy)(ip) => self.found.or(element),
-            _ => element,
-        };
+        if element.is_some_and(&is_proxy) { found.or(element) } else { element }
+    };
+    let forwarded = fields.all("Forwarded").flat_map(elements).fold(None, step);
+    let listed = fields.all("X-Forwarded-For").flat_map(list).map(bare_node).fold(None, step);
+    let has = |name| fields.all(name).next().is_some();
+    match (has("Forwarded"), has("X-Forwarded-For")) {
+        (true, true) => forwarded.filter(|_| forwarded == listed),
+        (true, false) => forwarded,
+        (false, _) => listed,
     }
+}
 
-    /// Follows a line of X-Forwarded-For: addresses separated by commas, some with a port.
-    fn follow_list(&mut self, line: &[u8]) {
-        list(line).for_each(|element| self.step(bare_ipv6(element).or_else(|| node(element))));
-    }
-
-    /// Follows a line of Forwarded: elements separated by commas, each of pairs separated by semicolons (RFC 7239 §4). A
-    /// malformed line, in which no quote can be trusted, discards everything so far.
-    fn follow_forwarded(&mut self, line: &[u8]) {
-        let mut rest = line;
-        loop {
-            rest = trim_ows_start(rest);
-            match rest {
-                [] => return,
-                [b',', more @ ..] => rest = more,
-                _ => match element(rest) {
-                    Some((node, more)) => {
-                        self.step(node);
-                        rest = more;
-                    }
-                    None => return self.found = None,
-                },
-            }
+/// Returns the address, if any, of each element in a line of Forwarded (RFC 7239 §4). No quote in a malformed line can be
+/// trusted, so its rest counts as one element without an address.
+fn elements(mut line: &[u8]) -> impl Iterator<Item = Option<IpAddr>> {
+    std::iter::from_fn(move || {
+        while let [b',' | b' ' | b'\t', rest @ ..] = line {
+            line = rest;
         }
-    }
+        let (node, rest) = (!line.is_empty()).then(|| element(line).unwrap_or_default())?;
+        line = rest;
+        Some(node)
+    })
 }
 
 /// Parses `[ forwarded-pair ] *( ";" [ forwarded-pair ] )` up to a comma or the end (RFC 7239 §4); returns the address in
@@ -76,7 +51,7 @@ fn element(mut rest: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
         if !matches!(rest, [] | [b';' | b',', ..]) {
             let name = &rest[..token_len(rest)];
             let [b'=', value @ ..] = &rest[name.len()..] else { return None };
-            let (value, more) = value_of(value).filter(|_| !name.is_empty())?;
+            let (value, more) = token_or_quoted(value).filter(|_| !name.is_empty())?;
             if name.eq_ignore_ascii_case(b"for") && nodes.replace(value).is_some() {
                 return None;
             }
@@ -91,35 +66,17 @@ fn element(mut rest: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
     }
 }
 
-/// Splits off `token / quoted-string` (RFC 9110 §5.6.4); returns its value and the rest.
-fn value_of(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
-    let [b'"', quoted @ ..] = bytes else {
-        let (token, rest) = bytes.split_at(token_len(bytes));
-        return (!token.is_empty()).then(|| (token.to_vec(), rest));
-    };
-    let (mut value, mut rest) = (Vec::new(), quoted);
-    loop {
-        let (&byte, more) = match rest {
-            [b'"', more @ ..] => return Some((value, more)),
-            [b'\\', escaped @ ..] => escaped.split_first()?,
-            _ => rest.split_first()?,
-        };
-        value.push(Some(byte).filter(|&byte| is_field_byte(byte))?);
-        rest = more;
-    }
-}
-
 /// Parses `nodename [ ":" node-port ]` (RFC 7239 §6) with an address for its name, IPv6 in brackets. The port may be
 /// obfuscated (`_` and a name) and is ignored.
 fn node(text: &[u8]) -> Option<IpAddr> {
     const OBFUSCATED: ByteClass = ByteClass::alphanumeric_and(b"._-");
     let (ip, rest) = match text {
         [b'[', inner @ ..] => {
-            let (inner, rest) = inner.split_at(inner.iter().position(|&byte| byte == b']')?);
+            let (inner, rest) = inner.split_at(find(b']', inner)?);
             (bare_ipv6(inner)?, &rest[1..])
         }
         _ => {
-            let (name, rest) = text.split_at(text.iter().position(|&byte| byte == b':').unwrap_or(text.len()));
+            let (name, rest) = text.split_at(find(b':', text).unwrap_or(text.len()));
             (str::from_utf8(name).ok()?.parse::<Ipv4Addr>().ok()?.into(), rest)
         }
     };
@@ -130,6 +87,11 @@ fn node(text: &[u8]) -> Option<IpAddr> {
         _ => false,
     };
     is_port.then_some(ip)
+}
+
+/// Parses an element of X-Forwarded-For, in which IPv6 needs brackets only before a port.
+fn bare_node(text: &[u8]) -> Option<IpAddr> {
+    bare_ipv6(text).or_else(|| node(text))
 }
 
 fn bare_ipv6(text: &[u8]) -> Option<IpAddr> {

@@ -84,11 +84,10 @@ pub fn expects_continue<'b>(head: &Head<'b>) -> Result<bool, Reject<'b>> {
     if head.version < Version::Http11 {
         return Ok(false);
     }
-    let mut expected = head.fields.all("Expect").flat_map(list).peekable();
-    let any = expected.peek().is_some();
-    match expected.find(|expectation| !expectation.eq_ignore_ascii_case(b"100-continue")) {
+    let expected = || head.fields.all("Expect").flat_map(list);
+    match expected().find(|expectation| !expectation.eq_ignore_ascii_case(b"100-continue")) {
         Some(unknown) => Err(Why::ExpectationUnknown.because(unknown)),
-        None => Ok(any),
+        None => Ok(expected().next().is_some()),
     }
 }
 

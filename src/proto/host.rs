@@ -6,7 +6,7 @@
 use std::net::Ipv6Addr;
 
 use super::request::{Head, Version};
-use super::syntax::{ByteClass, hex_pair};
+use super::syntax::{ByteClass, find, hex_pair};
 use super::why::{Reject, Why};
 
 /// Checks that the request has the Host field that its version requires.
@@ -27,11 +27,7 @@ pub fn check<'b>(head: &Head<'b>) -> Result<(), Reject<'b>> {
 pub fn of<'b>(head: &Head<'b>) -> Option<&'b [u8]> {
     let authority = split_authority(head.target).ok().and_then(|(authority, _)| authority);
     let host = authority.or_else(|| head.fields.single("Host"))?;
-    let end = match host.iter().position(|&byte| byte == b']') {
-        Some(bracket) => bracket + 1,
-        None => host.iter().position(|&byte| byte == b':').unwrap_or(host.len()),
-    };
-    (end > 0).then_some(&host[..end])
+    Some(split_port(host).0).filter(|host| !host.is_empty())
 }
 
 /// Splits a target into its authority, in absolute-form only, and its path and query (RFC 9112 §3.2.1, §3.2.2).
@@ -55,34 +51,29 @@ pub fn split_authority(raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Reject<'_>>
 
 /// Reports whether the bytes are `uri-host [ ":" port ]` with a host that is not empty.
 pub fn is_host_port(bytes: &[u8]) -> bool {
-    let (host, port) = match bytes {
-        [b'[', rest @ ..] => match rest.iter().position(|&byte| byte == b']') {
-            Some(end) => (&bytes[..end + 2], &bytes[end + 2..]),
-            None => return false,
-        },
-        _ => bytes.split_at(bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len())),
-    };
-    is_host(host) && (port.is_empty() || port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit))
-}
-
-fn is_host(host: &[u8]) -> bool {
-    match host {
+    let (host, port) = split_port(bytes);
+    let is_host = match host {
         [] => false,
         [b'[', literal @ .., b']'] => is_ip_literal(literal),
         _ => is_reg_name(host),
-    }
+    };
+    is_host && (port.is_empty() || port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit))
+}
+
+/// Splits off the port, with its colon. Brackets belong to the host.
+fn split_port(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let after_bracket = find(b']', bytes).map(|bracket| bracket + 1);
+    bytes.split_at(after_bracket.or_else(|| find(b':', bytes)).unwrap_or(bytes.len()))
 }
 
 /// `IPv6address / IPvFuture` (RFC 3986 §3.2.2).
 fn is_ip_literal(literal: &[u8]) -> bool {
-    let future = |rest: &[u8]| {
-        let mut parts = rest.splitn(2, |&byte| byte == b'.');
-        let (version, address) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let is_hex = !version.is_empty() && version.iter().all(u8::is_ascii_hexdigit);
-        is_hex && !address.is_empty() && address.iter().all(|&byte| NAME_BYTE.has(byte) || byte == b':')
-    };
     match literal {
-        [b'v' | b'V', rest @ ..] => future(rest),
+        [b'v' | b'V', future @ ..] => find(b'.', future).is_some_and(|dot| {
+            let (version, address) = (&future[..dot], &future[dot + 1..]);
+            let is_hex = !version.is_empty() && version.iter().all(u8::is_ascii_hexdigit);
+            is_hex && !address.is_empty() && address.iter().all(|&byte| NAME_BYTE.has(byte) || byte == b':')
+        }),
         _ => str::from_utf8(literal).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
     }
 }

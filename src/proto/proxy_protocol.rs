@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use super::syntax::{decimal, find};
+use super::syntax::find;
 use super::why::Why;
 
 /// The largest accepted header of version 2, in bytes. Senders should keep it within a segment of 536 bytes (§2); the
@@ -92,8 +92,7 @@ fn v1_source<A: FromStr + Into<IpAddr>>(ends: &[u8]) -> Option<Source> {
 
 /// Parses a port without leading zeros (§2.1).
 fn port(word: &str) -> Option<u16> {
-    let is_plain = word == "0" || !word.starts_with('0');
-    decimal(word.as_bytes()).filter(|_| is_plain).and_then(|port| port.try_into().ok())
+    word.parse().ok().filter(|port: &u16| port.to_string() == word)
 }
 
 /// Parses version 2: signature, version and command, family and protocol, length, addresses, extensions (§2.2).

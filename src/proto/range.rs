@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::syntax::{decimal_saturating, list};
+use super::syntax::{decimal_saturating, find, list};
 
 /// The most ranges in one request; a request with more gets the whole representation.
 const SPANS_MAX: usize = 16;
@@ -20,33 +20,17 @@ pub enum Selection {
 
 /// Evaluates the value of a Range field for a representation of `len` bytes.
 pub fn select(value: &[u8], len: u64) -> Selection {
-    let Some(set) = range_set(value) else {
+    let parse = |set| list(set).map(|spec| span(spec, len)).take(SPANS_MAX + 1).collect();
+    let requested: Vec<Range<u64>> = range_set(value).and_then(parse).unwrap_or_default();
+    let bytes = requested.iter().fold(0u64, |bytes, span| bytes.saturating_add(span.end - span.start));
+    if requested.is_empty() || requested.len() > SPANS_MAX || bytes > len {
         return Selection::Whole;
-    };
+    }
     let mut spans = Vec::new();
-    let mut requested = 0u64;
-    let mut count = 0;
-    for spec in list(set) {
-        let Some(span) = span(spec, len) else {
-            return Selection::Whole;
-        };
-        count += 1;
-        if count > SPANS_MAX {
-            return Selection::Whole;
-        }
-        requested = requested.saturating_add(span.end - span.start);
-        if !span.is_empty() {
-            add(&mut spans, span);
-        } else if len == 0 && spec.starts_with(b"-") && spec != b"-0" {
-            // A suffix of nothing is satisfiable (§14.1.2), but no Content-Range can express it.
-            return Selection::Whole;
-        }
+    for span in requested.into_iter().filter(|span| !span.is_empty()) {
+        add(&mut spans, span);
     }
-    match spans.len() {
-        _ if count == 0 || requested > len => Selection::Whole,
-        0 => Selection::Unsatisfiable,
-        _ => Selection::Spans(spans),
-    }
+    if spans.is_empty() { Selection::Unsatisfiable } else { Selection::Spans(spans) }
 }
 
 /// Returns the set after `bytes=`, the only supported unit; units are case-insensitive.
@@ -58,16 +42,16 @@ fn range_set(value: &[u8]) -> Option<&[u8]> {
 /// Parses `first-last`, `first-` or `-suffix`, clamped to the representation: empty if outside, none if malformed
 /// (RFC 9110 §14.1.1).
 fn span(spec: &[u8], len: u64) -> Option<Range<u64>> {
-    let dash = spec.iter().position(|&byte| byte == b'-')?;
+    let dash = find(b'-', spec)?;
     let (first, last) = (&spec[..dash], &spec[dash + 1..]);
-    match (first, last) {
-        (b"", suffix) => Some(len.saturating_sub(decimal_saturating(suffix)?)..len),
-        (first, b"") => Some(decimal_saturating(first)?.min(len)..len),
-        (first, last) => {
-            let (first, last) = (decimal_saturating(first)?, decimal_saturating(last)?);
-            (first <= last).then(|| first.min(len)..last.saturating_add(1).min(len))
-        }
+    if first.is_empty() {
+        let suffix = decimal_saturating(last)?;
+        // A suffix of nothing is satisfiable (§14.1.2), but no Content-Range can express it.
+        return (len > 0 || suffix == 0).then(|| len.saturating_sub(suffix)..len);
     }
+    let first = decimal_saturating(first)?;
+    let last = if last.is_empty() { u64::MAX } else { decimal_saturating(last)? };
+    (first <= last).then(|| first.min(len)..last.saturating_add(1).min(len))
 }
 
 /// Adds a span, merged with those it overlaps or touches.

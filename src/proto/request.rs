@@ -4,8 +4,6 @@
 //! Heads with two possible readings are refused, because request smuggling needs them. Parsed values borrow from the
 //! bytes; the modules named after the fields interpret them.
 
-use std::ops::Range;
-
 use super::proxy_protocol;
 use super::syntax::{
     SmallVec, field_value_len, find, find_all, is_tchar, is_token, token_len, trim_ows, trim_ows_start,
@@ -81,16 +79,19 @@ pub enum Version {
 pub struct Fields<'b> {
     bytes: &'b [u8],
     /// The inline capacity covers a browser's request.
-    ranges: SmallVec<FieldRange, 16>,
+    lines: SmallVec<FieldLine, 16>,
     /// The union of the names' [bits](name_filter_bit).
     name_filter: u64,
 }
 
-/// The start and end of a field's name and value.
+/// The positions of a field line's parts: their starts and ends.
 #[derive(Clone, Copy, Debug)]
-struct FieldRange {
+pub struct FieldLine {
     name: [u16; 2],
+    /// Excludes the optional whitespace around the value.
     value: [u16; 2],
+    /// Includes the line end.
+    end: u16,
 }
 
 const _: () = assert!(HEAD_MAX <= u16::MAX as usize, "every position in a head fits in 16 bits");
@@ -124,7 +125,13 @@ impl HeadScanner {
             }
         }
         self.scanned = seen.len();
-        self.check_unfinished(seen)
+        let line = &seen[self.line_start..];
+        if !self.in_fields && !matches!(line, [] | [b'\r']) {
+            self.has_begun = true;
+            // A carriage return may be the last byte.
+            check_request_line(line, REQUEST_LINE_MAX + 1)?;
+        }
+        if seen.len() == HEAD_MAX { Err(Why::HeadTooLarge.because(first_line(seen))) } else { Ok(None) }
     }
 
     fn ends_head<'b>(&mut self, line: &'b [u8]) -> Result<bool, Reject<'b>> {
@@ -135,16 +142,6 @@ impl HeadScanner {
         self.has_begun = true;
         self.in_fields = true;
         Ok(!ends_in_version(line))
-    }
-
-    fn check_unfinished<'b>(&mut self, seen: &'b [u8]) -> Result<Option<usize>, Reject<'b>> {
-        let line = &seen[self.line_start..];
-        if !self.in_fields && !matches!(line, [] | [b'\r']) {
-            self.has_begun = true;
-            // A carriage return may be the last byte.
-            check_request_line(line, REQUEST_LINE_MAX + 1)?;
-        }
-        if seen.len() == HEAD_MAX { Err(Why::HeadTooLarge.because(first_line(seen))) } else { Ok(None) }
     }
 }
 
@@ -190,9 +187,9 @@ impl<'b> Fields<'b> {
     /// Returns every value of the field, in order. Names are case-insensitive.
     pub fn all<'n>(&'n self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + 'n {
         let is_absent = self.name_filter & name_filter_bit(name.as_bytes()) == 0;
-        let ranges = if is_absent { &[] } else { &self.ranges[..] };
-        let same = ranges.iter().filter(|range| self.at(range.name).eq_ignore_ascii_case(name.as_bytes()));
-        same.map(|range| self.at(range.value))
+        let lines = if is_absent { &[] } else { &self.lines[..] };
+        let same = lines.iter().filter(|line| self.at(line.name).eq_ignore_ascii_case(name.as_bytes()));
+        same.map(|line| self.at(line.value))
     }
 
     /// Returns the value of a singleton field; none if it is repeated, since no reading of that is right
@@ -205,7 +202,7 @@ impl<'b> Fields<'b> {
 
     /// Returns every name and value, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'b [u8], &'b [u8])> {
-        self.ranges.iter().map(|range| (self.at(range.name), self.at(range.value)))
+        self.lines.iter().map(|line| (self.at(line.name), self.at(line.value)))
     }
 
     fn at(&self, [start, end]: [u16; 2]) -> &'b [u8] {
@@ -215,17 +212,15 @@ impl<'b> Fields<'b> {
     /// Parses the field lines up to the empty line.
     fn parse(bytes: &'b [u8]) -> Result<Fields<'b>, Reject<'b>> {
         let mut fields = Fields { bytes, ..Fields::default() };
-        let mut rest = bytes;
-        while !matches!(rest, [] | [b'\n', ..] | [b'\r', b'\n', ..]) {
-            if fields.ranges.len() == FIELDS_MAX {
-                return Err(Why::TooManyFields.because(split_line(rest).0));
+        let mut start = 0;
+        while !matches!(&bytes[start..], [] | [b'\n', ..] | [b'\r', b'\n', ..]) {
+            if fields.lines.len() == FIELDS_MAX {
+                return Err(Why::TooManyFields.because(split_line(&bytes[start..]).0));
             }
-            let start = bytes.len() - rest.len();
-            let line = field_line(rest)?;
-            let range = |part: &Range<usize>| [part.start, part.end].map(|at| (start + at) as u16);
-            fields.ranges.push(FieldRange { name: range(&line.name), value: range(&line.value) });
-            fields.name_filter |= name_filter_bit(&rest[line.name]);
-            rest = &rest[line.len..];
+            let line = field_line(bytes, start)?;
+            fields.name_filter |= name_filter_bit(fields.at(line.name));
+            fields.lines.push(line);
+            start = line.end.into();
         }
         Ok(fields)
     }
@@ -243,13 +238,12 @@ fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), Reject<'_>> {
         return Err(Why::BareCr.because(line));
     }
     check_request_line(line, REQUEST_LINE_MAX)?;
-    let mut words = line.split(|&byte| byte == b' ');
-    let words = [words.next(), words.next(), words.next(), words.next()];
-    let (method, target, version) = match words {
+    let words: SmallVec<&[u8], 4> = line.splitn(4, |&byte| byte == b' ').collect();
+    let (method, target, version) = match words[..] {
         // A version without a target: the client expects a response with a head.
-        [Some(_), Some(_), None, None] if ends_in_version(line) => return Err(Why::RequestLine.because(line)),
-        [Some(method), Some(target), None, None] if method == b"GET" => (method, target, Version::Http09),
-        [Some(method), Some(target), Some(word), None] => (method, target, version(word)?),
+        [_, _] if ends_in_version(line) => return Err(Why::RequestLine.because(line)),
+        [method @ b"GET", target] => (method, target, Version::Http09),
+        [method, target, word] => (method, target, version(word)?),
         _ => return Err(Why::RequestLine.because(line)),
     };
     if target.is_empty() || !is_token(method) {
@@ -278,31 +272,26 @@ fn ends_in_version(line: &[u8]) -> bool {
     last.is_some_and(|start| start.eq_ignore_ascii_case(b"HTTP/"))
 }
 
-/// The parts of a field line.
-pub struct FieldLine {
-    name: Range<usize>,
-    /// Excludes the optional whitespace around the value.
-    value: Range<usize>,
-    /// Includes the line end.
-    len: usize,
-}
-
-/// Parses the first line, which is not empty: `field-name ":" OWS field-value OWS` (RFC 9112 §5).
-pub fn field_line(bytes: &[u8]) -> Result<FieldLine, Reject<'_>> {
-    let name = 0..token_len(bytes);
-    let start = name.end + 1;
-    if !name.is_empty() && bytes.get(name.end) == Some(&b':') {
-        let end = start + field_value_len(&bytes[start..]);
-        let start = end - trim_ows_start(&bytes[start..end]).len();
-        let value = start..start + trim_ows(&bytes[start..end]).len();
+/// Parses the line at `start`, which is not empty: `field-name ":" OWS field-value OWS` (RFC 9112 §5).
+pub fn field_line(bytes: &[u8], start: usize) -> Result<FieldLine, Reject<'_>> {
+    let colon = start + token_len(&bytes[start..]);
+    if colon > start && bytes.get(colon) == Some(&b':') {
+        let end = colon + 1 + field_value_len(&bytes[colon + 1..]);
+        let value_start = end - trim_ows_start(&bytes[colon + 1..end]).len();
+        let value_end = value_start + trim_ows(&bytes[value_start..end]).len();
+        let line = |line_end: usize| FieldLine {
+            name: [start as u16, colon as u16],
+            value: [value_start as u16, value_end as u16],
+            end: (end + line_end) as u16,
+        };
         match &bytes[end..] {
-            [] => return Ok(FieldLine { name, value, len: end }),
-            [b'\n', ..] => return Ok(FieldLine { name, value, len: end + 1 }),
-            [b'\r', b'\n', ..] => return Ok(FieldLine { name, value, len: end + 2 }),
+            [] => return Ok(line(0)),
+            [b'\n', ..] => return Ok(line(1)),
+            [b'\r', b'\n', ..] => return Ok(line(2)),
             _ => {}
         }
     }
-    let line = split_line(bytes).0;
+    let line = split_line(&bytes[start..]).0;
     Err(field_line_error(line).because(line))
 }
 

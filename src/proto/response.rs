@@ -15,23 +15,23 @@ pub struct ResponseHead {
     /// The status.
     pub status: Status,
     /// Prewritten fields, sent first.
-    prewritten: Option<ResponseFields>,
+    prewritten: ResponseFields,
     lines: String,
 }
 
 /// Serialized fields that many responses share; clones share the memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ResponseFields(Arc<str>);
 
 impl ResponseHead {
     /// Starts a response head.
     pub fn new(status: Status) -> ResponseHead {
-        ResponseHead { status, prewritten: None, lines: String::new() }
+        ResponseHead::with(status, ResponseFields::default())
     }
 
     /// Starts a response head with prewritten fields.
     pub fn with(status: Status, prewritten: ResponseFields) -> ResponseHead {
-        ResponseHead { status, prewritten: Some(prewritten), lines: String::new() }
+        ResponseHead { status, prewritten, lines: String::new() }
     }
 
     /// Adds a field, unless its value contains a control byte: a line end there would inject a field (RFC 9110 §5.5).
@@ -60,16 +60,14 @@ impl ResponseHead {
     /// Writes the status line (RFC 9112 §4). The version is always 1.1, the highest supported, whatever the client's
     /// (RFC 9110 §2.5, §6.2).
     pub fn write_status_line(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"HTTP/1.1 ");
-        out.extend_from_slice(self.status.line().as_bytes());
-        out.extend_from_slice(b"\r\n");
+        for part in ["HTTP/1.1 ", self.status.line(), "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
     }
 
     /// Writes the fields, each ended by CR LF.
     pub fn write_fields(&self, out: &mut Vec<u8>) {
-        if let Some(prewritten) = &self.prewritten {
-            out.extend_from_slice(prewritten.0.as_bytes());
-        }
+        out.extend_from_slice(self.prewritten.0.as_bytes());
         out.extend_from_slice(self.lines.as_bytes());
     }
 }
@@ -77,8 +75,7 @@ impl ResponseHead {
 impl From<ResponseHead> for ResponseFields {
     /// Serializes the fields of a head for reuse.
     fn from(head: ResponseHead) -> ResponseFields {
-        let prewritten = head.prewritten.as_ref().map_or("", |fields| &fields.0);
-        ResponseFields([prewritten, &head.lines].concat().into())
+        ResponseFields([&head.prewritten.0, &head.lines[..]].concat().into())
     }
 }
 

@@ -16,9 +16,7 @@ macro_rules! statuses {
 
             /// The reason phrase.
             pub fn reason(self) -> &'static str {
-                match self {
-                    $(Status::$name => $reason,)*
-                }
+                &self.line()[4..]
             }
 
             /// Code and reason phrase, as in the status line.

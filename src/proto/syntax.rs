@@ -69,18 +69,14 @@ pub fn is_field_value(bytes: &[u8]) -> bool {
     field_value_len(bytes) == bytes.len()
 }
 
-/// Returns the length of the field value at the start.
-///
-/// Eight bytes are checked at a time, as one number, which halves the time to parse a browser's head.
+/// Returns the length of the field value at the start; checks eight bytes at a time, which halves the time for a head.
 pub fn field_value_len(bytes: &[u8]) -> usize {
     let is_plain = |chunk: &&[u8; 8]| {
         let each = |byte: u8| u64::from_ne_bytes([byte; 8]);
         let word = u64::from_ne_bytes(**chunk);
-        let is_delete = word ^ each(0x7f);
         // The subtraction sets the highest bit of a byte if that byte, or one before it, is less than the subtrahend.
-        let controls = word.wrapping_sub(each(b' ')) & !word;
-        let deletes = is_delete.wrapping_sub(each(1)) & !is_delete;
-        (controls | deletes) & each(0x80) == 0
+        let below = |word: u64, least: u8| word.wrapping_sub(each(least)) & !word;
+        (below(word, b' ') | below(word ^ each(0x7f), 1)) & each(0x80) == 0
     };
     let plain = bytes.as_chunks().0.iter().take_while(is_plain).count() * 8;
     let rest = &bytes[plain..];
@@ -102,6 +98,24 @@ pub fn trim_ows_start(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
+}
+
+/// Splits off `token / quoted-string`; returns its value and the rest (RFC 9110 §5.6.2, §5.6.4).
+pub fn token_or_quoted(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let [b'"', quoted @ ..] = bytes else {
+        let (token, rest) = bytes.split_at(token_len(bytes));
+        return (!token.is_empty()).then(|| (token.to_vec(), rest));
+    };
+    let (mut value, mut rest) = (Vec::new(), quoted);
+    loop {
+        let (&byte, more) = match rest {
+            [b'"', more @ ..] => return Some((value, more)),
+            [b'\\', escaped @ ..] => escaped.split_first()?,
+            _ => rest.split_first()?,
+        };
+        value.push(Some(byte).filter(|&byte| is_field_byte(byte))?);
+        rest = more;
+    }
 }
 
 /// Splits a list of tokens at its commas; empty elements are skipped (RFC 9110 §5.6.1.2).

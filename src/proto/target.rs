@@ -37,7 +37,7 @@ impl<'b> Target<'b> {
             return Err(Why::TargetByte.because(raw));
         }
         let (_, local) = split_authority(raw)?;
-        let mark = local.iter().position(|&byte| byte == b'?').unwrap_or(local.len());
+        let mark = find(b'?', local).unwrap_or(local.len());
         let (path, ends_in_slash) = resolve(&local[..mark]).map_err(|why| why.because(raw))?;
         Ok(Target { path, ends_in_slash, query: local.get(mark + 1..) })
     }
@@ -53,10 +53,7 @@ impl RelPath {
     /// Returns the path of `name` in this directory.
     pub fn join(&self, name: &RelPath) -> RelPath {
         let mut joined = self.clone();
-        if !self.bytes.is_empty() {
-            joined.bytes.push(b'/');
-        }
-        joined.bytes.extend_from_slice(&name.bytes);
+        joined.push(&name.bytes);
         joined
     }
 
@@ -86,6 +83,14 @@ impl RelPath {
         names.any(|(depth, name)| name.starts_with(b".") && !(depth == 0 && name == b".well-known"))
     }
 
+    /// Moves down one level.
+    fn push(&mut self, name: &[u8]) {
+        if !self.bytes.is_empty() {
+            self.bytes.push(b'/');
+        }
+        self.bytes.extend_from_slice(name);
+    }
+
     /// Moves up one level; false at the root.
     fn pop(&mut self) -> bool {
         let end = self.bytes.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
@@ -101,20 +106,14 @@ impl RelPath {
 fn resolve(path: &[u8]) -> Result<(RelPath, bool), Why> {
     let mut resolved = RelPath { bytes: Bytes::with_capacity(path.len()) };
     let mut names_directory = true;
+    let mut name = Bytes::new();
     for segment in path.split(|&byte| byte == b'/') {
-        let end = resolved.bytes.len();
-        if end > 0 {
-            resolved.bytes.push(b'/');
-        }
-        let start = resolved.bytes.len();
-        decode(segment, &mut resolved.bytes)?;
-        let name = &resolved.bytes[start..];
-        let goes_up = name == b"..";
-        names_directory = goes_up || matches!(name, b"" | b".");
-        if names_directory {
-            resolved.bytes.truncate(end);
-        }
-        if goes_up && !resolved.pop() {
+        name.clear();
+        decode(segment, &mut name)?;
+        names_directory = matches!(&name[..], b"" | b"." | b"..");
+        if !names_directory {
+            resolved.push(&name);
+        } else if &name[..] == b".." && !resolved.pop() {
             return Err(Why::AboveRoot);
         }
     }

@@ -4,10 +4,10 @@
 
 #[path = "../connection/mod.rs"]
 mod connection;
+#[path = "../../../src/escape.rs"]
+mod escape;
 #[path = "../../../src/files/mod.rs"]
 mod files;
-#[path = "../../../src/json.rs"]
-mod json;
 #[path = "../../../src/net/mod.rs"]
 mod net;
 #[path = "../../../src/proto/mod.rs"]
