@@ -21,13 +21,13 @@ use crate::proto::forwarded;
 use crate::proto::proxy_protocol::Source;
 use crate::proto::request::Head;
 
-/// Interval at which a newcomer looks again for a connection to evict.
+/// Interval at which a new connection looks again for a connection to evict.
 pub const EVICTION_RETRY: Duration = Duration::from_millis(20);
 
-/// Time that an evicted connection gets to close before another one is evicted for the same newcomer.
+/// Time that an evicted connection gets to close before another one is evicted for the same new connection.
 const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most connections evicted at once under a burst of newcomers, and the share of those that can be (nginx takes 32).
+/// The most connections evicted at once under a burst of new connections, and the share of those that can be (nginx takes 32).
 const EVICTION_BATCH: usize = 32;
 
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
@@ -83,7 +83,7 @@ pub struct Connections {
     clock: Clock,
     table: Mutex<Table>,
     slot_freed: Condvar,
-    /// Whether a newcomer waits and no connection can be evicted.
+    /// Whether a new connection waits and no connection can be evicted.
     is_starved: AtomicBool,
     phase: AtomicU8,
 }
@@ -138,7 +138,7 @@ impl Connections {
     }
 
     /// Registers a connection. A full table evicts the one that has waited longest for its client; while there is none, this
-    /// waits. At the limit per address the newcomer is refused.
+    /// waits. At the limit per address the new connection is refused.
     pub fn register(self: &Arc<Connections>, stream: TcpStream, peer: SocketAddr) -> Result<ConnHandle, RegisterError> {
         let is_proxy = self.trusted_proxies.contains(peer.ip());
         let network = self.counted_network(peer.ip());
@@ -228,7 +228,7 @@ impl Connections {
         }
     }
 
-    /// Reports whether a newcomer waits and no connection can be evicted.
+    /// Reports whether a new connection waits and no connection can be evicted.
     pub fn is_starved(&self) -> bool {
         self.is_starved.load(Ordering::Relaxed)
     }
@@ -239,7 +239,7 @@ impl Connections {
     }
 
     /// Reports whether the limit of an address is reached. If so, its longest idle connection is evicted for the *next*
-    /// newcomer: it may just have received a request, and the limit would be exceeded while that is served.
+    /// one: it may just have received a request, and the limit would be exceeded while that is served.
     fn is_full_from(&self, table: &Table, network: Option<IpAddr>) -> bool {
         let (Some(network), Some(max)) = (network, self.limits.per_ip) else { return false };
         let entries = table.by_network.get(&network).map_or(&[][..], Vec::as_slice);
@@ -462,29 +462,29 @@ mod tests {
         young.set_state(ConnState::Idle);
         old.set_state(ConnState::Receiving);
         thread::scope(|scope| {
-            let newcomer = scope.spawn(|| register(&table));
+            let waiting = scope.spawn(|| register(&table));
             while !is_evicted(&old) {
                 thread::yield_now();
             }
             assert!(is_read_shut_down(&old) && !is_read_shut_down(&active) && young.ended_by().is_none());
             drop(old);
-            newcomer.join().expect("no panic");
+            waiting.join().expect("no panic");
         });
     }
 
     #[test]
-    fn two_waiting_newcomers_respect_the_limit_per_address() {
+    fn two_waiting_connections_respect_the_limit_per_address() {
         let (table, _) = table(1, Some(1), &[]);
         let (_a, active) = register(&table);
         let elsewhere = SocketAddr::from(([10, 0, 0, 3], 1));
         let connect = || table.register(pair().1, elsewhere);
         thread::scope(|scope| {
-            let newcomers = [scope.spawn(connect), scope.spawn(connect)];
+            let waiting = [scope.spawn(connect), scope.spawn(connect)];
             while !table.is_starved() {
                 thread::yield_now();
             }
             drop(active);
-            let [one, other] = newcomers.map(|newcomer| newcomer.join().expect("no panic"));
+            let [one, other] = waiting.map(|waiting| waiting.join().expect("no panic"));
             let is_refused = |got: &Result<_, RegisterError>| matches!(got, Err(RegisterError::PerIpLimit(_)));
             assert!(is_refused(&one) != is_refused(&other));
         });
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn burst_of_newcomers_evicts_a_batch() {
+    fn burst_of_connections_evicts_a_batch() {
         let (table, clock) = table(128, None, &[]);
         let all: Vec<_> = (0..128).map(|_| register(&table)).collect();
         all.iter().for_each(|(_, conn)| conn.set_state(ConnState::Idle));

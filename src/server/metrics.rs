@@ -186,7 +186,7 @@ fn collected_gauges(server: &Server) -> Registry {
     registry
 }
 
-/// The method in a request line, as far as it is told apart.
+/// The label of a request line's method.
 fn method(line: &[u8]) -> &'static str {
     let word = line.split(|&byte| byte == b' ').next().unwrap_or_default();
     METHODS.into_iter().find(|method| method.as_bytes() == word).unwrap_or(OTHER)

@@ -8,6 +8,7 @@ mod fuzz;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::iter;
 use std::mem;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::ops::Range;
@@ -36,22 +37,22 @@ use crate::site::response::Response;
 use crate::site::semaphore::Semaphore;
 use crate::site::{Request, Respond, SiteSession};
 
-/// A client that says this and then ends.
+/// A scripted client.
 struct Script<'s> {
     says: VecDeque<Said>,
     hears: Vec<u8>,
-    /// How many bytes it still takes before it is too slow, once; none is any number.
+    /// Bytes that it reads before it is too slow, once; any number if none.
     takes: Option<usize>,
-    /// How long it is silent before it says anything.
+    /// Pause before each input.
     pause: Duration,
-    /// Whether what it says is there whenever it is looked for.
+    /// Whether its inputs arrive before each read.
     is_ready: bool,
-    /// How often it was waited for, and sent something.
+    /// Blocking reads, and sends.
     waits: usize,
     sends: usize,
-    /// How often it was looked whether it has said anything, since it last did.
+    /// Non-blocking reads without bytes since the last bytes.
     looks: usize,
-    /// How often it was waited for awake: with more than one look.
+    /// Busy polls: more than one such read in a row.
     awaited: usize,
     end: End,
     connections: &'s Connections,
@@ -217,17 +218,17 @@ impl Fixture {
         Fixture { server: Server { connections, ..server }, micros, root }
     }
 
-    /// What a client hears that asks for the page behind another door.
+    /// The bytes that a client receives from another responder.
     fn hears_behind(&self, responder: &dyn Respond, request: &str) -> String {
         self.converse_with(responder, vec![Said::Bytes(request.into())], None).0
     }
 
-    /// What a client hears that says this.
+    /// The bytes that a client with these inputs receives.
     fn hears(&self, says: Vec<Said>) -> String {
         self.converse(says, None).0
     }
 
-    /// What a client hears that says this, and takes so much in time, and how its connection ends.
+    /// The bytes that a client with these inputs receives, reading this many of them in time, and the end of its connection.
     fn converse(&self, says: Vec<Said>, takes: Option<usize>) -> (String, End) {
         self.converse_with(&SiteSession::new(&self.server.site), says, takes)
     }
@@ -268,7 +269,7 @@ impl Fixture {
         self.hears(vec![Said::Bytes(bytes.as_ref().to_vec())])
     }
 
-    /// What a client hears that says this on a connection that comes through a proxy.
+    /// The bytes that a client receives through a proxy.
     fn hears_through_proxy(&self, bytes: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
@@ -360,7 +361,7 @@ fn answer_for(why: Why, fixture: &Fixture) -> String {
         Why::NoThread | Why::PerIpLimit => {
             String::from_utf8(overload::response(why, &fixture.server.site)).expect("text")
         }
-        // These two only the system can say. The real binary is brought there by the tests
+        // The kernel alone causes these two. The real binary meets them in the tests
         // `a_file_that_may_not_be_read_is_forbidden_without_a_reason_of_the_system` and
         // `without_a_free_descriptor_a_file_is_refused_and_the_connection_goes_on`.
         Why::Unreadable => explained(fixture, OpenError::Unreadable(ErrorKind::PermissionDenied.into())),
@@ -472,7 +473,7 @@ fn close_lingers_where_more_may_arrive() {
     for (says, expected) in [
         (vec![get("")], End::Close),
         (vec![get(CLOSE)], End::Close),
-        // What is left to be sent is little, but much may still be on its way.
+        // Little is left to be sent, but much may be in flight.
         (vec![Said::Bytes(large(CLOSE).into())], End::Linger),
         (vec![Said::Bytes((large("") + &last()).into())], End::Linger),
         (vec![Said::Bytes(large("").into()), Said::Bytes(last().into())], End::Linger),
@@ -548,7 +549,7 @@ fn connection_that_the_client_resets_is_aborted() {
 }
 
 #[test]
-fn only_a_client_that_is_quick_to_ask_again_is_waited_for_awake() {
+fn only_a_quick_client_is_busy_polled() {
     const REQUESTS: usize = 50;
     let fixture = Fixture::new("quick");
     let awaited = |pause, pieces: &[&str]| {
@@ -563,8 +564,10 @@ fn only_a_client_that_is_quick_to_ask_again_is_waited_for_awake() {
     let (begin, rest) = whole.split_at(20);
     assert_eq!(awaited(Duration::from_millis(1), &[&whole]), 0);
     assert_eq!(awaited(Duration::ZERO, &[begin, rest]), 0, "only between requests");
-    let quick = awaited(Duration::ZERO, &[&whole]);
-    assert!((1..=REQUESTS / 2).contains(&quick), "after a wait in vain none follows: {quick}");
+    // On a busy machine no request may come quickly enough, so this is repeated until some do.
+    let mut polled = iter::repeat_with(|| awaited(Duration::ZERO, &[&whole]));
+    let quick = polled.find(|count| *count > 0).expect("it is endless");
+    assert!(quick <= REQUESTS / 2, "a busy poll that found nothing disables the next one: {quick}");
 }
 
 #[test]

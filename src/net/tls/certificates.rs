@@ -61,7 +61,7 @@ pub struct LoadError {
     pub path: PathBuf,
     /// Whether it is the key, not the certificate.
     pub is_key: bool,
-    /// What is wrong with it.
+    /// The reason.
     pub what: String,
 }
 

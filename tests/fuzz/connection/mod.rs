@@ -46,7 +46,7 @@ pub fn check(fixture: &Fixture, bytes: &[u8]) {
     judge::judge(&script, &client.heard);
 }
 
-/// Follows the exchanges as `-vv` tells them, where a script asks for it: what is told is fit for a terminal.
+/// Checks the lines of `-vv`, where the script's options select it: they hold no control characters.
 fn listen_to_log(is_told: bool) {
     struct Listener;
     impl log::Log for Listener {
