@@ -101,7 +101,7 @@ impl TestServer {
 }
 
 impl Fixture {
-    /// Opens the house at this place, and builds it where it is not there yet.
+    /// Opens the fixture in this folder, and builds the folder if it is missing.
     pub fn at(root: PathBuf) -> Fixture {
         if !root.exists() {
             let new = root.with_extension(process::id().to_string());
@@ -134,7 +134,7 @@ impl Fixture {
         &self.sites[usize::from(script.list) + 2 * usize::from(script.hidden)]
     }
 
-    /// A socket, for the seat. Nothing goes through it.
+    /// A socket for the connection table. No bytes go through it.
     pub fn stream(&self) -> TcpStream {
         self.stream.try_clone().expect("there are descriptors")
     }
@@ -180,7 +180,7 @@ fn site(root: &Path, list: bool, hidden: bool) -> Site {
         // Where listings are on, nothing is kept in memory.
         files: Cache::new(if list { 0 } else { 1 << 20 }),
         headers: DefaultHeaders::new(0, &[]),
-        // Nor are there neighbours.
+        // Nor are there precompressed files.
         precompressed: Some(WarnOnce::default()),
         compression: None,
     }
