@@ -128,7 +128,8 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, banner: &str) -> io::Result
     for endpoint in &endpoints {
         let stops = !endpoint.outlives_shutdown();
         let thread = acceptor.start(endpoint, if stops { &stop } else { &never })?;
-        accept_threads.extend(stops.then_some(thread));
+        // Another process can make the accept of a shared socket block, so its thread is not waited for.
+        accept_threads.extend((stops && !endpoint.listener.is_inherited()).then_some(thread));
     }
     // A closed standard error is no failure.
     let _ = io::stderr().write_all(banner.as_bytes());
