@@ -5,7 +5,7 @@
 use std::collections::BinaryHeap;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 
 use super::OpenError;
 use super::file::Meta;
@@ -16,8 +16,9 @@ pub const ENTRIES_MAX: usize = 10_000;
 /// A directory, open for reading.
 #[derive(Debug)]
 pub struct OpenDir {
-    fd: OwnedFd,
-    meta: Meta,
+    pub(super) fd: OwnedFd,
+    /// The metadata at the time of opening.
+    pub meta: Meta,
 }
 
 /// Some of a directory's entries.
@@ -52,19 +53,9 @@ pub enum Kind {
 }
 
 impl OpenDir {
-    pub(super) fn new(fd: OwnedFd, stat: &Stat) -> OpenDir {
-        OpenDir { fd, meta: Meta::new(stat) }
-    }
-
-    /// Returns the metadata at the time of opening.
-    pub fn meta(&self) -> Meta {
-        self.meta
-    }
-
     /// Reads the entries whose names `is_shown` accepts. Entries removed meanwhile are left out.
     pub fn entries(&self, is_shown: impl Fn(&[u8]) -> bool) -> Result<Entries, OpenError> {
-        let mut first = BinaryHeap::new();
-        let mut count = 0;
+        let (mut first, mut count) = (BinaryHeap::new(), 0);
         // Opened anew: a directory with execute permission alone was opened with O_PATH.
         let readable = openat(&self.fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         for entry in Dir::new(readable)? {
@@ -80,8 +71,7 @@ impl OpenDir {
                 first.pop();
             }
         }
-        let names = first.into_sorted_vec();
-        let kept = names.into_iter().filter_map(|name| self.entry(name)).collect();
+        let kept = first.into_sorted_vec().into_iter().filter_map(|name| self.entry(name)).collect();
         Ok(Entries { kept, count })
     }
 

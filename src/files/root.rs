@@ -14,14 +14,15 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags, accessat, fstat, open, openat,
-    openat2, statat, statx,
+    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, accessat, fstat, open, openat, openat2,
+    statat, statx,
 };
 use rustix::io::Errno;
 
 use super::OpenError;
 use super::dir::OpenDir;
 use super::file::{Meta, OpenFile, Siblings};
+use crate::proto::syntax::find_all;
 use crate::proto::target::RelPath;
 
 /// Attempts at a lookup that a rename elsewhere in the tree disturbs.
@@ -49,8 +50,7 @@ pub struct Root {
 /// Device (major, minor), inode and mount. A directory seen through another mount can have other file systems below it.
 type Identity = (u32, u32, u64, u64);
 
-/// The path of the document root. Connections share the open root while the path leads to the same directory, so that an
-/// idle connection holds one descriptor instead of two.
+/// The path of the document root. Connections share one descriptor while the path leads to the same directory.
 #[derive(Debug)]
 pub struct RootPath {
     path: PathBuf,
@@ -76,21 +76,19 @@ impl RootPath {
         RootPath { path, symlinks, last: Mutex::default(), first: OnceLock::new() }
     }
 
-    /// Returns the directories that the sandbox has to leave readable: the root, and for each link in its path the parent of
-    /// the link's target, so that a deploy can change the link. `/` if links are followed anywhere.
+    /// Returns the directories that the sandbox has to leave readable: `/` if links are followed anywhere, or the root, and
+    /// for each link in its path the parent of the link's target, so that a deploy can change the link.
     pub fn places(&self) -> io::Result<Vec<PathBuf>> {
         let all = Path::new("/");
         if self.symlinks == Symlinks::All {
             return Ok(vec![all.to_owned()]);
         }
         let mut places = vec![fs::canonicalize(&self.path)?];
-        for link in self.path.ancestors().filter(|part| part.is_symlink()) {
-            // Links of the kernel are never changed by a deploy.
-            if link.starts_with("/proc") || link.starts_with("/dev") {
-                continue;
-            }
-            let holder = fs::canonicalize(link)?.parent().map(Path::to_owned);
-            places.extend(holder.filter(|holder| holder != all));
+        // Links of the kernel are never changed by a deploy.
+        let is_changeable = |link: &&Path| !link.starts_with("/proc") && !link.starts_with("/dev");
+        for link in self.path.ancestors().filter(|part| part.is_symlink()).filter(is_changeable) {
+            let target = fs::canonicalize(link)?;
+            places.extend(target.parent().filter(|parent| *parent != all).map(Path::to_owned));
         }
         Ok(places)
     }
@@ -160,9 +158,10 @@ impl Root {
         };
         let fd = opened?;
         let stat = fstat(&fd)?;
+        let meta = Meta::new(&stat);
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(Node::File(OpenFile::new(fd, &stat))),
-            FileType::Directory => Ok(Node::Dir(OpenDir::new(fd, &stat))),
+            FileType::RegularFile => Ok(Node::File(OpenFile::new(fd, meta))),
+            FileType::Directory => Ok(Node::Dir(OpenDir { fd, meta })),
             _ => Err(OpenError::NotFound),
         }
     }
@@ -173,59 +172,45 @@ impl Root {
     /// `fstatat` follows links anywhere. So each step is checked for a link, which is less work than to open the file.
     pub fn stat(&self, path: &RelPath) -> Option<Meta> {
         let bytes = path.as_bytes();
-        if bytes.is_empty() {
-            return fstat(&self.dir).ok().map(|stat| Meta::new(&stat));
-        }
         if self.symlinks == Symlinks::All {
-            return statat(&self.dir, bytes, AtFlags::empty()).ok().map(|stat| Meta::new(&stat));
+            return Some(Meta::new(&statat(&self.dir, bytes, AtFlags::EMPTY_PATH).ok()?));
         }
-        let lstat = |path: &[u8]| statat(&self.dir, path, AtFlags::SYMLINK_NOFOLLOW).ok();
-        let is_link = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
-        for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            if is_link(&lstat(&bytes[..at])?) {
-                return self.stat_beneath(path);
+        let mut meta = None;
+        for end in find_all(b'/', bytes).chain([bytes.len()]) {
+            let stat = statat(&self.dir, &bytes[..end], AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH).ok()?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+                // The link is resolved as by `open`.
+                return Meta::of(self.open_fd(path, OFlags::PATH | OFlags::CLOEXEC).ok()?).ok();
             }
+            meta = Some(Meta::new(&stat));
         }
-        let stat = lstat(bytes)?;
-        if is_link(&stat) { self.stat_beneath(path) } else { Some(Meta::new(&stat)) }
+        meta
     }
 
     /// Finds the siblings of a file with these suffixes, and the metadata of their directory: while that is the same, no entry
     /// has come or gone. None if the directory changes meanwhile or changed so recently that a change might not show.
     pub(super) fn siblings(&self, path: &RelPath, suffixes: &[&str]) -> Option<(Meta, Siblings)> {
         let (dir, name) = path.split();
-        let opened = self.open_fd(&dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC).ok()?;
-        let before = Meta::new(&fstat(&opened).ok()?);
+        let dir = self.open_fd(&dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC).ok()?;
+        let before = Meta::of(&dir).ok()?;
         let mut siblings = Siblings::default();
         for (at, suffix) in suffixes.iter().enumerate() {
             let name = [name, suffix.as_bytes()].concat();
             // Opening it later decides what it is and whether it can be read.
-            if statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW).err() != Some(Errno::NOENT) {
+            if statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).err() != Some(Errno::NOENT) {
                 siblings.add(at);
             }
         }
-        let after = Meta::new(&fstat(&opened).ok()?);
+        let after = Meta::of(&dir).ok()?;
         (before == after && after.is_stable()).then_some((after, siblings))
-    }
-
-    /// Returns the metadata of a path with links in it, resolved as by `open`.
-    fn stat_beneath(&self, path: &RelPath) -> Option<Meta> {
-        let opened = self.open_fd(path, OFlags::PATH | OFlags::CLOEXEC).ok()?;
-        fstat(&opened).ok().map(|stat| Meta::new(&stat))
     }
 
     fn open_fd(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {
         let path = if path.as_bytes().is_empty() { b".".as_slice() } else { path.as_bytes() };
-        let resolve = self.resolve_flags();
-        let mut opened = Err(Errno::AGAIN);
-        for _ in 0..ATTEMPTS {
-            opened = openat2(self.dir.as_fd(), path, flags, Mode::empty(), resolve);
-            // A rename meanwhile kept the kernel from ruling out an escape.
-            if !matches!(opened, Err(Errno::AGAIN | Errno::INTR)) {
-                break;
-            }
-        }
-        opened
+        let mut attempts = (0..ATTEMPTS).map(|_| openat2(&self.dir, path, flags, Mode::empty(), self.resolve_flags()));
+        // AGAIN: a rename meanwhile kept the kernel from ruling out an escape.
+        let is_final = |opened: &Result<_, _>| !matches!(opened, Err(Errno::AGAIN | Errno::INTR));
+        attempts.find(is_final).unwrap_or(Err(Errno::AGAIN))
     }
 
     fn resolve_flags(&self) -> ResolveFlags {

@@ -129,7 +129,7 @@ impl SiteSession<'_> {
             Kind::Link => {
                 let Some(name) = RelPath::new(&entry.name) else { return Ok(None) };
                 match self.root()?.open(&parent.join(&name)) {
-                    Ok(Node::Dir(dir)) => Ok(Some(row(true, dir.meta()))),
+                    Ok(Node::Dir(dir)) => Ok(Some(row(true, dir.meta))),
                     Ok(Node::File(file)) => Ok(Some(row(false, file.meta()))),
                     Err(error @ OpenError::OutOfResources(_)) => Err(error.into()),
                     Err(_) => Ok(None),
