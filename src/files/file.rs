@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use rustix::fs::{Stat, fstat};
+use rustix::fs::{FileType, Stat, fstat};
 
 use super::OpenError;
 use super::hash::Digest;
@@ -78,6 +78,7 @@ pub struct Meta {
     changed: FileTime,
     device: u64,
     inode: u64,
+    mode: u32,
 }
 
 /// A timestamp of the file system.
@@ -243,12 +244,11 @@ impl OpenFile {
 
     /// Waits until a write in progress shows in the metadata; false if the file changed meanwhile.
     fn wait_until_stable(&mut self) -> io::Result<bool> {
-        if self.meta.is_stable() {
-            return Ok(true);
-        }
-        thread::sleep(CTIME_GRANULARITY.saturating_sub(self.meta.changed.age()));
         let before = self.meta;
-        self.meta = self.stat()?;
+        if !before.is_stable() {
+            thread::sleep(CTIME_GRANULARITY.saturating_sub(before.changed.age()));
+            self.meta = self.stat()?;
+        }
         Ok(self.meta == before)
     }
 
@@ -287,10 +287,10 @@ impl Siblings {
 impl Meta {
     /// Reads the metadata of an open file or directory.
     pub(super) fn of(fd: impl AsFd) -> io::Result<Meta> {
-        Ok(Meta::new(&fstat(fd)?))
+        Ok(Meta::new(fstat(fd)?))
     }
 
-    pub(super) fn new(stat: &Stat) -> Meta {
+    pub(super) fn new(stat: Stat) -> Meta {
         let time = |secs, nanos| FileTime { secs, nanos };
         Meta {
             len: u64::try_from(stat.st_size).unwrap_or(0),
@@ -298,7 +298,13 @@ impl Meta {
             changed: time(stat.st_ctime as _, stat.st_ctime_nsec as _),
             device: stat.st_dev as _,
             inode: stat.st_ino as _,
+            mode: stat.st_mode as _,
         }
+    }
+
+    /// Returns the type of the file.
+    pub fn file_type(&self) -> FileType {
+        FileType::from_raw_mode(self.mode)
     }
 
     /// Returns numbers that tell the versions of files on this machine apart: length, mtime, ctime and inode.

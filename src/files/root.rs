@@ -14,8 +14,8 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, accessat, fstat, open, openat, openat2,
-    statat, statx,
+    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, accessat, open, openat, openat2, statat,
+    statx,
 };
 use rustix::io::Errno;
 
@@ -157,9 +157,8 @@ impl Root {
             opened => opened,
         };
         let fd = opened?;
-        let stat = fstat(&fd)?;
-        let meta = Meta::new(&stat);
-        match FileType::from_raw_mode(stat.st_mode) {
+        let meta = Meta::of(&fd)?;
+        match meta.file_type() {
             FileType::RegularFile => Ok(Node::File(OpenFile::new(fd, meta))),
             FileType::Directory => Ok(Node::Dir(OpenDir { fd, meta })),
             _ => Err(OpenError::NotFound),
@@ -172,19 +171,20 @@ impl Root {
     /// `fstatat` follows links anywhere. So each step is checked for a link, which is less work than to open the file.
     pub fn stat(&self, path: &RelPath) -> Option<Meta> {
         let bytes = path.as_bytes();
+        let stat = |path, flags| statat(&self.dir, path, flags | AtFlags::EMPTY_PATH).map(Meta::new).ok();
         if self.symlinks == Symlinks::All {
-            return Some(Meta::new(&statat(&self.dir, bytes, AtFlags::EMPTY_PATH).ok()?));
+            return stat(bytes, AtFlags::empty());
         }
-        let mut meta = None;
+        let mut found = None;
         for end in find_all(b'/', bytes).chain([bytes.len()]) {
-            let stat = statat(&self.dir, &bytes[..end], AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH).ok()?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+            let meta = stat(&bytes[..end], AtFlags::SYMLINK_NOFOLLOW)?;
+            if meta.file_type() == FileType::Symlink {
                 // The link is resolved as by `open`.
                 return Meta::of(self.open_fd(path, OFlags::PATH | OFlags::CLOEXEC).ok()?).ok();
             }
-            meta = Some(Meta::new(&stat));
+            found = Some(meta);
         }
-        meta
+        found
     }
 
     /// Finds the siblings of a file with these suffixes, and the metadata of their directory: while that is the same, no entry
