@@ -59,11 +59,6 @@ impl Refusal {
         self
     }
 
-    /// Replaces the error for the log.
-    pub fn caused_by(self, cause: Option<io::Error>) -> Refusal {
-        Refusal { cause, ..self }
-    }
-
     /// Makes the refusal for a root that cannot be opened: never the client's fault.
     pub fn from_root(error: io::Error) -> Refusal {
         let said = format!("the root cannot be opened: {error}");
