@@ -23,9 +23,6 @@ const OVERHEAD: u64 = 1024;
 /// A typical length of files, to estimate their number.
 const TYPICAL_LEN: u64 = 4096;
 
-/// The part of the cache's memory for encodings.
-const ENCODED_PART: u64 = 4;
-
 /// A typical length of encodings. It sets the number of shards, and an entry has to fit into one: 4 MiB of 64 MiB.
 const TYPICAL_ENCODED_LEN: u64 = 128 * 1024;
 
@@ -35,16 +32,13 @@ const ENCODED_SOURCE_MAX: u64 = 2 << 20;
 /// Longer files are not hashed: this length takes 5 ms.
 const HASHED_MAX: u64 = 8 << 20;
 
-/// Digests kept, in 2 MiB.
-const DIGESTS_MAX: usize = 16 * 1024;
-
 /// The cache of one site.
 #[derive(Debug)]
 pub struct Cache {
     files: Entries,
     /// The encodings, by the path of the precompressed file that would have the same content.
     encoded: Entries,
-    /// The digests of files that are not in memory.
+    /// The digests of files that are not in memory, at most 2 MiB.
     digests: sync::Cache<Meta, Digest>,
     hashing: HashPermits,
     hits: AtomicU64,
@@ -76,11 +70,11 @@ impl Cache {
     pub fn new(bytes: u64) -> Cache {
         let entries =
             |room: u64, typical_len: u64| sync::Cache::with_weighter((room / typical_len) as usize, room, ByBytes);
-        let for_encoded = bytes / ENCODED_PART;
+        let for_encoded = bytes / 4;
         Cache {
             files: entries(bytes - for_encoded, TYPICAL_LEN),
             encoded: entries(for_encoded, TYPICAL_ENCODED_LEN),
-            digests: sync::Cache::new(DIGESTS_MAX),
+            digests: sync::Cache::new(16 * 1024),
             hashing: HashPermits::per_processor(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -96,6 +90,15 @@ impl Cache {
                 Ok(Node::File(OpenFile::in_memory(entry)))
             }
             entry => self.open_anew(root, path, entry),
+        }
+    }
+
+    /// Opens a file; none if the path leads to no file.
+    pub fn open_file(&self, root: &Root, path: &RelPath) -> Result<Option<OpenFile>, OpenError> {
+        match self.open(root, path) {
+            Ok(Node::File(file)) => Ok(Some(file)),
+            Ok(Node::Dir(_)) | Err(OpenError::NotFound) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -14,7 +14,7 @@ use super::compress::DeclaredLen;
 use super::headers::FileHeaders;
 use crate::files::OpenError;
 use crate::files::file::{FileTime, OpenFile};
-use crate::files::root::{Node, Root};
+use crate::files::root::Root;
 use crate::proto::accept::Coding;
 use crate::proto::target::RelPath;
 
@@ -71,9 +71,9 @@ impl SiteSession<'_> {
         original: &OpenFile,
         warned: &WarnOnce,
     ) -> io::Result<Option<OpenFile>> {
-        let found = match self.site.files.open(root, path) {
-            Ok(Node::File(found)) => found,
-            Ok(Node::Dir(_)) | Err(OpenError::NotFound | OpenError::KeepsChanging) => return Ok(None),
+        let found = match self.site.files.open_file(root, path) {
+            Ok(Some(found)) => found,
+            Ok(None) | Err(OpenError::NotFound | OpenError::KeepsChanging) => return Ok(None),
             Err(OpenError::Unreadable(error) | OpenError::OutOfResources(error) | OpenError::Failed(error)) => {
                 return Err(error);
             }

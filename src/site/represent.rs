@@ -11,6 +11,7 @@ use super::media_type::{self, MediaType};
 use super::refusal::Refusal;
 use super::response::{Body, Response};
 use super::{Request, SiteSession};
+use crate::files::OpenError;
 use crate::files::cache::Fingerprint;
 use crate::files::file::{FileTime, OpenFile};
 use crate::proto::accept::Coding;
@@ -60,7 +61,7 @@ impl SiteSession<'_> {
     /// Evaluates the conditions, and responds with the content if they hold.
     fn evaluate(&self, request: &Request<'_>, path: &RelPath, variant: Variant) -> Result<Response, Refusal> {
         let Variant { file, encoding, is_negotiable, .. } = variant;
-        let fingerprint = self.site.files.fingerprint(&file)?;
+        let fingerprint = self.site.files.fingerprint(&file).map_err(OpenError::from)?;
         let etag = fingerprint.map(|fingerprint| encoding.etag(fingerprint));
         let (mut validators, is_settled) = validators(etag, file.meta().modified, request.now);
         validators.modified_is_strong &= !is_negotiable;
