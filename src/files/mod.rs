@@ -37,7 +37,7 @@ impl From<Errno> for OpenError {
         match errno {
             // XDEV: a link that leads out of the root. LOOP: links in a circle, or a link where none is followed.
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV => OpenError::NotFound,
-            // A socket, or a missing device.
+            // Sockets and missing devices.
             Errno::NXIO | Errno::NODEV => OpenError::NotFound,
             // Names that this file system cannot hold: too long, with forbidden characters, not in its encoding.
             Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => OpenError::NotFound,

@@ -102,13 +102,15 @@ impl RootPath {
         {
             return Ok(root);
         }
-        let root = Arc::new(Root::resolve(&self.path, self.symlinks)?);
-        if *self.first.get_or_init(|| root.identity) != root.identity {
+        let dir = open(&self.path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let identity = identity(dir.as_fd(), Path::new(""))?;
+        let root = Arc::new(Root { dir, identity, symlinks: self.symlinks });
+        if *self.first.get_or_init(|| identity) != identity {
             root.check_sandbox()?;
         }
         let mut last = self.last.lock();
         // Another thread may have been faster.
-        if let Some(same) = last.upgrade().filter(|other| other.identity == root.identity) {
+        if let Some(same) = last.upgrade().filter(|other| other.identity == identity) {
             return Ok(same);
         }
         *last = Arc::downgrade(&root);
@@ -123,16 +125,9 @@ fn identity(dir: BorrowedFd<'_>, path: &Path) -> io::Result<Identity> {
 }
 
 impl Root {
-    /// Opens the directory at `path`, following any links in it.
-    fn resolve(path: &Path, symlinks: Symlinks) -> io::Result<Root> {
-        let dir = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Root { identity: identity(dir.as_fd(), Path::new(""))?, dir, symlinks })
-    }
-
     /// Reports why files cannot be opened here, such as a kernel without `openat2`.
     pub fn probe(&self) -> io::Result<()> {
-        openat2(&self.dir, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), self.resolve_flags())?;
-        Ok(())
+        Ok(self.open_fd(&RelPath::default(), OFlags::PATH).map(drop)?)
     }
 
     /// Fails if a directory that replaced the root is readable by its permissions, but not in the sandbox.
@@ -148,15 +143,13 @@ impl Root {
 
     /// Opens what the path leads to.
     pub fn open(&self, path: &RelPath) -> Result<Node, OpenError> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let opened = match self.open_fd(path, flags) {
+        let fd = match self.open_fd(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
             // A directory that may be entered but not read can still have an index file.
             Err(Errno::ACCESS) => self
-                .open_fd(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
+                .open_fd(path, OFlags::PATH | OFlags::DIRECTORY)
                 .map_err(|errno| if errno == Errno::NOTDIR { Errno::ACCESS } else { errno }),
             opened => opened,
-        };
-        let fd = opened?;
+        }?;
         let meta = Meta::of(&fd)?;
         match meta.file_type() {
             FileType::RegularFile => Ok(Node::File(OpenFile::new(fd, meta))),
@@ -180,7 +173,7 @@ impl Root {
             let meta = stat(&bytes[..end], AtFlags::SYMLINK_NOFOLLOW)?;
             if meta.file_type() == FileType::Symlink {
                 // The link is resolved as by `open`.
-                return Meta::of(self.open_fd(path, OFlags::PATH | OFlags::CLOEXEC).ok()?).ok();
+                return Meta::of(self.open_fd(path, OFlags::PATH).ok()?).ok();
             }
             found = Some(meta);
         }
@@ -191,7 +184,7 @@ impl Root {
     /// has come or gone. None if the directory changes meanwhile or changed so recently that a change might not show.
     pub(super) fn siblings(&self, path: &RelPath, suffixes: &[&str]) -> Option<(Meta, Siblings)> {
         let (dir, name) = path.split();
-        let dir = self.open_fd(&dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC).ok()?;
+        let dir = self.open_fd(&dir, OFlags::PATH | OFlags::DIRECTORY).ok()?;
         let before = Meta::of(&dir).ok()?;
         let mut siblings = Siblings::default();
         for (at, suffix) in suffixes.iter().enumerate() {
@@ -207,18 +200,15 @@ impl Root {
 
     fn open_fd(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {
         let path = if path.as_bytes().is_empty() { b".".as_slice() } else { path.as_bytes() };
-        let mut attempts = (0..ATTEMPTS).map(|_| openat2(&self.dir, path, flags, Mode::empty(), self.resolve_flags()));
-        // AGAIN: a rename meanwhile kept the kernel from ruling out an escape.
-        let is_final = |opened: &Result<_, _>| !matches!(opened, Err(Errno::AGAIN | Errno::INTR));
-        attempts.find(is_final).unwrap_or(Err(Errno::AGAIN))
-    }
-
-    fn resolve_flags(&self) -> ResolveFlags {
         let links = match self.symlinks {
             Symlinks::Inside => ResolveFlags::BENEATH,
             Symlinks::None => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
             Symlinks::All => ResolveFlags::empty(),
         };
-        links | ResolveFlags::NO_MAGICLINKS
+        let (flags, resolve) = (flags | OFlags::CLOEXEC, links | ResolveFlags::NO_MAGICLINKS);
+        let mut attempts = (0..ATTEMPTS).map(|_| openat2(&self.dir, path, flags, Mode::empty(), resolve));
+        // AGAIN: a rename meanwhile kept the kernel from ruling out an escape.
+        let is_final = |opened: &Result<_, _>| !matches!(opened, Err(Errno::AGAIN | Errno::INTR));
+        attempts.find(is_final).unwrap_or(Err(Errno::AGAIN))
     }
 }

@@ -40,10 +40,7 @@ impl SiteSession<'_> {
         let head = self.site.headers.cached_head(status, caching).field("Content-Type", media_type);
         let head = head.field("Vary", "Accept");
         let head = head.maybe("Retry-After", (status == Status::ServiceUnavailable).then_some(RETRY_AFTER_SECS));
-        let head = match refusal.field {
-            Some((name, value)) => head.field(name, value),
-            None => head,
-        };
+        let head = refusal.field.into_iter().fold(head, |head, (name, value)| head.field(name, value));
         let body = Body::Bytes(page.into_bytes());
         Response { why: Some(refusal.why), cause: refusal.cause, ..Response::new(head, body) }
     }
