@@ -36,8 +36,8 @@ impl From<Errno> for OpenError {
     fn from(errno: Errno) -> OpenError {
         match errno {
             // XDEV: a link that leads out of the root. LOOP: links in a circle, or a link where none is followed.
-            // NXIO, NODEV: a socket, or a missing device.
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV => OpenError::NotFound,
+            // Sockets and missing devices.
             Errno::NXIO | Errno::NODEV => OpenError::NotFound,
             // Names that this file system cannot hold: too long, with forbidden characters, not in its encoding.
             Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => OpenError::NotFound,
