@@ -2,7 +2,7 @@
 //!
 //! A path is opened once, below the root's descriptor, by a system call that confines it. Everything later uses the
 //! descriptor, so nothing can change between a check and an open. Nothing here depends on HTTP or logs; errors of the
-//! kernel are returned unchanged. The files are listed from low to high: each imports only from those above it.
+//! kernel are classified as [`OpenError`]. The files are listed from low to high: each imports only from those above it.
 
 pub mod hash;
 

@@ -1,4 +1,4 @@
-//! Conditional requests: the preconditions in their order (RFC 9110 §13.2.2).
+//! Conditional requests: 304, 412, or whether Range counts, by the preconditions in their order (RFC 9110 §13.2.2).
 
 use super::date::HttpDate;
 use super::etag::{Comparison, ETag};

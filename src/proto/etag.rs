@@ -1,4 +1,4 @@
-//! Entity tags and their comparison (RFC 9110 §8.8.3).
+//! Entity tags: their form and comparison (RFC 9110 §8.8.3). `site::represent` makes them of a file's fingerprint.
 
 use std::{fmt, iter};
 

@@ -1,7 +1,8 @@
 //! Responses: from a request value to a response value. Read [`SiteSession::plan`] first.
 //!
 //! Nothing is sent or logged here, and nothing can fail: an error is a response too. Files are opened only through
-//! `files`. The files are listed from low to high: each imports only from those above it.
+//! `files`. The files are listed from low to high: each imports only from those above it. `lookup` finds a file,
+//! `content_coding` its variant, `represent` the validators, conditions and ranges; `refusal` and `page` explain errors.
 
 pub mod compress;
 pub mod link;

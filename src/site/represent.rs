@@ -1,4 +1,5 @@
-//! Representation of an open file: validators, conditions, ranges (RFC 9110 §8, §13, §14).
+//! Representation of an open file: its ETag and Last-Modified, and the choice of 200, 206, 304, 412 or 416 by the request's
+//! conditions and ranges (RFC 9110 §8, §13, §14). An ETag comes from the file's fingerprint (`files::cache`).
 
 use std::borrow::Cow;
 use std::fmt::Display;
