@@ -141,8 +141,7 @@ impl Connections {
     /// waits. At the limit per address the new connection is refused.
     pub fn register(self: &Arc<Connections>, stream: TcpStream, peer: SocketAddr) -> Result<ConnHandle, RegisterError> {
         let is_proxy = self.trusted_proxies.contains(peer.ip());
-        let network = self.counted_network(peer.ip());
-        let mut table = self.table.lock();
+        let (network, mut table) = (self.counted_network(peer.ip()), self.table.lock());
         loop {
             self.is_starved.store(false, Ordering::Relaxed);
             if self.is_full_from(&table, network) {
@@ -184,9 +183,8 @@ impl Connections {
             let left = timeout.saturating_sub(Duration::from_micros(now.saturating_sub(since)));
             if left.is_zero() {
                 entry.end(Ended::IdleTimeout);
-                return None;
             }
-            Some(left)
+            (!left.is_zero()).then_some(left)
         };
         self.table.lock().by_id.values().filter_map(time_left).min()
     }
@@ -223,9 +221,8 @@ impl Connections {
 
     /// Shuts down every connection in both directions.
     pub fn abort_all(&self) {
-        for entry in self.table.lock().by_id.values() {
-            let _ = entry.stream.shutdown(Shutdown::Both);
-        }
+        let shut_down = |entry: &Arc<ConnEntry>| drop(entry.stream.shutdown(Shutdown::Both));
+        self.table.lock().by_id.values().for_each(shut_down);
     }
 
     /// Reports whether a new connection waits and no connection can be evicted.
