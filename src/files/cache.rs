@@ -7,14 +7,16 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use quick_cache::Weighter;
 use quick_cache::sync;
 
 use super::OpenError;
 use super::file::{CacheEntry, Meta, OpenFile, Siblings};
-use super::hash::{Digest, HashPermits};
+use super::hash::Digest;
 use super::root::{Node, Root};
+use super::semaphore::Semaphore;
 use crate::proto::target::RelPath;
 
 /// The bytes that an entry takes beside its content.
@@ -40,7 +42,7 @@ pub struct Cache {
     encoded: Entries,
     /// The digests of files that are not in memory, at most 2 MiB.
     digests: sync::Cache<Meta, Digest>,
-    hashing: HashPermits,
+    hashing: Semaphore,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -75,7 +77,7 @@ impl Cache {
             files: entries(bytes - for_encoded, TYPICAL_LEN),
             encoded: entries(for_encoded, TYPICAL_ENCODED_LEN),
             digests: sync::Cache::new(16 * 1024),
-            hashing: HashPermits::per_processor(),
+            hashing: Semaphore::new(thread::available_parallelism().map_or(1, Into::into)),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }
