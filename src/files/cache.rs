@@ -143,18 +143,19 @@ impl Cache {
     /// Finds the siblings of a file with these suffixes, kept with its entry and checked by one `stat` of their directory.
     pub fn siblings(&self, root: &Root, path: &RelPath, file: &OpenFile, suffixes: &[&str]) -> Siblings {
         // measured: 3.4 → 0.4 µs a request of a browser
+        let unknown = || Siblings::from_elem(true, suffixes.len());
         if !file.is_stable() {
-            return Siblings::UNKNOWN;
+            return unknown();
         }
-        let known = *file.entry.siblings.lock();
+        let known = file.entry.siblings.lock().clone();
         if let Some((dir, siblings)) = known
             && root.stat(&path.split().0) == Some(dir)
         {
             return siblings;
         }
         let found = root.siblings(path, suffixes);
-        *file.entry.siblings.lock() = found;
-        found.map_or(Siblings::UNKNOWN, |(_, siblings)| siblings)
+        file.entry.siblings.lock().clone_from(&found);
+        found.map_or_else(unknown, |(_, siblings)| siblings)
     }
 
     /// Reports whether an encoding of a file of this length can be cached.

@@ -98,6 +98,7 @@ impl SiteSession<'_> {
         if wanted.peek().is_none() || !self.varies(path, file.annotation()) {
             return Variant::identity(file);
         }
+        // With Range, only an encoding with the tag in If-Range counts.
         let has_range = request.head.method == Method::Get && fields.all("Range").next().is_some();
         let if_range = has_range.then(|| fields.single("If-Range").unwrap_or_default());
         let wanted = wanted.filter(|coding| if_range.is_none_or(|tag| names_coding(tag, coding.name())));
