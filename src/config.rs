@@ -16,6 +16,7 @@ use std::time::SystemTime;
 use crate::cli::Args;
 use crate::files::cache::Cache;
 use crate::files::root::{Node, Root, RootPath, Symlinks};
+use crate::files::semaphore::Semaphore;
 use crate::net::listener::own_addrs;
 use crate::net::tls::certificates::{CertPair, Certificates};
 use crate::net::tls::self_signed;
@@ -28,7 +29,6 @@ use crate::site;
 use crate::site::content_coding::Compression;
 use crate::site::headers::{DefaultHeaders, OWN_FIELDS};
 use crate::site::precompressed::WarnOnce;
-use crate::site::semaphore::Semaphore;
 
 /// RFC 6797 §6.1.
 const HSTS: &str = "Strict-Transport-Security";

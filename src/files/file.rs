@@ -18,6 +18,7 @@ use rustix::fs::{FileType, Stat, fstat};
 
 use super::OpenError;
 use super::hash::Digest;
+use crate::proto::syntax::SmallVec;
 
 /// Upper bound of the step of file timestamps. A write sets ctime before it copies its bytes, so a file changed within
 /// this time can change again under the same ctime (git calls it racy).
@@ -63,9 +64,8 @@ pub(super) struct CacheEntry {
     pub(super) siblings: Mutex<Option<(Meta, Siblings)>>,
 }
 
-/// The files beside a file that have its name and one of some suffixes; a set bit means "may exist".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Siblings(u8);
+/// Whether there may be a file beside a file, for each of some suffixes to its name.
+pub type Siblings = SmallVec<bool, 4>;
 
 /// Metadata of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -267,20 +267,6 @@ impl CacheEntry {
     /// Reports whether all of the content is in memory.
     pub(super) fn is_whole(&self) -> bool {
         self.digest.is_some()
-    }
-}
-
-impl Siblings {
-    /// Every sibling may exist.
-    pub(super) const UNKNOWN: Siblings = Siblings(u8::MAX);
-
-    pub(super) fn add(&mut self, at: usize) {
-        self.0 |= 1 << at;
-    }
-
-    /// Reports whether the sibling with the suffix at this place may exist.
-    pub fn may_have(self, at: usize) -> bool {
-        self.0 & 1 << at != 0
     }
 }
 

@@ -5,6 +5,7 @@
 //! kernel are classified as [`OpenError`]. The files are listed from low to high: each imports only from those above it.
 
 pub mod hash;
+pub mod semaphore;
 
 pub mod file;
 

@@ -186,14 +186,12 @@ impl Root {
         let (dir, name) = path.split();
         let dir = self.open_fd(&dir, OFlags::PATH | OFlags::DIRECTORY).ok()?;
         let before = Meta::of(&dir).ok()?;
-        let mut siblings = Siblings::default();
-        for (at, suffix) in suffixes.iter().enumerate() {
+        let may_exist = |suffix: &&str| {
             let name = [name, suffix.as_bytes()].concat();
             // Opening it later decides what it is and whether it can be read.
-            if statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).err() != Some(Errno::NOENT) {
-                siblings.add(at);
-            }
-        }
+            statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).err() != Some(Errno::NOENT)
+        };
+        let siblings = suffixes.iter().map(may_exist).collect();
         let after = Meta::of(&dir).ok()?;
         (before == after && after.is_stable()).then_some((after, siblings))
     }
@@ -206,9 +204,14 @@ impl Root {
             Symlinks::All => ResolveFlags::empty(),
         };
         let (flags, resolve) = (flags | OFlags::CLOEXEC, links | ResolveFlags::NO_MAGICLINKS);
-        let mut attempts = (0..ATTEMPTS).map(|_| openat2(&self.dir, path, flags, Mode::empty(), resolve));
-        // AGAIN: a rename meanwhile kept the kernel from ruling out an escape.
-        let is_final = |opened: &Result<_, _>| !matches!(opened, Err(Errno::AGAIN | Errno::INTR));
-        attempts.find(is_final).unwrap_or(Err(Errno::AGAIN))
+        let attempt = || openat2(&self.dir, path, flags, Mode::empty(), resolve);
+        for _ in 1..ATTEMPTS {
+            match attempt() {
+                // A rename meanwhile kept the kernel from ruling out an escape.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                opened => return opened,
+            }
+        }
+        attempt()
     }
 }

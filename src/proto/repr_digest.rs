@@ -6,8 +6,8 @@
 use super::request::Fields;
 use super::syntax::{decimal_saturating, trim_ows};
 
-/// Reports whether the client requests the SHA-256, the only algorithm offered (RFC 9530 §5). Preference 0 declines it, the last of several
-/// preferences counts, and a malformed member voids the field (RFC 8941 §4.2).
+/// Reports whether the client requests the SHA-256, the only algorithm offered (RFC 9530 §5). Preference 0 declines it,
+/// the last of several preferences counts, and a malformed member voids the field (RFC 8941 §4.2).
 pub fn is_requested(fields: &Fields<'_>) -> bool {
     let mut preference = 0;
     for member in fields.all("Want-Repr-Digest").flat_map(|value| value.split(|&byte| byte == b',')) {

@@ -26,6 +26,7 @@ use super::*;
 use crate::files::OpenError;
 use crate::files::cache::Cache;
 use crate::files::root::{RootPath, Symlinks};
+use crate::files::semaphore::Semaphore;
 use crate::net::Transport;
 use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::request::{FIELDS_MAX, HEAD_MAX, REQUEST_LINE_MAX};
@@ -34,7 +35,6 @@ use crate::proto::why::{Reject, Why};
 use crate::site::headers::DefaultHeaders;
 use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
-use crate::site::semaphore::Semaphore;
 use crate::site::{Request, Respond, SiteSession};
 
 /// A scripted client.

@@ -11,10 +11,10 @@ use super::compress::encode;
 use super::headers::FileHeaders;
 use super::media_type::{self, Compressibility};
 use super::precompressed::SUFFIXES;
-use super::semaphore::Semaphore;
 use super::{Request, SiteSession};
 use crate::files::cache::Fingerprint;
 use crate::files::file::OpenFile;
+use crate::files::semaphore::Semaphore;
 use crate::proto::accept::{Coding, codings};
 use crate::proto::etag::{ETag, names_coding};
 use crate::proto::request::{Head, Method, Version};
@@ -77,12 +77,9 @@ impl Encoding {
             Fingerprint::Content(digest) => ETag::of_content(digest.as_bytes()),
             Fingerprint::Metadata(version) => ETag::of_metadata(version),
         };
-        match self {
-            Encoding::Identity => etag,
-            Encoding::Coded(coding) => etag.coded(coding.name()),
-            // The bytes do not exist yet.
-            Encoding::Streamed(coding) => etag.coded(coding.name()).weak(),
-        }
+        let etag = self.coding().map_or(etag, |coding| etag.coded(coding.name()));
+        // The bytes of a stream do not exist yet.
+        if matches!(self, Encoding::Streamed(_)) { etag.weak() } else { etag }
     }
 }
 
@@ -101,6 +98,7 @@ impl SiteSession<'_> {
         if wanted.peek().is_none() || !self.varies(path, file.annotation()) {
             return Variant::identity(file);
         }
+        // With Range, only an encoding with the tag in If-Range counts.
         let has_range = request.head.method == Method::Get && fields.all("Range").next().is_some();
         let if_range = has_range.then(|| fields.single("If-Range").unwrap_or_default());
         let wanted = wanted.filter(|coding| if_range.is_none_or(|tag| names_coding(tag, coding.name())));
@@ -131,15 +129,15 @@ impl SiteSession<'_> {
         if let Some((found, coding)) = self.precompressed(path, file, wanted, cause) {
             return Some((Some(found), Encoding::Coded(coding)));
         }
-        let (compression, len) = (self.site.compression.as_ref()?, file.meta().len);
-        if len <= compression.above || media_type::compressibility(path) != Compressibility::Yes {
+        let (above, len) = (self.site.compression.as_ref()?.above, file.meta().len);
+        if len <= above || media_type::compressibility(path) != Compressibility::Yes {
             return None;
         }
         if !self.site.files.can_hold_encoded(len) {
             // HTTP/1.0 has no chunks, and the length is not known before.
             return (head.version >= Version::Http11).then_some((None, Encoding::Streamed(best)));
         }
-        let compressed = self.compress(compression, path, file, best).unwrap_or_else(|error| {
+        let compressed = self.compress(path, file, best).unwrap_or_else(|error| {
             *cause = Some(error);
             None
         });
@@ -148,18 +146,13 @@ impl SiteSession<'_> {
 
     /// Returns the cached encoding of a file, compressing it if need be; none if that is not possible now or not worth it.
     #[inline(never)]
-    fn compress(
-        &self,
-        compression: &Compression,
-        path: &RelPath,
-        file: &OpenFile,
-        coding: Coding,
-    ) -> io::Result<Option<OpenFile>> {
+    fn compress(&self, path: &RelPath, file: &OpenFile, coding: Coding) -> io::Result<Option<OpenFile>> {
         let (files, name) = (&self.site.files, path.extended(SUFFIXES[coding as usize]));
         if let Some(cached) = files.encoded(&name, file) {
             return Ok(cached);
         }
-        let Some(_permit) = compression.cached.try_acquire() else { return Ok(None) };
+        let permit = self.site.compression.as_ref().and_then(|compression| compression.cached.try_acquire());
+        let Some(_permit) = permit else { return Ok(None) };
         let Some(content) = file.whole()? else { return Ok(None) };
         Ok(files.insert_encoded(&name, file, encode(coding, &content)?))
     }

@@ -7,7 +7,6 @@
 pub mod compress;
 pub mod link;
 pub mod media_type;
-pub mod semaphore;
 
 pub mod headers;
 pub mod response;
@@ -31,6 +30,7 @@ use std::time::SystemTime;
 
 use crate::files::cache::Cache;
 use crate::files::root::{Root, RootPath};
+use crate::files::semaphore::Semaphore;
 use crate::proto::host;
 use crate::proto::request::{Head, Method};
 use crate::proto::status::Status;
@@ -42,7 +42,6 @@ use lookup::Found;
 use precompressed::WarnOnce;
 use refusal::{ALLOW, PageFormat, Refusal};
 use response::{Body, Response};
-use semaphore::Semaphore;
 
 /// The configuration and caches that all connections share.
 #[derive(Debug)]

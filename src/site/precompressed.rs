@@ -14,7 +14,6 @@ use super::compress::DeclaredLen;
 use super::headers::FileHeaders;
 use crate::files::OpenError;
 use crate::files::file::{FileTime, OpenFile};
-use crate::files::root::Root;
 use crate::proto::accept::Coding;
 use crate::proto::target::RelPath;
 
@@ -46,11 +45,11 @@ impl SiteSession<'_> {
         wanted: impl Iterator<Item = Coding>,
         cause: &mut Option<io::Error>,
     ) -> Option<(OpenFile, Coding)> {
-        let (warned, root) = (self.site.precompressed.as_ref()?, self.root().ok()?);
-        let siblings = self.site.files.siblings(root, path, original, &SUFFIXES);
-        for coding in wanted.filter(|coding| siblings.may_have(*coding as usize)) {
+        self.site.precompressed.as_ref()?;
+        let siblings = self.site.files.siblings(self.root().ok()?, path, original, &SUFFIXES);
+        for coding in wanted.filter(|coding| siblings[*coding as usize]) {
             let path = path.extended(SUFFIXES[coding as usize]);
-            match self.open_precompressed(root, &path, coding, original, warned) {
+            match self.open_precompressed(&path, coding, original) {
                 Ok(Some(found)) => return Some((found, coding)),
                 Ok(None) => {}
                 Err(error) => {
@@ -63,14 +62,8 @@ impl SiteSession<'_> {
     }
 
     /// Opens a precompressed file if it can be used. The reason why it cannot is an error once for each version.
-    fn open_precompressed(
-        &self,
-        root: &Root,
-        path: &RelPath,
-        coding: Coding,
-        original: &OpenFile,
-        warned: &WarnOnce,
-    ) -> io::Result<Option<OpenFile>> {
+    fn open_precompressed(&self, path: &RelPath, coding: Coding, original: &OpenFile) -> io::Result<Option<OpenFile>> {
+        let Ok(root) = self.root() else { return Ok(None) };
         let found = match self.site.files.open_file(root, path) {
             Ok(Some(found)) => found,
             Ok(None) | Err(OpenError::NotFound | OpenError::KeepsChanging) => return Ok(None),
@@ -88,7 +81,9 @@ impl SiteSession<'_> {
         } else {
             return Ok(Some(found));
         };
-        if warned.first_time(path, found.meta().modified) { Err(io::Error::other(flaw)) } else { Ok(None) }
+        let warned = self.site.precompressed.as_ref();
+        let is_news = warned.is_some_and(|warned| warned.first_time(path, found.meta().modified));
+        if is_news { Err(io::Error::other(flaw)) } else { Ok(None) }
     }
 }
 

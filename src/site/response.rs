@@ -3,8 +3,8 @@
 use std::io;
 use std::ops::Range;
 
-use super::semaphore::Permit;
 use crate::files::file::OpenFile;
+use crate::files::semaphore::Permit;
 use crate::proto::accept::Coding;
 use crate::proto::multipart::Multipart;
 use crate::proto::response::ResponseHead;

@@ -13,6 +13,7 @@ use super::script::Script;
 use crate::files::cache::Cache;
 use crate::files::hash::Digest;
 use crate::files::root::{RootPath, Symlinks};
+use crate::files::semaphore::Semaphore;
 use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::target::RelPath;
 use crate::server::access_log::AccessLog;
@@ -22,7 +23,6 @@ use crate::server::{Options, Server, Timeouts};
 use crate::site::Site;
 use crate::site::headers::DefaultHeaders;
 use crate::site::precompressed::WarnOnce;
-use crate::site::semaphore::Semaphore;
 
 /// When all files were modified.
 pub const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
