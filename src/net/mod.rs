@@ -1,12 +1,13 @@
-//! Byte streams with deadlines. No HTTP here, and no log except the listener's.
+//! Byte streams with deadlines. No HTTP here, and no log except the listener's. The files are listed from low to high: each
+//! imports only from those above it.
 
-pub mod listener;
 pub mod rlimits;
 pub mod scheduling;
+pub mod trusted_proxies;
+pub mod listener;
 pub mod socket_activation;
 pub mod tcp;
 pub mod tls;
-pub mod trusted_proxies;
 
 use std::fs::File;
 use std::io;
@@ -50,7 +51,9 @@ pub trait Transport: Send {
     fn send_last(&mut self, bytes: &[u8]) -> io::Result<()>;
 
     /// Reports whether a client that sends no more requests may still send an end of its own (RFC 8446 §6.1).
-    fn may_send_close_notify(&self) -> bool;
+    fn may_send_close_notify(&self) -> bool {
+        false
+    }
 
     /// Reads and discards after [`Transport::send_last`], because unread input makes the kernel discard a response that the
     /// client has not read yet (RFC 9112 §9.6).

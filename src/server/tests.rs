@@ -152,10 +152,6 @@ impl Transport for Script<'_> {
         Ok(())
     }
 
-    fn may_send_close_notify(&self) -> bool {
-        false
-    }
-
     fn linger(&mut self) {
         assert_eq!(self.end, End::Close, "who is lingered for knows that nothing more comes");
         self.end = End::Linger;
