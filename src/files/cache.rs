@@ -2,11 +2,7 @@
 //!
 //! One `stat` takes the place of open, `fstat`, read and close. An entry counts only while device, inode, length, mtime and
 //! ctime are those it was read under, and only stable files are cached. So no request after a rename or a write gets older
-//! bytes.
-//!
-//! A larger file is opened for each request; its entry holds its beginning and annotations.
-//!
-//! Measured: 9.7 → 7.5 µs a request of 1 KiB, 32.8 → 28.9 of 100 KiB.
+//! bytes. A larger file is opened for each request; its entry holds its beginning and annotations.
 
 use std::io;
 use std::sync::Arc;
@@ -16,22 +12,16 @@ use quick_cache::Weighter;
 use quick_cache::sync;
 
 use super::OpenError;
-use super::file::{CacheEntry, Meta, OpenFile, Siblings, Snapshot};
+use super::file::{CacheEntry, Meta, OpenFile, Siblings};
 use super::hash::{Digest, HashPermits};
 use super::root::{Node, Root};
 use crate::proto::target::RelPath;
-
-/// Files up to this length are read into memory and sent together with the head.
-const SMALL: u64 = 64 * 1024;
 
 /// The bytes that an entry takes beside its content.
 const OVERHEAD: u64 = 1024;
 
 /// A typical length of files, to estimate their number.
 const TYPICAL_LEN: u64 = 4096;
-
-/// The part of the cache's memory for encodings.
-const ENCODED_PART: u64 = 4;
 
 /// A typical length of encodings. It sets the number of shards, and an entry has to fit into one: 4 MiB of 64 MiB.
 const TYPICAL_ENCODED_LEN: u64 = 128 * 1024;
@@ -42,16 +32,13 @@ const ENCODED_SOURCE_MAX: u64 = 2 << 20;
 /// Longer files are not hashed: this length takes 5 ms.
 const HASHED_MAX: u64 = 8 << 20;
 
-/// Digests kept, in 2 MiB.
-const DIGESTS_MAX: usize = 16 * 1024;
-
 /// The cache of one site.
 #[derive(Debug)]
 pub struct Cache {
-    files: Option<Entries>,
+    files: Entries,
     /// The encodings, by the path of the precompressed file that would have the same content.
-    encoded: Option<Entries>,
-    /// The digests of files that are not in memory.
+    encoded: Entries,
+    /// The digests of files that are not in memory, at most 2 MiB.
     digests: sync::Cache<Meta, Digest>,
     hashing: HashPermits,
     hits: AtomicU64,
@@ -74,21 +61,20 @@ struct ByBytes;
 
 impl Weighter<Box<[u8]>, Arc<CacheEntry>> for ByBytes {
     fn weight(&self, path: &Box<[u8]>, entry: &Arc<CacheEntry>) -> u64 {
-        path.len() as u64 + entry.size() + OVERHEAD
+        (path.len() + entry.start.len()) as u64 + OVERHEAD
     }
 }
 
 impl Cache {
     /// Makes a cache of this many bytes; 0 keeps digests alone.
     pub fn new(bytes: u64) -> Cache {
-        let entries = |room: u64, typical_len: u64| {
-            (bytes > 0).then(|| sync::Cache::with_weighter((room / typical_len) as usize, room, ByBytes))
-        };
-        let for_encoded = bytes / ENCODED_PART;
+        let entries =
+            |room: u64, typical_len: u64| sync::Cache::with_weighter((room / typical_len) as usize, room, ByBytes);
+        let for_encoded = bytes / 4;
         Cache {
             files: entries(bytes - for_encoded, TYPICAL_LEN),
             encoded: entries(for_encoded, TYPICAL_ENCODED_LEN),
-            digests: sync::Cache::new(DIGESTS_MAX),
+            digests: sync::Cache::new(16 * 1024),
             hashing: HashPermits::per_processor(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -97,12 +83,22 @@ impl Cache {
 
     /// Opens what the path leads to; a small file is in memory then.
     pub fn open(&self, root: &Root, path: &RelPath) -> Result<Node, OpenError> {
-        match self.files.as_ref().and_then(|files| files.get(path.as_bytes())) {
+        // measured: 9.7 → 7.5 µs a request of 1 KiB
+        match self.files.get(path.as_bytes()) {
             Some(entry) if entry.is_whole() && root.stat(path) == Some(entry.source) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
                 Ok(Node::File(OpenFile::in_memory(entry)))
             }
             entry => self.open_anew(root, path, entry),
+        }
+    }
+
+    /// Opens a file; none if the path leads to no file.
+    pub fn open_file(&self, root: &Root, path: &RelPath) -> Result<Option<OpenFile>, OpenError> {
+        match self.open(root, path) {
+            Ok(Node::File(file)) => Ok(Some(file)),
+            Ok(Node::Dir(_)) | Err(OpenError::NotFound) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -114,10 +110,9 @@ impl Cache {
             if entry.is_some_and(|entry| file.reuse_if_unchanged(entry)) {
                 return Ok(node);
             }
-            match (file.snapshot(SMALL)?, &self.files) {
-                (Snapshot::Stable, Some(files)) => files.insert(path.as_bytes().into(), Arc::clone(file.entry())),
-                (Snapshot::Stable | Snapshot::Growing, _) => {}
-                (Snapshot::KeepsChanging, _) => return Err(OpenError::KeepsChanging),
+            file.snapshot()?;
+            if file.is_stable() {
+                self.files.insert(path.as_bytes().into(), Arc::clone(&file.entry));
             }
         }
         Ok(node)
@@ -127,63 +122,55 @@ impl Cache {
     ///
     /// One thread per processor hashes at a time. Requests for the same file wait for one of them.
     pub fn fingerprint(&self, file: &OpenFile) -> io::Result<Option<Fingerprint>> {
-        if let Some(digest) = file.digest_in_memory() {
-            return Ok(Some(Fingerprint::Content(digest)));
-        }
         let meta = file.meta();
-        if !file.is_stable() {
+        if let Some(digest) = file.entry.digest {
+            return Ok(Some(Fingerprint::Content(digest)));
+        } else if !file.is_stable() {
             return Ok(None);
-        }
-        if meta.len > HASHED_MAX {
+        } else if meta.len > HASHED_MAX {
             return Ok(Some(Fingerprint::Metadata(meta.version())));
         }
         let hash = || {
             let _permit = self.hashing.acquire();
             file.hash().map_err(Some)?.ok_or(None)
         };
-        match self.digests.get_or_insert_with(&meta, hash) {
-            Ok(digest) => Ok(Some(Fingerprint::Content(digest))),
-            Err(None) => Ok(None),
-            Err(Some(error)) => Err(error),
-        }
+        let digest = self.digests.get_or_insert_with(&meta, hash);
+        digest.map(|digest| Some(Fingerprint::Content(digest))).or_else(|error| error.map_or(Ok(None), Err))
     }
 
-    /// Finds the siblings of a file with these suffixes.
-    ///
-    /// They are kept with the file's entry and checked by one `stat` of their directory.
+    /// Finds the siblings of a file with these suffixes, kept with its entry and checked by one `stat` of their directory.
     pub fn siblings(&self, root: &Root, path: &RelPath, file: &OpenFile, suffixes: &[&str]) -> Siblings {
         // measured: 3.4 → 0.4 µs a request of a browser
-        if self.files.is_none() || !file.is_stable() {
+        if !file.is_stable() {
             return Siblings::UNKNOWN;
         }
-        let known = *file.entry().siblings.lock();
+        let known = *file.entry.siblings.lock();
         if let Some((dir, siblings)) = known
             && root.stat(&path.split().0) == Some(dir)
         {
             return siblings;
         }
         let found = root.siblings(path, suffixes);
-        *file.entry().siblings.lock() = found;
+        *file.entry.siblings.lock() = found;
         found.map_or(Siblings::UNKNOWN, |(_, siblings)| siblings)
     }
 
     /// Reports whether an encoding of a file of this length can be cached.
     pub fn can_hold_encoded(&self, len: u64) -> bool {
-        self.encoded.as_ref().is_some_and(|encoded| len <= ENCODED_SOURCE_MAX && len < encoded.shard_capacity() / 2)
+        len <= ENCODED_SOURCE_MAX && len < self.encoded.shard_capacity() / 2
     }
 
     /// Returns the cached encoding of this version of a file. The inner option is none if it would not be shorter.
     pub fn encoded(&self, path: &RelPath, source: &OpenFile) -> Option<Option<OpenFile>> {
-        let entry = self.encoded.as_ref()?.get(path.as_bytes()).filter(|entry| entry.source == source.meta())?;
+        let entry = self.encoded.get(path.as_bytes()).filter(|entry| entry.source == source.meta())?;
         Some(entry.is_whole().then(|| OpenFile::in_memory(entry)))
     }
 
     /// Caches the encoding of a stable file, and returns it if it is shorter than the file.
     pub fn insert_encoded(&self, path: &RelPath, source: &OpenFile, bytes: Vec<u8>) -> Option<OpenFile> {
-        let entry = Arc::new(CacheEntry::encoded(source.meta(), bytes));
-        if let Some(encoded) = &self.encoded {
-            encoded.insert(path.as_bytes().into(), Arc::clone(&entry));
-        }
+        let is_shorter = (bytes.len() as u64) < source.meta().len;
+        let entry = CacheEntry::new(source.meta(), if is_shorter { bytes } else { Vec::new() }, is_shorter);
+        self.encoded.insert(path.as_bytes().into(), Arc::clone(&entry));
         entry.is_whole().then(|| OpenFile::in_memory(entry))
     }
 
@@ -200,6 +187,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use super::super::file::SMALL;
     use super::super::root::{RootPath, Symlinks};
     use super::*;
     use std::os::unix::fs::FileExt;
@@ -220,7 +208,7 @@ mod tests {
             Ok(Node::File(file)) if file.is_stable() && file.content().is_none() => file,
             other => panic!("not a stable large file: {other:?}"),
         };
-        let share_entry = |first: &OpenFile, second: &OpenFile| Arc::ptr_eq(first.entry(), second.entry());
+        let share_entry = |first: &OpenFile, second: &OpenFile| Arc::ptr_eq(&first.entry, &second.entry);
 
         let first = open();
         assert!(share_entry(&first, &open()));

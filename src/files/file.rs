@@ -4,20 +4,20 @@
 //! with that.
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use rustix::fs::{Stat, fstat};
+use rustix::fs::{FileType, Stat, fstat};
 
-use super::hash::{Digest, Hasher};
+use super::OpenError;
+use super::hash::Digest;
 
 /// Upper bound of the step of file timestamps. A write sets ctime before it copies its bytes, so a file changed within
 /// this time can change again under the same ctime (git calls it racy).
@@ -25,6 +25,9 @@ const CTIME_GRANULARITY: Duration = Duration::from_millis(10);
 
 /// Attempts to read a file that changes meanwhile.
 const ATTEMPTS: usize = 4;
+
+/// Files up to this length are read into memory and sent together with the head.
+pub(super) const SMALL: u64 = 64 * 1024;
 
 /// Bytes kept of a large file's beginning, to recognise it by.
 const SAMPLE: u64 = 4096;
@@ -43,7 +46,7 @@ pub struct OpenFile {
     meta: Meta,
     /// Whether any change since the snapshot shows in the metadata.
     is_stable: bool,
-    entry: Arc<CacheEntry>,
+    pub(super) entry: Arc<CacheEntry>,
 }
 
 /// One version of a file: its content in memory, or its beginning, and what was derived from it.
@@ -51,12 +54,10 @@ pub struct OpenFile {
 pub(super) struct CacheEntry {
     /// The metadata of the file that was read.
     pub(super) source: Meta,
-    /// The length of the content: the file's, or that of its encoding.
-    len: u64,
-    /// The first bytes, or all.
-    start: Box<[u8]>,
+    /// The first bytes of the file, or all of its content or encoding.
+    pub(super) start: Box<[u8]>,
     /// The digest of the content, if all of it is in memory.
-    digest: Option<Digest>,
+    pub(super) digest: Option<Digest>,
     annotation: OnceLock<Box<dyn Any + Send + Sync>>,
     /// The siblings found, and their directory's metadata at that time.
     pub(super) siblings: Mutex<Option<(Meta, Siblings)>>,
@@ -77,17 +78,7 @@ pub struct Meta {
     changed: FileTime,
     device: u64,
     inode: u64,
-}
-
-/// The outcome of reading a file's beginning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Snapshot {
-    /// The file did not change.
-    Stable,
-    /// The file is being appended to; the snapshot is a former state of it.
-    Growing,
-    /// The file changed in each attempt.
-    KeepsChanging,
+    mode: u32,
 }
 
 /// A timestamp of the file system.
@@ -100,30 +91,28 @@ pub struct FileTime {
 }
 
 impl OpenFile {
-    pub(super) fn new(fd: OwnedFd, stat: &Stat) -> OpenFile {
-        OpenFile { file: Some(fd.into()), meta: Meta::new(stat), is_stable: false, entry: Arc::default() }
+    pub(super) fn new(fd: OwnedFd, meta: Meta) -> OpenFile {
+        OpenFile { file: Some(fd.into()), meta, is_stable: false, entry: Arc::default() }
     }
 
+    /// Opens an entry that holds all of its content.
     pub(super) fn in_memory(entry: Arc<CacheEntry>) -> OpenFile {
-        OpenFile { file: None, meta: Meta { len: entry.len, ..entry.source }, is_stable: true, entry }
-    }
-
-    pub(super) fn entry(&self) -> &Arc<CacheEntry> {
-        &self.entry
+        let meta = Meta { len: entry.start.len() as u64, ..entry.source };
+        OpenFile { file: None, meta, is_stable: true, entry }
     }
 
     /// Adopts the entry of an earlier request if the file, which was just opened, has not changed since.
     pub(super) fn reuse_if_unchanged(&mut self, entry: Arc<CacheEntry>) -> bool {
-        let is_unchanged = entry.source == self.meta;
-        if is_unchanged {
-            self.is_stable = true;
+        self.is_stable = entry.source == self.meta;
+        if self.is_stable {
             self.entry = entry;
         }
-        is_unchanged
+        self.is_stable
     }
 
-    /// Returns what the caller attached to this version of the file, made on first use. It is kept as long as the version
-    /// is cached. All callers use one type; for any other there is none.
+    /// Returns what the caller attached to this version of the file, made on first use and kept while that is cached.
+    ///
+    /// All callers use one type; for any other there is none.
     pub fn annotation<T: Any + Default + Send + Sync>(&self) -> Option<&T> {
         self.entry.annotation.get_or_init(|| Box::<T>::default()).downcast_ref()
     }
@@ -138,43 +127,41 @@ impl OpenFile {
         self.file.as_ref()
     }
 
-    /// Reads the file's beginning, or all of it up to this length, so that metadata and bytes belong together.
+    /// Reads the file's beginning, or all of a small file, so that metadata and bytes belong together.
     ///
-    /// A file that changes all the time but only grows, as a log does, is taken at a former length: its beginning was the
-    /// same before and after an `fstat`.
-    pub fn snapshot(&mut self, whole_up_to: u64) -> io::Result<Snapshot> {
+    /// A file that always changes but only grows, as a log does, is taken at a former length, and is not stable: its
+    /// beginning was the same before and after an `fstat`.
+    pub(super) fn snapshot(&mut self) -> Result<(), OpenError> {
         let mut before: Option<(u64, Vec<u8>)> = None;
         for _ in 0..ATTEMPTS {
             let is_stable = self.wait_until_stable()?;
-            let wanted = if self.meta.len <= whole_up_to { self.meta.len } else { SAMPLE };
+            let wanted = if self.meta.len <= SMALL { self.meta.len } else { SAMPLE };
             let start = self.read_unless_cut(0..wanted)?;
             let now = self.stat()?;
             if let Some(start) = start {
                 if is_stable && now == self.meta {
                     self.is_stable = true;
                     self.hold(start);
-                    return Ok(Snapshot::Stable);
+                    return Ok(());
                 }
                 if let Some((len, start_before)) = before.take_if(|before| before.0 <= self.meta.len)
                     && start.starts_with(&start_before)
                 {
                     self.meta.len = len;
                     self.hold(start_before);
-                    return Ok(Snapshot::Growing);
+                    return Ok(());
                 }
                 before = Some((self.meta.len, start));
             }
             self.meta = now;
         }
-        Ok(Snapshot::KeepsChanging)
+        Err(OpenError::KeepsChanging)
     }
 
     /// Keeps what was read, and the descriptor only if that is not everything.
     fn hold(&mut self, start: Vec<u8>) {
         let is_whole = start.len() as u64 == self.meta.len;
-        let digest = is_whole.then(|| Digest::of(&start));
-        let (source, len) = (self.meta, self.meta.len);
-        self.entry = Arc::new(CacheEntry { source, len, start: start.into(), digest, ..CacheEntry::default() });
+        self.entry = CacheEntry::new(self.meta, start, is_whole);
         if is_whole {
             self.file = None;
         }
@@ -182,12 +169,7 @@ impl OpenFile {
 
     /// Returns the whole content if it is in memory.
     pub fn content(&self) -> Option<&[u8]> {
-        (self.entry.start.len() as u64 == self.meta.len).then_some(&self.entry.start)
-    }
-
-    /// Returns the digest of the content if that is in memory.
-    pub(super) fn digest_in_memory(&self) -> Option<Digest> {
-        self.entry.digest
+        self.entry.is_whole().then_some(&self.entry.start)
     }
 
     /// Reports whether the file did not change while its beginning was read.
@@ -197,26 +179,21 @@ impl OpenFile {
 
     /// Reads and hashes the content of a stable file; none if it changes meanwhile.
     pub(super) fn hash(&self) -> io::Result<Option<Digest>> {
-        let (mut hasher, mut at) = (Hasher::default(), 0);
-        while at < self.meta.len {
-            let end = self.meta.len.min(at + PIECE);
-            let Some(piece) = self.read_unless_cut(at..end)? else { return Ok(None) };
-            hasher.add(&piece);
-            at = end;
-        }
-        Ok((self.stat()? == self.meta).then(|| hasher.finish()))
+        let starts = (0..self.meta.len).step_by(PIECE as usize);
+        let pieces = starts.map(|start| self.read_unless_cut(start..self.meta.len.min(start + PIECE)));
+        let digest = pieces.collect::<io::Result<Option<Digest>>>()?;
+        let is_unchanged = self.stat()? == self.meta;
+        Ok(digest.filter(|_| is_unchanged))
     }
 
     /// Reads all of a stable file; none if it changes meanwhile.
-    pub fn whole(&self) -> io::Result<Option<Cow<'_, [u8]>>> {
+    pub fn whole(&self) -> io::Result<Option<Vec<u8>>> {
         if !self.is_stable {
             return Ok(None);
         }
-        if let Some(content) = self.content() {
-            return Ok(Some(content.into()));
-        }
-        let bytes = self.read_unless_cut(0..self.meta.len)?;
-        Ok(bytes.filter(|_| self.stat().is_ok_and(|now| now == self.meta)).map(Cow::from))
+        let content = self.read_unless_cut(0..self.meta.len)?;
+        let is_unchanged = self.stat()? == self.meta;
+        Ok(content.filter(|_| is_unchanged))
     }
 
     /// Reports whether the file changed so recently that more changes are likely.
@@ -228,9 +205,9 @@ impl OpenFile {
     pub fn read(&self, span: Range<u64>) -> io::Result<Vec<u8>> {
         let len = usize::try_from(span.end - span.start).map_err(|_| ErrorKind::FileTooLarge)?;
         let Some(file) = &self.file else {
-            let start = usize::try_from(span.start).map_err(|_| ErrorKind::UnexpectedEof)?;
-            let bytes = self.entry.start.get(start..).and_then(|rest| rest.get(..len));
-            return bytes.map(<[u8]>::to_vec).ok_or(ErrorKind::UnexpectedEof.into());
+            let rest = usize::try_from(span.start).ok().and_then(|start| self.entry.start.get(start..));
+            let bytes = rest.and_then(|rest| rest.get(..len)).ok_or(ErrorKind::UnexpectedEof)?;
+            return Ok(bytes.to_vec());
         };
         let mut bytes = vec![0; len];
         file.read_exact_at(&mut bytes, span.start)?;
@@ -267,42 +244,29 @@ impl OpenFile {
 
     /// Waits until a write in progress shows in the metadata; false if the file changed meanwhile.
     fn wait_until_stable(&mut self) -> io::Result<bool> {
-        let age = self.meta.changed.age();
-        if age >= CTIME_GRANULARITY {
-            return Ok(true);
-        }
-        thread::sleep(CTIME_GRANULARITY - age);
         let before = self.meta;
-        self.meta = self.stat()?;
+        if !before.is_stable() {
+            thread::sleep(CTIME_GRANULARITY.saturating_sub(before.changed.age()));
+            self.meta = self.stat()?;
+        }
         Ok(self.meta == before)
     }
 
     fn stat(&self) -> io::Result<Meta> {
-        match &self.file {
-            Some(file) => Ok(Meta::new(&fstat(file)?)),
-            None => Ok(self.meta),
-        }
+        self.file.as_ref().map_or(Ok(self.meta), Meta::of)
     }
 }
 
 impl CacheEntry {
-    /// Keeps a file's encoding, as old as the file; without content if that is not shorter.
-    pub(super) fn encoded(source: Meta, bytes: Vec<u8>) -> CacheEntry {
-        let len = bytes.len() as u64;
-        if len >= source.len {
-            return CacheEntry { source, len: source.len, ..CacheEntry::default() };
-        }
-        CacheEntry { source, len, digest: Some(Digest::of(&bytes)), start: bytes.into(), ..CacheEntry::default() }
-    }
-
-    /// The bytes in memory.
-    pub(super) fn size(&self) -> u64 {
-        self.start.len() as u64
+    /// Keeps bytes of a file in this version: its beginning, or the whole content or encoding.
+    pub(super) fn new(source: Meta, start: Vec<u8>, is_whole: bool) -> Arc<CacheEntry> {
+        let digest = is_whole.then(|| Digest::of(&start));
+        Arc::new(CacheEntry { source, start: start.into(), digest, ..CacheEntry::default() })
     }
 
     /// Reports whether all of the content is in memory.
     pub(super) fn is_whole(&self) -> bool {
-        self.size() == self.len
+        self.digest.is_some()
     }
 }
 
@@ -321,7 +285,12 @@ impl Siblings {
 }
 
 impl Meta {
-    pub(super) fn new(stat: &Stat) -> Meta {
+    /// Reads the metadata of an open file or directory.
+    pub(super) fn of(fd: impl AsFd) -> io::Result<Meta> {
+        Ok(Meta::new(fstat(fd)?))
+    }
+
+    pub(super) fn new(stat: Stat) -> Meta {
         let time = |secs, nanos| FileTime { secs, nanos };
         Meta {
             len: u64::try_from(stat.st_size).unwrap_or(0),
@@ -329,7 +298,13 @@ impl Meta {
             changed: time(stat.st_ctime as _, stat.st_ctime_nsec as _),
             device: stat.st_dev as _,
             inode: stat.st_ino as _,
+            mode: stat.st_mode as _,
         }
+    }
+
+    /// Returns the type of the file.
+    pub fn file_type(&self) -> FileType {
+        FileType::from_raw_mode(self.mode)
     }
 
     /// Returns numbers that tell the versions of files on this machine apart: length, mtime, ctime and inode.

@@ -1,6 +1,4 @@
 //! SHA-256 of content, and a limit on how many threads compute it at once. The only user of sha2.
-//!
-//! 1 MiB takes 0.6 ms with the processor's SHA instructions and 2.9 ms without.
 
 use std::thread;
 
@@ -10,10 +8,6 @@ use sha2::{Digest as _, Sha256};
 /// The SHA-256 of some content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest([u8; 32]);
-
-/// A SHA-256 computed piece by piece.
-#[derive(Debug, Default)]
-pub struct Hasher(Sha256);
 
 /// The threads that may hash at once: one per processor.
 #[derive(Debug)]
@@ -38,15 +32,10 @@ impl Digest {
     }
 }
 
-impl Hasher {
-    /// Adds the next bytes.
-    pub fn add(&mut self, piece: &[u8]) {
-        self.0.update(piece);
-    }
-
-    /// Returns the digest of all bytes added.
-    pub fn finish(self) -> Digest {
-        Digest(self.0.finalize().into())
+impl<P: AsRef<[u8]>> FromIterator<P> for Digest {
+    fn from_iter<I: IntoIterator<Item = P>>(pieces: I) -> Digest {
+        let hasher = pieces.into_iter().fold(Sha256::new(), |hasher, piece| hasher.chain_update(piece));
+        Digest(hasher.finalize().into())
     }
 }
 
@@ -86,9 +75,7 @@ mod tests {
     fn digest_is_sha_256_however_content_is_split() {
         let hex: String = Digest::of(b"abc").as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        let mut hasher = Hasher::default();
-        [&b"a"[..], b"", b"bc"].into_iter().for_each(|piece| hasher.add(piece));
-        assert_eq!(hasher.finish(), Digest::of(b"abc"));
+        assert_eq!(Digest::from_iter(["a", "", "bc"]), Digest::of(b"abc"));
     }
 
     #[test]

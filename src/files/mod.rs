@@ -2,7 +2,7 @@
 //!
 //! A path is opened once, below the root's descriptor, by a system call that confines it. Everything later uses the
 //! descriptor, so nothing can change between a check and an open. Nothing here depends on HTTP or logs; errors of the
-//! kernel are returned unchanged. The files are listed from low to high: each imports only from those above it.
+//! kernel are classified as [`OpenError`]. The files are listed from low to high: each imports only from those above it.
 
 pub mod hash;
 
@@ -36,8 +36,8 @@ impl From<Errno> for OpenError {
     fn from(errno: Errno) -> OpenError {
         match errno {
             // XDEV: a link that leads out of the root. LOOP: links in a circle, or a link where none is followed.
-            // NXIO, NODEV: a socket, or a missing device.
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV => OpenError::NotFound,
+            // Sockets and missing devices.
             Errno::NXIO | Errno::NODEV => OpenError::NotFound,
             // Names that this file system cannot hold: too long, with forbidden characters, not in its encoding.
             Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => OpenError::NotFound,

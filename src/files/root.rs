@@ -14,14 +14,15 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags, accessat, fstat, open, openat,
-    openat2, statat, statx,
+    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, accessat, open, openat, openat2, statat,
+    statx,
 };
 use rustix::io::Errno;
 
 use super::OpenError;
 use super::dir::OpenDir;
 use super::file::{Meta, OpenFile, Siblings};
+use crate::proto::syntax::find_all;
 use crate::proto::target::RelPath;
 
 /// Attempts at a lookup that a rename elsewhere in the tree disturbs.
@@ -49,8 +50,7 @@ pub struct Root {
 /// Device (major, minor), inode and mount. A directory seen through another mount can have other file systems below it.
 type Identity = (u32, u32, u64, u64);
 
-/// The path of the document root. Connections share the open root while the path leads to the same directory, so that an
-/// idle connection holds one descriptor instead of two.
+/// The path of the document root. Connections share one descriptor while the path leads to the same directory.
 #[derive(Debug)]
 pub struct RootPath {
     path: PathBuf,
@@ -76,21 +76,19 @@ impl RootPath {
         RootPath { path, symlinks, last: Mutex::default(), first: OnceLock::new() }
     }
 
-    /// Returns the directories that the sandbox has to leave readable: the root, and for each link in its path the parent of
-    /// the link's target, so that a deploy can change the link. `/` if links are followed anywhere.
+    /// Returns the directories that the sandbox has to leave readable: `/` if links are followed anywhere, or the root, and
+    /// for each link in its path the parent of the link's target, so that a deploy can change the link.
     pub fn places(&self) -> io::Result<Vec<PathBuf>> {
         let all = Path::new("/");
         if self.symlinks == Symlinks::All {
             return Ok(vec![all.to_owned()]);
         }
         let mut places = vec![fs::canonicalize(&self.path)?];
-        for link in self.path.ancestors().filter(|part| part.is_symlink()) {
-            // Links of the kernel are never changed by a deploy.
-            if link.starts_with("/proc") || link.starts_with("/dev") {
-                continue;
-            }
-            let holder = fs::canonicalize(link)?.parent().map(Path::to_owned);
-            places.extend(holder.filter(|holder| holder != all));
+        // Links of the kernel are never changed by a deploy.
+        let is_changeable = |link: &&Path| !link.starts_with("/proc") && !link.starts_with("/dev");
+        for link in self.path.ancestors().filter(|part| part.is_symlink()).filter(is_changeable) {
+            let target = fs::canonicalize(link)?;
+            places.extend(target.parent().filter(|parent| *parent != all).map(Path::to_owned));
         }
         Ok(places)
     }
@@ -104,13 +102,15 @@ impl RootPath {
         {
             return Ok(root);
         }
-        let root = Arc::new(Root::resolve(&self.path, self.symlinks)?);
-        if *self.first.get_or_init(|| root.identity) != root.identity {
+        let dir = open(&self.path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let identity = identity(dir.as_fd(), Path::new(""))?;
+        let root = Arc::new(Root { dir, identity, symlinks: self.symlinks });
+        if *self.first.get_or_init(|| identity) != identity {
             root.check_sandbox()?;
         }
         let mut last = self.last.lock();
         // Another thread may have been faster.
-        if let Some(same) = last.upgrade().filter(|other| other.identity == root.identity) {
+        if let Some(same) = last.upgrade().filter(|other| other.identity == identity) {
             return Ok(same);
         }
         *last = Arc::downgrade(&root);
@@ -125,16 +125,9 @@ fn identity(dir: BorrowedFd<'_>, path: &Path) -> io::Result<Identity> {
 }
 
 impl Root {
-    /// Opens the directory at `path`, following any links in it.
-    fn resolve(path: &Path, symlinks: Symlinks) -> io::Result<Root> {
-        let dir = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Root { identity: identity(dir.as_fd(), Path::new(""))?, dir, symlinks })
-    }
-
     /// Reports why files cannot be opened here, such as a kernel without `openat2`.
     pub fn probe(&self) -> io::Result<()> {
-        openat2(&self.dir, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), self.resolve_flags())?;
-        Ok(())
+        Ok(self.open_fd(&RelPath::default(), OFlags::PATH).map(drop)?)
     }
 
     /// Fails if a directory that replaced the root is readable by its permissions, but not in the sandbox.
@@ -150,19 +143,17 @@ impl Root {
 
     /// Opens what the path leads to.
     pub fn open(&self, path: &RelPath) -> Result<Node, OpenError> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let opened = match self.open_fd(path, flags) {
+        let fd = match self.open_fd(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
             // A directory that may be entered but not read can still have an index file.
             Err(Errno::ACCESS) => self
-                .open_fd(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
+                .open_fd(path, OFlags::PATH | OFlags::DIRECTORY)
                 .map_err(|errno| if errno == Errno::NOTDIR { Errno::ACCESS } else { errno }),
             opened => opened,
-        };
-        let fd = opened?;
-        let stat = fstat(&fd)?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(Node::File(OpenFile::new(fd, &stat))),
-            FileType::Directory => Ok(Node::Dir(OpenDir::new(fd, &stat))),
+        }?;
+        let meta = Meta::of(&fd)?;
+        match meta.file_type() {
+            FileType::RegularFile => Ok(Node::File(OpenFile::new(fd, meta))),
+            FileType::Directory => Ok(Node::Dir(OpenDir { fd, meta })),
             _ => Err(OpenError::NotFound),
         }
     }
@@ -173,67 +164,51 @@ impl Root {
     /// `fstatat` follows links anywhere. So each step is checked for a link, which is less work than to open the file.
     pub fn stat(&self, path: &RelPath) -> Option<Meta> {
         let bytes = path.as_bytes();
-        if bytes.is_empty() {
-            return fstat(&self.dir).ok().map(|stat| Meta::new(&stat));
-        }
+        let stat = |path, flags| statat(&self.dir, path, flags | AtFlags::EMPTY_PATH).map(Meta::new).ok();
         if self.symlinks == Symlinks::All {
-            return statat(&self.dir, bytes, AtFlags::empty()).ok().map(|stat| Meta::new(&stat));
+            return stat(bytes, AtFlags::empty());
         }
-        let lstat = |path: &[u8]| statat(&self.dir, path, AtFlags::SYMLINK_NOFOLLOW).ok();
-        let is_link = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
-        for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            if is_link(&lstat(&bytes[..at])?) {
-                return self.stat_beneath(path);
+        let mut found = None;
+        for end in find_all(b'/', bytes).chain([bytes.len()]) {
+            let meta = stat(&bytes[..end], AtFlags::SYMLINK_NOFOLLOW)?;
+            if meta.file_type() == FileType::Symlink {
+                // The link is resolved as by `open`.
+                return Meta::of(self.open_fd(path, OFlags::PATH).ok()?).ok();
             }
+            found = Some(meta);
         }
-        let stat = lstat(bytes)?;
-        if is_link(&stat) { self.stat_beneath(path) } else { Some(Meta::new(&stat)) }
+        found
     }
 
     /// Finds the siblings of a file with these suffixes, and the metadata of their directory: while that is the same, no entry
     /// has come or gone. None if the directory changes meanwhile or changed so recently that a change might not show.
     pub(super) fn siblings(&self, path: &RelPath, suffixes: &[&str]) -> Option<(Meta, Siblings)> {
         let (dir, name) = path.split();
-        let opened = self.open_fd(&dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC).ok()?;
-        let before = Meta::new(&fstat(&opened).ok()?);
+        let dir = self.open_fd(&dir, OFlags::PATH | OFlags::DIRECTORY).ok()?;
+        let before = Meta::of(&dir).ok()?;
         let mut siblings = Siblings::default();
         for (at, suffix) in suffixes.iter().enumerate() {
             let name = [name, suffix.as_bytes()].concat();
             // Opening it later decides what it is and whether it can be read.
-            if statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW).err() != Some(Errno::NOENT) {
+            if statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).err() != Some(Errno::NOENT) {
                 siblings.add(at);
             }
         }
-        let after = Meta::new(&fstat(&opened).ok()?);
+        let after = Meta::of(&dir).ok()?;
         (before == after && after.is_stable()).then_some((after, siblings))
-    }
-
-    /// Returns the metadata of a path with links in it, resolved as by `open`.
-    fn stat_beneath(&self, path: &RelPath) -> Option<Meta> {
-        let opened = self.open_fd(path, OFlags::PATH | OFlags::CLOEXEC).ok()?;
-        fstat(&opened).ok().map(|stat| Meta::new(&stat))
     }
 
     fn open_fd(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {
         let path = if path.as_bytes().is_empty() { b".".as_slice() } else { path.as_bytes() };
-        let resolve = self.resolve_flags();
-        let mut opened = Err(Errno::AGAIN);
-        for _ in 0..ATTEMPTS {
-            opened = openat2(self.dir.as_fd(), path, flags, Mode::empty(), resolve);
-            // A rename meanwhile kept the kernel from ruling out an escape.
-            if !matches!(opened, Err(Errno::AGAIN | Errno::INTR)) {
-                break;
-            }
-        }
-        opened
-    }
-
-    fn resolve_flags(&self) -> ResolveFlags {
         let links = match self.symlinks {
             Symlinks::Inside => ResolveFlags::BENEATH,
             Symlinks::None => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
             Symlinks::All => ResolveFlags::empty(),
         };
-        links | ResolveFlags::NO_MAGICLINKS
+        let (flags, resolve) = (flags | OFlags::CLOEXEC, links | ResolveFlags::NO_MAGICLINKS);
+        let mut attempts = (0..ATTEMPTS).map(|_| openat2(&self.dir, path, flags, Mode::empty(), resolve));
+        // AGAIN: a rename meanwhile kept the kernel from ruling out an escape.
+        let is_final = |opened: &Result<_, _>| !matches!(opened, Err(Errno::AGAIN | Errno::INTR));
+        attempts.find(is_final).unwrap_or(Err(Errno::AGAIN))
     }
 }

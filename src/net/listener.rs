@@ -242,7 +242,7 @@ impl Iterator for Incoming<'_> {
                     return Some(Ok(accepted));
                 }
                 // The accept queue is empty, or the socket is closed.
-                Err(_) if self.drain_deadline.is_some() || self.stop.is_set.load(Ordering::Acquire) => return None,
+                Err(error) if self.stop.is_set.load(Ordering::Acquire) && is_over(&error) => return None,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.listener.wait(self.stop),
                 Err(error) if is_exhaustion(&error) => {
                     self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
@@ -258,6 +258,10 @@ impl Iterator for Incoming<'_> {
         }
         None
     }
+}
+
+fn is_over(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::InvalidInput)
 }
 
 fn is_exhaustion(error: &io::Error) -> bool {

@@ -1,13 +1,13 @@
-//! Byte streams with deadlines. No HTTP here, and no log except the listener's. The files are listed from low to high: each
-//! imports only from those above it.
+//! Sockets: listeners, and TCP and TLS streams with timeouts; limits and scheduling of the process. No HTTP here, and no log
+//! except the listener's. The files are listed from low to high: each imports only from those above it.
 
-pub mod rlimits;
 pub mod scheduling;
+pub mod rlimits;
 pub mod trusted_proxies;
-pub mod listener;
-pub mod socket_activation;
 pub mod tcp;
 pub mod tls;
+pub mod listener;
+pub mod socket_activation;
 
 use std::fs::File;
 use std::io;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// Observer of how a client reads what is sent to it.
 pub trait SendObserver: Sync {
-    /// The client does not read everything at once; the time for its next 64 KiB begins now.
+    /// The client does not read everything at once; its timeout for the next 64 KiB begins anew.
     fn stalled(&self);
 
     /// The client has read everything.
@@ -50,7 +50,7 @@ pub trait Transport: Send {
     /// Sends all the bytes, if any, and the end of the stream with the last of them.
     fn send_last(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Reports whether a client that sends no more requests may still send an end of its own (RFC 8446 §6.1).
+    /// Reports whether a client that sends no more requests may still send its close_notify (RFC 8446 §6.1).
     fn may_send_close_notify(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! Conditional requests: the preconditions in their order (RFC 9110 §13.2.2).
+//! Conditional requests: 304, 412, or whether Range counts, by the preconditions in their order (RFC 9110 §13.2.2).
 
 use super::date::HttpDate;
 use super::etag::{Comparison, ETag};
@@ -41,10 +41,8 @@ impl Validators {
 
     /// Reports whether the field's values hold the entity tag, or are `*`, which matches every representation.
     fn has_tag_in(&self, fields: &Fields<'_>, name: &str, comparison: Comparison) -> bool {
-        match self.etag {
-            Some(etag) => etag.is_in(fields.all(name), comparison),
-            None => fields.all(name).any(|value| value == b"*"),
-        }
+        let has_any = || fields.all(name).any(|value| value == b"*");
+        self.etag.map_or_else(has_any, |etag| etag.is_in(fields.all(name), comparison))
     }
 }
 
@@ -52,27 +50,22 @@ impl Validators {
 pub fn evaluate(head: &Head<'_>, current: &Validators) -> Verdict {
     let fields = &head.fields;
     let has = |name| fields.all(name).next().is_some();
-
+    // 1. and 2.
     if has("If-Match") {
-        // 1.
         if !current.has_tag_in(fields, "If-Match", Comparison::Strong) {
             return Verdict::Failed;
         }
     } else if not_modified_since(fields, "If-Unmodified-Since", current) == Some(false) {
-        // 2.
         return Verdict::Failed;
     }
-
+    // 3. and 4.
     if has("If-None-Match") {
-        // 3.
         if current.has_tag_in(fields, "If-None-Match", Comparison::Weak) {
             return Verdict::NotModified;
         }
     } else if current.modified_is_reliable && not_modified_since(fields, "If-Modified-Since", current) == Some(true) {
-        // 4.
         return Verdict::NotModifiedSince;
     }
-
     // 5. and 6. Range is defined for GET alone (RFC 9110 §14.2).
     Verdict::Proceed { honor_range: head.method == Method::Get && if_range_holds(fields, current) }
 }
@@ -85,14 +78,12 @@ fn not_modified_since(fields: &Fields<'_>, name: &str, current: &Validators) -> 
 
 /// Reports whether the client's part is of this representation (RFC 9110 §13.1.5).
 fn if_range_holds(fields: &Fields<'_>, current: &Validators) -> bool {
-    let mut values = fields.all("If-Range");
-    match (values.next(), values.next()) {
-        (None, _) => true,
-        (Some(value), None) => match HttpDate::parse(value) {
-            Some(date) => current.modified_is_strong && current.modified == Some(date),
-            None => current.etag.is_some_and(|etag| etag.is_exactly(value)),
-        },
-        (Some(_), Some(_)) => false,
+    let Some(value) = fields.single("If-Range") else {
+        return fields.all("If-Range").next().is_none();
+    };
+    match HttpDate::parse(value) {
+        Some(date) => current.modified_is_strong && current.modified == Some(date),
+        None => current.etag.is_some_and(|etag| etag.is_exactly(value)),
     }
 }
 

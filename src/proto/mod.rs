@@ -1,6 +1,6 @@
 //! HTTP as values: bytes in, checked values out, and back.
 //!
-//! Nothing here reads a socket, a clock, a file or the environment, and nothing logs. Tables therefore test every parser,
+//! Nothing here reads a socket, a clock, a file or the environment, and nothing logs. So every parser has table-driven tests,
 //! and the fuzz targets run each alone. The fuzz crate includes this folder by path: an import of another layer does not
 //! compile there.
 //!

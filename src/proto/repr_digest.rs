@@ -4,21 +4,15 @@
 //! else voids the field, which may be ignored (RFC 9530 §4).
 
 use super::request::Fields;
-use super::syntax::trim_ows;
+use super::syntax::{decimal_saturating, trim_ows};
 
-/// The only algorithm offered (RFC 9530 §5).
-const ALGORITHM: &[u8] = b"sha-256";
-
-/// The greatest preference (RFC 9530 §4).
-const PREFERENCE_MAX: u8 = 10;
-
-/// Reports whether the client requests the SHA-256 of the representation. Preference 0 declines it, the last of several
+/// Reports whether the client requests the SHA-256, the only algorithm offered (RFC 9530 §5). Preference 0 declines it, the last of several
 /// preferences counts, and a malformed member voids the field (RFC 8941 §4.2).
 pub fn is_requested(fields: &Fields<'_>) -> bool {
     let mut preference = 0;
     for member in fields.all("Want-Repr-Digest").flat_map(|value| value.split(|&byte| byte == b',')) {
         let Some((algorithm, preferred)) = parse_member(trim_ows(member)) else { return false };
-        if algorithm == ALGORITHM {
+        if algorithm == b"sha-256" {
             preference = preferred;
         }
     }
@@ -30,12 +24,12 @@ pub fn value(sha_256: &[u8; 32]) -> String {
     format!("sha-256=:{}:", base64(sha_256))
 }
 
-/// Parses an algorithm and an integer from 0 to 10.
-fn parse_member(member: &[u8]) -> Option<(&[u8], u8)> {
+/// Parses an algorithm and a preference: an integer from 0 to 10 (RFC 9530 §4) of at most 15 digits (RFC 8941 §3.3.1).
+fn parse_member(member: &[u8]) -> Option<(&[u8], u64)> {
     let equals = member.iter().position(|&byte| byte == b'=')?;
     let (key, integer) = (&member[..equals], &member[equals + 1..]);
-    let preference = parse_integer(integer)?;
-    (is_key(key) && preference <= PREFERENCE_MAX).then_some((key, preference))
+    let preference = decimal_saturating(integer)?;
+    (is_key(key) && preference <= 10 && integer.len() <= 15).then_some((key, preference))
 }
 
 /// `( lcalpha / "*" ) *( lcalpha / DIGIT / "_" / "-" / "." / "*" )` (RFC 8941 §3.1.2)
@@ -43,13 +37,6 @@ fn is_key(key: &[u8]) -> bool {
     let is_first = |byte: u8| byte.is_ascii_lowercase() || byte == b'*';
     let is_other = |byte: u8| is_first(byte) || byte.is_ascii_digit() || b"_-.".contains(&byte);
     key.first().is_some_and(|&byte| is_first(byte)) && key.iter().all(|&byte| is_other(byte))
-}
-
-/// Parses a non-negative integer of at most 15 digits (RFC 8941 §3.3.1), saturating: large ones are out of range.
-fn parse_integer(text: &[u8]) -> Option<u8> {
-    let is_integer = (1..=15).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
-    let add = |number: u8, byte: &u8| number.saturating_mul(10).saturating_add(byte - b'0');
-    is_integer.then(|| text.iter().fold(0, add))
 }
 
 /// Encodes bytes with padding (RFC 4648 §4).

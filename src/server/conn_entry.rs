@@ -88,9 +88,9 @@ impl ConnEntry {
         }
     }
 
-    /// Ends a connection to make room: one that stalls in both directions.
-    pub fn evict(&self) {
-        if self.state().0 == ConnState::Stalled {
+    /// Ends a connection that was chosen for having waited since this time: in both directions if it still stalls.
+    pub fn evict(&self, since: u64) {
+        if self.state() == (ConnState::Stalled, since) {
             self.ended_by.store(Ended::Stalled as u8, Ordering::SeqCst);
             let _ = self.stream.shutdown(Shutdown::Both);
         } else {

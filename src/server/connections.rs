@@ -286,7 +286,7 @@ impl Table {
         let batch = if is_burst { (evictable.len() / EVICTION_BATCH).clamp(1, EVICTION_BATCH) } else { 1 };
         let Some(last) = batch.min(evictable.len()).checked_sub(1) else { return false };
         evictable.select_nth_unstable_by_key(last, |(since, ..)| *since);
-        evictable[..=last].iter().for_each(|(.., entry)| entry.evict());
+        evictable[..=last].iter().for_each(|(since, _, entry)| entry.evict(*since));
         self.evicting = Some((evictable[last].1, now));
         true
     }
@@ -366,13 +366,18 @@ impl ConnHandle {
     }
 }
 
+/// Only a response stalls: TLS also sends while a request is waited for, and that wait keeps its deadline.
 impl SendObserver for ConnHandle {
     fn stalled(&self) {
-        self.set_state(ConnState::Stalled);
+        if matches!(self.entry.state().0, ConnState::Active | ConnState::Stalled) {
+            self.set_state(ConnState::Stalled);
+        }
     }
 
     fn resumed(&self) {
-        self.set_state(ConnState::Active);
+        if self.entry.state().0 == ConnState::Stalled {
+            self.set_state(ConnState::Active);
+        }
     }
 }
 
@@ -590,6 +595,20 @@ mod tests {
         assert_eq!(evictable()[0], None, "it is evicted once");
         stalled.resumed();
         assert_eq!(evictable()[0], None);
+    }
+
+    #[test]
+    fn stall_while_waiting_for_a_request_keeps_the_deadline() {
+        let (table, clock) = table(1, None, &[]);
+        let (_client, conn) = register(&table);
+        for state in [ConnState::New, ConnState::Idle, ConnState::Receiving, ConnState::Lingering] {
+            conn.set_state(state);
+            let before = conn.entry.state();
+            clock.tick();
+            conn.stalled();
+            conn.resumed();
+            assert_eq!(conn.entry.state(), before);
+        }
     }
 
     #[test]

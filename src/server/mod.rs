@@ -1,14 +1,14 @@
 //! Server: accepts connections, gives each a thread, and moves values between the layers.
 //!
 //! Glossary:
-//! - *connection table*: all connections, their states and deadlines ([`connections`]); an entry is [`conn_entry`]
+//! - *connection table*: all connections, their limits (total, per address) and timeouts ([`connections`], [`conn_entry`])
 //! - *evict*: close a connection to make room for another; *shed*: respond 503 to one that gets no room ([`overload`])
 //! - *close reason*: why a connection ended ([`close_reason`])
-//! - *active, new, idle, receiving, stalled, lingering*: the states of a connection ([`conn_entry::ConnState`])
-//! - *reaper*: the thread that ends connections past their deadline ([`reaper`])
+//! - *state*: what a connection waits for, its client's first byte or its own response ([`conn_entry::ConnState`])
+//! - *reaper*: the thread that closes idle and lingering connections after their timeout ([`reaper`])
 //! - *accept loop*: a thread per listener ([`accept`]); *thread pool*: a thread per connection ([`thread_pool`])
-//! - *request loop*: read head, respond, write, log, repeat ([`connection`]); *responder*: what makes the response
-//! - *drain, grace*: the time to leave a load balancer, and to finish responses ([`shutdown`])
+//! - *request loop*: read head, respond, write, log, repeat ([`connection`]); *responder*: handler ([`crate::site::Respond`])
+//! - *drain*: serve on while load balancers notice the stop; *grace*: time for responses in progress ([`shutdown`])
 //! - *linger*: read and discard after the last response, so that the client can read it
 //! - *critical thread*: one whose panic ends the process ([`critical_thread`])
 //!
@@ -128,7 +128,8 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, banner: &str) -> io::Result
     for endpoint in &endpoints {
         let stops = !endpoint.outlives_shutdown();
         let thread = acceptor.start(endpoint, if stops { &stop } else { &never })?;
-        accept_threads.extend(stops.then_some(thread));
+        // Another process can make the accept of a shared socket block, so its thread is not waited for.
+        accept_threads.extend((stops && !endpoint.listener.is_inherited()).then_some(thread));
     }
     // A closed standard error is no failure.
     let _ = io::stderr().write_all(banner.as_bytes());

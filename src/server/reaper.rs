@@ -1,4 +1,5 @@
-//! Reaper: the thread that ends connections past their deadline and notices replaced certificates.
+//! Reaper: the thread that closes idle and lingering connections after their timeout, which the connection table knows. It
+//! also notices replaced certificates.
 
 use std::io;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use super::endpoint::{Endpoint, Service};
 use super::{Server, critical_thread};
 use crate::net::listener::Stop;
 
-/// Time for a client that has just connected, or just received a response, to send a request: it cannot see that the server
+/// Time for a client that was just accepted, or just received a response, to send a request: it cannot see that the server
 /// stops.
 const LATE_REQUEST_WINDOW: Duration = Duration::from_millis(500);
 

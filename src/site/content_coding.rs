@@ -1,20 +1,19 @@
 //! Content negotiation: a file as it is, precompressed, or compressed here (RFC 9110 §8.4, §12.1).
 //!
 //! A precompressed file goes first. Otherwise a text is compressed, once if the result can be cached, or else while it is
-//! sent. A limited number of threads compresses; meanwhile others send the file as it is.
-//!
-//! A request with Range gets the identity, so that all parts are of one representation whatever is cached. The exception is an
-//! If-Range with the tag of an encoding.
+//! sent. A limited number of threads compresses; meanwhile others send the file as it is. A request with Range gets the
+//! identity, so that all parts are of one representation, unless If-Range has the tag of an encoding.
 
-use std::{io, iter};
+use std::io;
+use std::iter::Peekable;
 
 use super::compress::encode;
 use super::headers::FileHeaders;
 use super::media_type::{self, Compressibility};
 use super::precompressed::SUFFIXES;
-use super::semaphore::{Permit, Semaphore};
+use super::semaphore::Semaphore;
 use super::{Request, SiteSession};
-use crate::files::cache::{Cache, Fingerprint};
+use crate::files::cache::Fingerprint;
 use crate::files::file::OpenFile;
 use crate::proto::accept::{Coding, codings};
 use crate::proto::etag::{ETag, names_coding};
@@ -95,44 +94,28 @@ impl Variant {
 }
 
 impl SiteSession<'_> {
-    /// Takes a permit to compress while sending.
-    pub fn begin_stream(&self) -> Option<Permit> {
-        self.site.compression.as_ref()?.streams.try_acquire()
-    }
-
     /// Selects the representation of the file at this path.
     pub fn choose(&self, request: &Request<'_>, path: &RelPath, file: OpenFile) -> Variant {
-        let mut wanted = codings(&request.head.fields).peekable();
+        let fields = &request.head.fields;
+        let mut wanted = codings(fields).peekable();
         if wanted.peek().is_none() || !self.varies(path, file.annotation()) {
             return Variant::identity(file);
         }
+        let has_range = request.head.method == Method::Get && fields.all("Range").next().is_some();
+        let if_range = has_range.then(|| fields.single("If-Range").unwrap_or_default());
+        let wanted = wanted.filter(|coding| if_range.is_none_or(|tag| names_coding(tag, coding.name())));
         let mut cause = None;
-        let selected = if request.head.method == Method::Get && request.head.fields.all("Range").next().is_some() {
-            self.choose_by_tag(request, path, &file, wanted, &mut cause)
-        } else {
-            self.encode(request.head, path, &file, wanted, &mut cause)
-        };
-        let (file, encoding) = match selected {
-            None => (file, Encoding::Identity),
-            Some((encoded, encoding)) => (encoded.unwrap_or(file), encoding),
-        };
-        Variant { file, encoding, is_negotiable: true, cause }
+        let (encoded, encoding) = self
+            .encode(request.head, path, &file, wanted.peekable(), &mut cause)
+            .filter(|(encoded, encoding)| if_range.is_none_or(|tag| self.has_tag(encoded.as_ref(), *encoding, tag)))
+            .unwrap_or((None, Encoding::Identity));
+        Variant { file: encoded.unwrap_or(file), encoding, is_negotiable: true, cause }
     }
 
-    /// Selects the encoding that If-Range has the current tag of.
-    fn choose_by_tag(
-        &self,
-        request: &Request<'_>,
-        path: &RelPath,
-        file: &OpenFile,
-        mut wanted: impl Iterator<Item = Coding>,
-        cause: &mut Option<io::Error>,
-    ) -> Option<(Option<OpenFile>, Encoding)> {
-        let tag = request.head.fields.single("If-Range")?;
-        let named = wanted.find(|coding| names_coding(tag, coding.name()))?;
-        let (encoded, encoding) = self.encode(request.head, path, file, iter::once(named).peekable(), cause)?;
-        let fingerprint = self.site.files.fingerprint(encoded.as_ref()?).ok().flatten()?;
-        encoding.etag(fingerprint).is_exactly(tag).then_some((encoded, encoding))
+    /// Reports whether a file in this encoding has the client's tag.
+    fn has_tag(&self, encoded: Option<&OpenFile>, encoding: Encoding, tag: &[u8]) -> bool {
+        let fingerprint = encoded.and_then(|encoded| self.site.files.fingerprint(encoded).ok()?);
+        fingerprint.is_some_and(|fingerprint| encoding.etag(fingerprint).is_exactly(tag))
     }
 
     /// Selects an encoding: a precompressed file, or compression into the first coding, where no file means while sending.
@@ -141,28 +124,44 @@ impl SiteSession<'_> {
         head: &Head<'_>,
         path: &RelPath,
         file: &OpenFile,
-        mut wanted: iter::Peekable<impl Iterator<Item = Coding>>,
+        mut wanted: Peekable<impl Iterator<Item = Coding>>,
         cause: &mut Option<io::Error>,
     ) -> Option<(Option<OpenFile>, Encoding)> {
         let best = *wanted.peek()?;
         if let Some((found, coding)) = self.precompressed(path, file, wanted, cause) {
             return Some((Some(found), Encoding::Coded(coding)));
         }
-        let compression = self.site.compression.as_ref()?;
-        if file.meta().len <= compression.above || media_type::compressibility(path) != Compressibility::Yes {
+        let (compression, len) = (self.site.compression.as_ref()?, file.meta().len);
+        if len <= compression.above || media_type::compressibility(path) != Compressibility::Yes {
             return None;
         }
-        if !self.site.files.can_hold_encoded(file.meta().len) {
+        if !self.site.files.can_hold_encoded(len) {
             // HTTP/1.0 has no chunks, and the length is not known before.
             return (head.version >= Version::Http11).then_some((None, Encoding::Streamed(best)));
         }
-        let name = path.extended(SUFFIXES[best as usize]);
-        let compressed = compress(compression, &self.site.files, &name, best, file);
-        let compressed = compressed.unwrap_or_else(|error| {
+        let compressed = self.compress(compression, path, file, best).unwrap_or_else(|error| {
             *cause = Some(error);
             None
         });
-        compressed.map(|compressed| (Some(compressed), Encoding::Coded(best)))
+        Some((Some(compressed?), Encoding::Coded(best)))
+    }
+
+    /// Returns the cached encoding of a file, compressing it if need be; none if that is not possible now or not worth it.
+    #[inline(never)]
+    fn compress(
+        &self,
+        compression: &Compression,
+        path: &RelPath,
+        file: &OpenFile,
+        coding: Coding,
+    ) -> io::Result<Option<OpenFile>> {
+        let (files, name) = (&self.site.files, path.extended(SUFFIXES[coding as usize]));
+        if let Some(cached) = files.encoded(&name, file) {
+            return Ok(cached);
+        }
+        let Some(_permit) = compression.cached.try_acquire() else { return Ok(None) };
+        let Some(content) = file.whole()? else { return Ok(None) };
+        Ok(files.insert_encoded(&name, file, encode(coding, &content)?))
     }
 
     /// Reports whether Accept-Encoding can select among representations of this file, now or later.
@@ -179,21 +178,4 @@ impl SiteSession<'_> {
             Compressibility::No => false,
         }
     }
-}
-
-/// Returns the cached encoding of a file, compressing it if need be; none if that is not possible now or not worth it.
-#[inline(never)]
-fn compress(
-    compression: &Compression,
-    files: &Cache,
-    name: &RelPath,
-    coding: Coding,
-    file: &OpenFile,
-) -> io::Result<Option<OpenFile>> {
-    if let Some(cached) = files.encoded(name, file) {
-        return Ok(cached);
-    }
-    let Some(_permit) = compression.cached.try_acquire() else { return Ok(None) };
-    let Some(content) = file.whole()? else { return Ok(None) };
-    Ok(files.insert_encoded(name, file, encode(coding, &content)?))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::compress::DeclaredContent;
+use super::compress::DeclaredLen;
 use crate::proto::response::{ResponseFields, ResponseHead};
 use crate::proto::status::Status;
 
@@ -50,16 +50,15 @@ pub struct DefaultHeaders {
 }
 
 /// The response fields of a file, written once for each of its versions and roles.
-///
-/// Measured: 0.4 → 0.02 µs a request.
+// measured: 0.4 → 0.02 µs a request
 #[derive(Debug, Default)]
 pub struct FileHeaders {
     /// As the file itself.
     pub identity_headers: OnceLock<RepresentationFields>,
     /// As the encoding of another file.
     pub encoded_headers: OnceLock<RepresentationFields>,
-    /// What a precompressed file declares about its content.
-    pub declared: OnceLock<DeclaredContent>,
+    /// As a precompressed file: the length declared for its content, if it is of the right format.
+    pub declared: OnceLock<Option<DeclaredLen>>,
 }
 
 /// The fields of the responses with one representation.
@@ -84,20 +83,15 @@ impl DefaultHeaders {
         let is_custom = |name: &str| custom.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
         let defaults = [("Server", "serve"), ("X-Content-Type-Options", "nosniff")];
         let defaults = defaults.into_iter().filter(|(name, _)| !is_custom(name));
-        let others = custom.iter().filter(|(name, _)| !is_caching(name));
-        let others = others.map(|(name, value)| (name.as_str(), value.as_str()));
+        let custom_fields = custom.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let (caching, others): (Vec<_>, Vec<_>) = custom_fields.partition(|(name, _)| is_caching(name));
         let empty = ResponseHead::new(Status::Ok);
         let common = defaults.chain(others).fold(empty, |head, (name, value)| head.field(name, value));
-        let cache_control: Vec<_> =
-            custom.iter().filter(|(name, _)| is_caching(name)).map(|(_, value)| value.as_str()).collect();
-        let file_cache_control = match cache_secs {
-            0 => "no-cache".to_owned(),
-            secs => format!("max-age={secs}"),
-        };
+        let cache_control: Vec<_> = caching.into_iter().map(|(_, value)| value).collect();
         DefaultHeaders {
             common: common.into(),
             cache_control: (!cache_control.is_empty()).then(|| cache_control.join(", ")),
-            file_cache_control,
+            file_cache_control: if cache_secs == 0 { "no-cache".to_owned() } else { format!("max-age={cache_secs}") },
         }
     }
 

@@ -10,22 +10,10 @@ const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_')
 /// The same without the slash.
 const PATH: &AsciiSet = &NAME.remove(b'/');
 
-/// Characters not allowed in a query (RFC 3986 §3.4); percent-encoded ones stay as they are.
-const NOT_IN_QUERY: &AsciiSet = &CONTROLS
-    .add(b'"')
-    .add(b'<')
-    .add(b'>')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
+/// Characters allowed neither in a path nor in a query (RFC 3986 §3.4); percent-encoded ones stay as they are.
+const NOT_IN_LOCAL: &AsciiSet = &BRACKETS.add(b' ').add(b'"').add(b'#').add(b'\\').add(b'^').add(b'`').add(b'|');
 
-/// Characters allowed neither in a path nor in a query.
-const NOT_IN_LOCAL: &AsciiSet = &NOT_IN_QUERY.add(b' ').add(b'#');
+const BRACKETS: &AsciiSet = &CONTROLS.add(b'<').add(b'>').add(b'[').add(b']').add(b'{').add(b'}');
 
 /// Writes a name as a relative link.
 pub fn to_name(name: &[u8]) -> String {
@@ -38,7 +26,7 @@ pub fn to_name(name: &[u8]) -> String {
 pub fn to_directory(target: &Target<'_>) -> String {
     let path = percent_encode(target.path.as_bytes(), PATH);
     let slash = if target.path.as_bytes().is_empty() { "" } else { "/" };
-    let query = target.query.map(|query| format!("?{}", percent_encode(query, NOT_IN_QUERY)));
+    let query = target.query.map(|query| format!("?{}", percent_encode(query, NOT_IN_LOCAL)));
     format!("/{path}{slash}{}", query.unwrap_or_default())
 }
 

@@ -1,7 +1,5 @@
 //! Directory listing: read, sorted, and written as HTML or JSON.
 
-use std::cmp::Ordering;
-
 use serde::{Serialize, Serializer};
 
 use super::headers::Caching;
@@ -10,8 +8,7 @@ use super::response::{Body, Response};
 use super::{Request, SiteSession, link};
 use crate::escape;
 use crate::files::OpenError;
-use crate::files::dir::{Entry, Kind, OpenDir};
-use crate::files::file::Meta;
+use crate::files::dir::{Entry, FileType, OpenDir};
 use crate::files::root::Node;
 use crate::proto::accept::media_weight;
 use crate::proto::date::{HttpDate, Rfc3339};
@@ -31,9 +28,6 @@ pub struct Listing {
     /// The entries shown, sorted.
     #[serde(rename = "entries")]
     pub rows: Vec<Row>,
-    /// Whether it is the root, which has no parent.
-    #[serde(skip)]
-    pub is_root: bool,
     /// The order of the rows.
     #[serde(skip)]
     pub sort: Sort,
@@ -83,10 +77,14 @@ impl SiteSession<'_> {
         let permit = self.site.listings.try_acquire().ok_or(Why::OutOfResources)?;
         let listing = self.read(target, &dir)?;
         let weight = |media_type| media_weight(&request.head.fields, media_type);
-        let (media_type, page) = if weight("application/json") > weight("text/html") {
-            ("application/json; charset=utf-8", listing.to_json())
+        let mut page = Vec::new();
+        let media_type = if weight("application/json") > weight("text/html") {
+            escape::json(&mut page, &listing);
+            page.push(b'\n');
+            "application/json; charset=utf-8"
         } else {
-            ("text/html; charset=utf-8", listing.to_html().into_bytes())
+            page = listing.to_html().into_bytes();
+            "text/html; charset=utf-8"
         };
         let head = self.site.headers.cached_head(Status::Ok, Caching::Revalidate);
         let head = head.field("Content-Type", media_type).field("Vary", "Accept");
@@ -97,45 +95,42 @@ impl SiteSession<'_> {
         let is_shown = |name: &[u8]| {
             self.site.hidden || RelPath::new(name).is_some_and(|name| !target.path.join(&name).is_hidden())
         };
-        let entries = dir.entries(is_shown)?;
-        let kept = entries.kept.len();
-        let rows = entries.kept.into_iter().filter_map(|entry| self.row(&target.path, entry).transpose());
-        let mut rows = rows.collect::<Result<Vec<Row>, Refusal>>()?;
-        let count = entries.count - (kept - rows.len());
+        let (entries, mut count) = dir.entries(is_shown)?;
+        let mut rows = Vec::with_capacity(entries.len());
+        for entry in entries {
+            match self.row(&target.path, &entry)? {
+                Some(row) => rows.push(row),
+                None => count -= 1,
+            }
+        }
         let sort = Sort::parse(target.query.unwrap_or_default());
         sort.sort(&mut rows);
-        let path = String::from_utf8_lossy(target.path.as_bytes()).into_owned();
-        let is_root = path.is_empty();
-        let path = if is_root { "/".to_owned() } else { format!("/{path}/") };
-        Ok(Listing { path, count, shown: rows.len(), rows, is_root, sort })
+        let slash = if target.path.as_bytes().is_empty() { "" } else { "/" };
+        let path = format!("/{}{slash}", String::from_utf8_lossy(target.path.as_bytes()));
+        Ok(Listing { path, count, shown: rows.len(), rows, sort })
     }
 
     /// Makes the row of an entry. A link is shown as its target, or omitted if it may not be followed. If descriptors or memory
     /// have run out, the listing fails: an incomplete one looks complete.
-    fn row(&self, parent: &RelPath, entry: Entry) -> Result<Option<Row>, Refusal> {
-        let row = |is_dir: bool, meta: Meta| {
-            let slash = if is_dir { "/" } else { "" };
-            Row {
-                name: String::from_utf8_lossy(&entry.name).into_owned(),
-                href: format!("{}{slash}", link::to_name(&entry.name)),
-                is_dir,
-                len: if is_dir { 0 } else { meta.len },
-                modified: meta.modified.to_system_time().and_then(HttpDate::new),
-            }
-        };
-        match entry.kind {
-            Kind::Dir => Ok(Some(row(true, entry.meta))),
-            Kind::File => Ok(Some(row(false, entry.meta))),
-            Kind::Link => {
-                let Some(name) = RelPath::new(&entry.name) else { return Ok(None) };
-                match self.root()?.open(&parent.join(&name)) {
-                    Ok(Node::Dir(dir)) => Ok(Some(row(true, dir.meta()))),
-                    Ok(Node::File(file)) => Ok(Some(row(false, file.meta()))),
-                    Err(error @ OpenError::OutOfResources(_)) => Err(error.into()),
-                    Err(_) => Ok(None),
-                }
-            }
+    fn row(&self, parent: &RelPath, entry: &Entry) -> Result<Option<Row>, Refusal> {
+        let mut meta = entry.meta;
+        if meta.file_type() == FileType::Symlink {
+            let Some(name) = RelPath::new(&entry.name) else { return Ok(None) };
+            meta = match self.root()?.open(&parent.join(&name)) {
+                Ok(Node::Dir(dir)) => dir.meta,
+                Ok(Node::File(file)) => file.meta(),
+                Err(error @ OpenError::OutOfResources(_)) => return Err(error.into()),
+                Err(_) => return Ok(None),
+            };
         }
+        let is_dir = meta.file_type() == FileType::Directory;
+        Ok(Some(Row {
+            name: String::from_utf8_lossy(&entry.name).into_owned(),
+            href: link::to_name(&entry.name) + if is_dir { "/" } else { "" },
+            is_dir,
+            len: if is_dir { 0 } else { meta.len },
+            modified: meta.modified.to_system_time().and_then(HttpDate::new),
+        }))
     }
 }
 
@@ -158,12 +153,11 @@ impl Sort {
 
     fn sort(self, rows: &mut [Row]) {
         rows.sort_by_cached_key(|row| (row.name.to_lowercase(), row.href.clone()));
-        let compare = |a: &Row, b: &Row| match self.key {
-            Key::Name => Ordering::Equal,
-            Key::Size => a.len.cmp(&b.len),
-            Key::Date => a.modified.cmp(&b.modified),
-        };
-        rows.sort_by(compare);
+        match self.key {
+            Key::Name => {}
+            Key::Size => rows.sort_by_key(|row| row.len),
+            Key::Date => rows.sort_by_key(|row| row.modified),
+        }
         if self.descending {
             rows.reverse();
         }
@@ -182,24 +176,12 @@ impl Key {
     }
 }
 
-impl Listing {
-    fn to_json(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        escape::json(&mut out, self);
-        out.push(b'\n');
-        out
-    }
-}
-
 fn file_type<S: Serializer>(is_dir: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(if *is_dir { "directory" } else { "file" })
 }
 
 fn rfc3339<S: Serializer>(date: &Option<HttpDate>, serializer: S) -> Result<S::Ok, S::Error> {
-    match date {
-        Some(date) => serializer.collect_str(&Rfc3339(*date)),
-        None => serializer.serialize_none(),
-    }
+    date.map(|date| Rfc3339(date).to_string()).serialize(serializer)
 }
 
 #[cfg(test)]

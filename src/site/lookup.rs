@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use super::SiteSession;
 use super::refusal::Refusal;
-use crate::files::OpenError;
 use crate::files::dir::OpenDir;
 use crate::files::file::OpenFile;
 use crate::files::root::{Node, Root};
@@ -40,10 +39,8 @@ impl SiteSession<'_> {
     fn lookup_directory<'t>(&self, root: &Root, target: &Target<'_>) -> Result<Found<'t>, Refusal> {
         for name in &self.site.index {
             let path = target.path.join(name);
-            match self.site.files.open(root, &path) {
-                Ok(Node::File(file)) => return Ok(Found::File(Cow::Owned(path), file)),
-                Ok(Node::Dir(_)) | Err(OpenError::NotFound) => {}
-                Err(error) => return Err(error.into()),
+            if let Some(file) = self.site.files.open_file(root, &path)? {
+                return Ok(Found::File(Cow::Owned(path), file));
             }
         }
         match root.open(&target.path)? {

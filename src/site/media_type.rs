@@ -11,48 +11,12 @@ const UNKNOWN: &str = "application/octet-stream";
 
 /// Extensions that the table lacks, or for which browsers need another type.
 const OURS: [(&str, &str); 6] = [
-    ("deb", DEBIAN_PACKAGE),
+    ("deb", "application/vnd.debian.binary-package"),
     ("map", "application/json"),
     ("mjs", "text/javascript"),
     ("rpm", "application/x-rpm"),
-    ("udeb", DEBIAN_PACKAGE),
+    ("udeb", "application/vnd.debian.binary-package"),
     ("zst", "application/zstd"),
-];
-
-const DEBIAN_PACKAGE: &str = "application/vnd.debian.binary-package";
-
-/// Types beside text that compress to about half.
-const COMPRESSIBLE: [&str; 10] = [
-    "application/font-sfnt",
-    "application/rtf",
-    "application/vnd.apple.mpegurl",
-    "application/vnd.ms-fontobject",
-    "application/wasm",
-    "application/x-sh",
-    "application/x-sql",
-    "font/ttf",
-    "image/bmp",
-    "image/x-icon",
-];
-
-/// Compressed types beside images, audio and video.
-const COMPRESSED: [&str; 16] = [
-    "application/epub+zip",
-    "application/font-woff",
-    "application/gzip",
-    "application/java-archive",
-    "application/pdf",
-    "application/vnd.android.package-archive",
-    DEBIAN_PACKAGE,
-    "application/x-7z-compressed",
-    "application/x-bzip2",
-    "application/x-compressed",
-    "application/x-rar-compressed",
-    "application/x-rpm",
-    "application/x-xz",
-    "application/zip",
-    "application/zstd",
-    "font/woff2",
 ];
 
 /// A media type; for text, with the charset.
@@ -64,7 +28,7 @@ pub struct MediaType<'c> {
 
 /// Returns the media type of a file by its name.
 pub fn of<'c>(path: &RelPath, charset: Option<&'c str>) -> MediaType<'c> {
-    let name = extension(path.as_bytes()).map_or(UNKNOWN, known);
+    let name = name_of(path);
     MediaType { name, charset: charset.filter(|_| is_text(name)) }
 }
 
@@ -81,14 +45,18 @@ pub enum Compressibility {
 
 /// Returns the compressibility of a file by its name.
 pub fn compressibility(path: &RelPath) -> Compressibility {
-    let name = extension(path.as_bytes()).map_or(UNKNOWN, known);
-    let is_of = |kind: &str| name.split('/').next() == Some(kind);
-    if is_text(name) || COMPRESSIBLE.contains(&name) {
-        Compressibility::Yes
-    } else if is_of("image") || is_of("audio") || is_of("video") || COMPRESSED.contains(&name) {
-        Compressibility::No
-    } else {
-        Compressibility::Unknown
+    let name = name_of(path);
+    match name.split_once('/').unwrap_or_default() {
+        _ if is_text(name) => Compressibility::Yes,
+        ("application", "font-sfnt" | "rtf" | "vnd.apple.mpegurl" | "vnd.ms-fontobject") => Compressibility::Yes,
+        ("application", "wasm" | "x-sh" | "x-sql") => Compressibility::Yes,
+        ("font", "ttf") | ("image", "bmp" | "x-icon") => Compressibility::Yes,
+        ("image" | "audio" | "video", _) | ("font", "woff2") => Compressibility::No,
+        ("application", "epub+zip" | "font-woff" | "gzip" | "java-archive" | "pdf" | "zip") => Compressibility::No,
+        ("application", "vnd.android.package-archive" | "vnd.debian.binary-package") => Compressibility::No,
+        ("application", "x-7z-compressed" | "x-bzip2" | "x-compressed" | "x-rar-compressed") => Compressibility::No,
+        ("application", "x-rpm" | "x-xz" | "zstd") => Compressibility::No,
+        _ => Compressibility::Unknown,
     }
 }
 
@@ -99,9 +67,10 @@ impl fmt::Display for MediaType<'_> {
     }
 }
 
-fn known(extension: &str) -> &'static str {
-    let ours = OURS.iter().find(|(name, _)| extension.eq_ignore_ascii_case(name));
-    ours.map_or_else(|| mime_guess::from_ext(extension).first_raw().unwrap_or(UNKNOWN), |(_, ours)| ours)
+fn name_of(path: &RelPath) -> &'static str {
+    let Some(extension) = extension(path.as_bytes()) else { return UNKNOWN };
+    let ours = OURS.iter().find(|(ours, _)| extension.eq_ignore_ascii_case(ours)).map(|(_, name)| *name);
+    ours.or_else(|| mime_guess::from_ext(extension).first_raw()).unwrap_or(UNKNOWN)
 }
 
 /// Returns the part of the name after its last dot, unless the name begins with that dot.

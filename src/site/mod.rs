@@ -1,7 +1,8 @@
 //! Responses: from a request value to a response value. Read [`SiteSession::plan`] first.
 //!
 //! Nothing is sent or logged here, and nothing can fail: an error is a response too. Files are opened only through
-//! `files`. The files are listed from low to high: each imports only from those above it.
+//! `files`. The files are listed from low to high: each imports only from those above it. `lookup` finds a file,
+//! `content_coding` its variant, `represent` the validators, conditions and ranges; `refusal` and `page` explain errors.
 
 pub mod compress;
 pub mod link;
@@ -39,7 +40,7 @@ use content_coding::Compression;
 use headers::DefaultHeaders;
 use lookup::Found;
 use precompressed::WarnOnce;
-use refusal::{PageFormat, Refusal};
+use refusal::{ALLOW, PageFormat, Refusal};
 use response::{Body, Response};
 use semaphore::Semaphore;
 
@@ -130,14 +131,14 @@ impl<'s> SiteSession<'s> {
         match request.head.method {
             Method::Get | Method::Head => {}
             Method::Options => return self.options(request.head),
-            Method::Connect | Method::Unserved => return Err(self.not_allowed(request.head)),
+            Method::Connect | Method::Unserved => return Err(Refusal::not_allowed(request.head)),
             Method::Unknown => return Err(Why::MethodUnknown.because(request.head.line).into()),
         }
         let target = Target::parse(request.head.target)?;
         match self.lookup(&target)? {
             Found::File(path, file) => self.represent(request, &path, self.choose(request, &path, file)),
             Found::Listing(dir) => self.list(request, &target, dir),
-            Found::Redirect => Err(self.redirect(&target)),
+            Found::Redirect => Err(Refusal::redirect(&target)),
         }
     }
 
@@ -146,7 +147,7 @@ impl<'s> SiteSession<'s> {
         if head.target != b"*" {
             Target::parse(head.target)?;
         }
-        let head = self.site.headers.head(Status::NoContent).field("Allow", refusal::ALLOW);
+        let head = self.site.headers.head(Status::NoContent).field("Allow", ALLOW);
         Ok(Response::new(head, Body::Empty))
     }
 }

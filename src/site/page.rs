@@ -40,10 +40,7 @@ impl SiteSession<'_> {
         let head = self.site.headers.cached_head(status, caching).field("Content-Type", media_type);
         let head = head.field("Vary", "Accept");
         let head = head.maybe("Retry-After", (status == Status::ServiceUnavailable).then_some(RETRY_AFTER_SECS));
-        let head = match refusal.field {
-            Some((name, value)) => head.field(name, value),
-            None => head,
-        };
+        let head = refusal.field.into_iter().fold(head, |head, (name, value)| head.field(name, value));
         let body = Body::Bytes(page.into_bytes());
         Response { why: Some(refusal.why), cause: refusal.cause, ..Response::new(head, body) }
     }
@@ -100,7 +97,7 @@ impl Listing {
                     }
                 }
                 tbody {
-                    @if !self.is_root {
+                    @if self.path != "/" {
                         tr { td { a href="../" { "../" } } td {} td {} }
                     }
                     @for row in &self.rows { (table_row(row)) }
@@ -164,18 +161,10 @@ fn table_row(row: &Row) -> Markup {
 
 /// Formats a length in the largest unit of which it has one.
 fn human_size(len: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut size = len as f64 / 1024.0;
-    let mut units = UNITS.iter();
-    let mut unit = units.next();
-    if len < 1024 {
-        return format!("{len} B");
-    }
-    while size >= 1024.0 && units.len() > 0 {
-        size /= 1024.0;
-        unit = units.next();
-    }
-    format!("{size:.1} {}", unit.unwrap_or(&"EiB"))
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let power = len.checked_ilog2().unwrap_or(0) / 10;
+    let decimals = usize::from(power > 0);
+    format!("{:.decimals$} {}", len as f64 / 1024f64.powi(power as i32), UNITS[power as usize])
 }
 
 /// Replaces the characters of a name that are not valid in HTML, reach a terminal, or change the direction of text.

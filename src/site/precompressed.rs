@@ -4,16 +4,17 @@
 //! original is opened first, so all rules for it apply.
 
 use std::collections::HashMap;
-use std::{fmt, io, mem};
+use std::io;
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
 use super::SiteSession;
-use super::compress::DeclaredContent;
+use super::compress::DeclaredLen;
 use super::headers::FileHeaders;
 use crate::files::OpenError;
 use crate::files::file::{FileTime, OpenFile};
-use crate::files::root::Node;
+use crate::files::root::Root;
 use crate::proto::accept::Coding;
 use crate::proto::target::RelPath;
 
@@ -31,12 +32,8 @@ impl WarnOnce {
     /// Reports whether this version was not warned about yet, and remembers it.
     fn first_time(&self, path: &RelPath, modified: FileTime) -> bool {
         let mut warned = self.0.lock();
-        let has_room = warned.len() < WARNED_MAX;
-        match warned.get_mut(path.as_bytes()) {
-            Some(known) => mem::replace(known, modified) != modified,
-            None if has_room => warned.insert(path.as_bytes().into(), modified).is_none(),
-            None => false,
-        }
+        let can_remember = warned.len() < WARNED_MAX || warned.contains_key(path.as_bytes());
+        can_remember && warned.insert(path.as_bytes().into(), modified) != Some(modified)
     }
 }
 
@@ -53,50 +50,57 @@ impl SiteSession<'_> {
         let siblings = self.site.files.siblings(root, path, original, &SUFFIXES);
         for coding in wanted.filter(|coding| siblings.may_have(*coding as usize)) {
             let path = path.extended(SUFFIXES[coding as usize]);
-            let unused = |kind, why: &dyn fmt::Display| {
-                Some(io::Error::new(kind, format!("{} is not used: {why}", path.as_bytes().escape_ascii())))
-            };
-            let found = match self.site.files.open(root, &path) {
-                Ok(Node::File(found)) => found,
-                Ok(Node::Dir(_)) | Err(OpenError::NotFound | OpenError::KeepsChanging) => continue,
-                Err(OpenError::Unreadable(error) | OpenError::OutOfResources(error) | OpenError::Failed(error)) => {
-                    *cause = unused(error.kind(), &error);
-                    continue;
+            match self.open_precompressed(root, &path, coding, original, warned) {
+                Ok(Some(found)) => return Some((found, coding)),
+                Ok(None) => {}
+                Err(error) => {
+                    let what = format!("{} is not used: {error}", path.as_bytes().escape_ascii());
+                    *cause = Some(io::Error::new(error.kind(), what));
                 }
-            };
-            match flaw(&found, coding, original) {
-                // A writer may not be done yet.
-                _ if !found.is_stable() || found.recently_changed() => {}
-                Ok(None) => return Some((found, coding)),
-                Ok(Some(flaw)) if warned.first_time(&path, found.meta().modified) => {
-                    *cause = unused(io::ErrorKind::Other, &flaw);
-                }
-                Ok(Some(_)) => {}
-                Err(error) => *cause = unused(error.kind(), &error),
             }
         }
         None
     }
-}
 
-/// Returns the reason not to use a precompressed file, if there is one.
-fn flaw(found: &OpenFile, coding: Coding, original: &OpenFile) -> io::Result<Option<&'static str>> {
-    if is_older(found.meta().modified, original.meta().modified) {
-        return Ok(Some("it is older than the original"));
+    /// Opens a precompressed file if it can be used. The reason why it cannot is an error once for each version.
+    fn open_precompressed(
+        &self,
+        root: &Root,
+        path: &RelPath,
+        coding: Coding,
+        original: &OpenFile,
+        warned: &WarnOnce,
+    ) -> io::Result<Option<OpenFile>> {
+        let found = match self.site.files.open_file(root, path) {
+            Ok(Some(found)) => found,
+            Ok(None) | Err(OpenError::NotFound | OpenError::KeepsChanging) => return Ok(None),
+            Err(OpenError::Unreadable(error) | OpenError::OutOfResources(error) | OpenError::Failed(error)) => {
+                return Err(error);
+            }
+        };
+        let flaw = if !found.is_stable() || found.recently_changed() {
+            // A writer may not be done yet.
+            return Ok(None);
+        } else if is_older(found.meta().modified, original.meta().modified) {
+            "it is older than the original"
+        } else if declared_len(&found, coding)?.is_none_or(|declared| !declared.fits(original.meta().len)) {
+            "it has another length or format than expected"
+        } else {
+            return Ok(Some(found));
+        };
+        if warned.first_time(path, found.meta().modified) { Err(io::Error::other(flaw)) } else { Ok(None) }
     }
-    let fits = declared_content(found, coding)?.fits(original.meta().len);
-    Ok((!fits).then_some("it has another length or format than expected"))
 }
 
-/// Returns what the file declares of its content, which is read once for each version.
-fn declared_content(file: &OpenFile, coding: Coding) -> io::Result<DeclaredContent> {
+/// Returns the length of content that the file declares, which is read once for each version.
+fn declared_len(file: &OpenFile, coding: Coding) -> io::Result<Option<DeclaredLen>> {
     let known = file.annotation::<FileHeaders>().map(|headers| &headers.declared);
-    if let Some(declared) = known.and_then(|known| known.get()) {
+    if let Some(declared) = known.and_then(OnceLock::get) {
         return Ok(*declared);
     }
-    let (len, (start, end)) = (file.meta().len, DeclaredContent::NEEDED);
+    let (len, (start, end)) = (file.meta().len, DeclaredLen::NEEDED);
     let (start, end) = (file.read(0..len.min(start))?, file.read(len.saturating_sub(end)..len)?);
-    let declared = DeclaredContent::parse(coding, &start, &end);
+    let declared = DeclaredLen::parse(coding, &start, &end);
     Ok(known.map_or(declared, |known| *known.get_or_init(|| declared)))
 }
 

@@ -9,7 +9,6 @@ use super::headers::Caching;
 use super::response::{Body, Response};
 use super::{Request, SiteSession, link, media_type};
 use crate::files::OpenError;
-use crate::files::root::Node;
 use crate::proto::accept::media_weight;
 use crate::proto::request::{Fields, Head};
 use crate::proto::status::Status;
@@ -54,24 +53,26 @@ impl PageFormat {
 
 impl Refusal {
     /// Adds a field of the status.
-    pub fn with(mut self, name: &'static str, value: String) -> Refusal {
-        self.field = Some((name, value));
-        self
+    pub fn with(self, name: &'static str, value: String) -> Refusal {
+        Refusal { field: Some((name, value)), ..self }
     }
 
-    /// Replaces the error for the log.
-    pub fn caused_by(self, cause: Option<io::Error>) -> Refusal {
-        Refusal { cause, ..self }
+    /// Refuses a method that is known but not served (RFC 9110 §15.5.6).
+    pub fn not_allowed(head: &Head<'_>) -> Refusal {
+        Refusal::from(Why::MethodNotAllowed.because(head.line)).with("Allow", ALLOW.to_owned())
+    }
+
+    /// Redirects to the address with the slash, which keeps the query.
+    pub fn redirect(target: &Target<'_>) -> Refusal {
+        Refusal::from(Why::DirectoryWithoutSlash).with("Location", link::to_directory(target))
     }
 
     /// Makes the refusal for a root that cannot be opened: never the client's fault.
     pub fn from_root(error: io::Error) -> Refusal {
-        let said = format!("the root cannot be opened: {error}");
-        let why = match OpenError::from(error) {
-            OpenError::OutOfResources(_) => Why::OutOfResources,
-            _ => Why::FileSystem,
-        };
-        Refusal { cause: Some(io::Error::other(said)), ..Refusal::from(why) }
+        let cause = io::Error::other(format!("the root cannot be opened: {error}"));
+        let is_out_of_resources = matches!(OpenError::from(error), OpenError::OutOfResources(_));
+        let why = if is_out_of_resources { Why::OutOfResources } else { Why::FileSystem };
+        Refusal { cause: Some(cause), ..Refusal::from(why) }
     }
 }
 
@@ -100,23 +101,7 @@ impl From<OpenError> for Refusal {
     }
 }
 
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Refusal {
-        Refusal::from(OpenError::from(error))
-    }
-}
-
 impl SiteSession<'_> {
-    /// Refuses a method that is known but not served (RFC 9110 §15.5.6).
-    pub fn not_allowed(&self, head: &Head<'_>) -> Refusal {
-        Refusal::from(Why::MethodNotAllowed.because(head.line)).with("Allow", ALLOW.to_owned())
-    }
-
-    /// Redirects to the address with the slash, which keeps the query.
-    pub fn redirect(&self, target: &Target<'_>) -> Refusal {
-        Refusal::from(Why::DirectoryWithoutSlash).with("Location", link::to_directory(target))
-    }
-
     /// Responds with the page for a refusal in the client's preferred format, or with the operator's page.
     #[cold]
     pub fn explain(&self, request: &Request<'_>, mut refusal: Refusal) -> Response {
@@ -140,15 +125,11 @@ impl SiteSession<'_> {
         if media_weight(&request.head.fields, "text/html") == 0 {
             return Ok(None);
         }
-        let file = match self.site.files.open(self.root()?, path) {
-            Ok(Node::File(file)) => file,
-            Ok(Node::Dir(_)) | Err(OpenError::NotFound) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
+        let Some(file) = self.site.files.open_file(self.root()?, path)? else { return Ok(None) };
         let whole = 0..file.meta().len;
+        let media_type = media_type::of(path, self.site.charset.as_deref());
         let head = self.site.headers.cached_head(Status::NotFound, Caching::Never);
-        let head = head.field("Content-Type", media_type::of(path, self.site.charset.as_deref()));
-        let head = head.field("Vary", "Accept");
+        let head = head.field("Content-Type", media_type).field("Vary", "Accept");
         Ok(Some(Response { why: Some(why), ..Response::new(head, Body::Span(file, whole)) }))
     }
 }

@@ -1,5 +1,7 @@
-//! Representation of an open file: validators, conditions, ranges (RFC 9110 §8, §13, §14).
+//! Representation of an open file: its ETag and Last-Modified, and the choice of 200, 206, 304, 412 or 416 by the request's
+//! conditions and ranges (RFC 9110 §8, §13, §14). An ETag comes from the file's fingerprint (`files::cache`).
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
@@ -10,6 +12,7 @@ use super::media_type::{self, MediaType};
 use super::refusal::Refusal;
 use super::response::{Body, Response};
 use super::{Request, SiteSession};
+use crate::files::OpenError;
 use crate::files::cache::Fingerprint;
 use crate::files::file::{FileTime, OpenFile};
 use crate::proto::accept::Coding;
@@ -20,7 +23,7 @@ use crate::proto::multipart::{self, Multipart, content_range};
 use crate::proto::range::{Selection, select};
 use crate::proto::repr_digest;
 use crate::proto::request::Method;
-use crate::proto::response::{ResponseFields, ResponseHead};
+use crate::proto::response::ResponseHead;
 use crate::proto::status::Status;
 use crate::proto::target::RelPath;
 use crate::proto::why::Why;
@@ -35,137 +38,138 @@ const DAY_SECS: i64 = 24 * 60 * 60;
 
 /// A representation with its metadata.
 struct Representation<'r> {
+    file: OpenFile,
     /// The path of the file, whose name decides the media type.
     path: &'r RelPath,
     encoding: Encoding,
     validators: Validators,
     /// Whether the next response has the same fields.
     is_settled: bool,
+    /// The value of Repr-Digest, if it is requested.
+    repr_digest: Option<String>,
 }
 
 impl SiteSession<'_> {
     /// Responds with a variant of the file at this path, subject to the request's conditions and ranges.
-    pub fn represent(&self, request: &Request<'_>, path: &RelPath, variant: Variant) -> Result<Response, Refusal> {
-        let Variant { file, encoding, is_negotiable, cause } = variant;
-        let fingerprint = self.site.files.fingerprint(&file)?;
+    pub fn represent(&self, request: &Request<'_>, path: &RelPath, mut variant: Variant) -> Result<Response, Refusal> {
+        let cause = variant.cause.take();
+        match self.evaluate(request, path, variant) {
+            Ok(response) => Ok(Response { cause, ..response }),
+            Err(refusal) => Err(Refusal { cause: refusal.cause.or(cause), ..refusal }),
+        }
+    }
+
+    /// Evaluates the conditions, and responds with the content if they hold.
+    fn evaluate(&self, request: &Request<'_>, path: &RelPath, variant: Variant) -> Result<Response, Refusal> {
+        let Variant { file, encoding, is_negotiable, .. } = variant;
+        let fingerprint = self.site.files.fingerprint(&file).map_err(OpenError::from)?;
         let etag = fingerprint.map(|fingerprint| encoding.etag(fingerprint));
         let (mut validators, is_settled) = validators(etag, file.meta().modified, request.now);
         validators.modified_is_strong &= !is_negotiable;
-        let representation = Representation { path, encoding, validators, is_settled };
-        let not_modified = |which: fn(&RepresentationFields) -> &ResponseFields| {
-            let head = ResponseHead::with(Status::NotModified, self.fields(&file, &representation, which));
-            Response::new(head, Body::Empty)
-        };
-        let honor_range = match evaluate(request.head, &representation.validators) {
-            Verdict::Failed => return Err(Refusal::from(Why::PreconditionFailed).caused_by(cause)),
-            Verdict::NotModified => return Ok(Response { cause, ..not_modified(|fields| &fields.not_modified) }),
-            Verdict::NotModifiedSince => {
-                return Ok(Response { cause, ..not_modified(|fields| &fields.not_modified_since) });
-            }
-            Verdict::Proceed { honor_range } => honor_range,
-        };
-        let is_streamed = matches!(encoding, Encoding::Streamed(_));
-        let needs_permit = is_streamed && request.head.method == Method::Get;
-        let permit = if needs_permit { self.begin_stream() } else { None };
-        if needs_permit && permit.is_none() {
-            return self.represent(request, path, Variant { is_negotiable, cause, ..Variant::identity(file) });
-        }
         let repr_digest = match fingerprint {
-            Some(Fingerprint::Content(digest)) if !is_streamed && repr_digest::is_requested(&request.head.fields) => {
+            Some(Fingerprint::Content(digest)) if repr_digest::is_requested(&request.head.fields) => {
                 Some(repr_digest::value(digest.as_bytes()))
             }
             _ => None,
         };
-        let range = request.head.fields.single("Range").filter(|_| honor_range);
-        match self.select(range, file, &representation, repr_digest.as_deref()) {
-            Ok((head, body)) => Ok(Response { cause, permit, ..Response::new(head, body) }),
-            Err(refusal) => Err(refusal.caused_by(cause)),
+        let representation = Representation { file, path, encoding, validators, is_settled, repr_digest };
+        let fields = match evaluate(request.head, &representation.validators) {
+            Verdict::Failed => return Err(Why::PreconditionFailed.into()),
+            Verdict::NotModified => self.fields(&representation).not_modified.clone(),
+            Verdict::NotModifiedSince => self.fields(&representation).not_modified_since.clone(),
+            Verdict::Proceed { .. } if let Encoding::Streamed(coding) = encoding => {
+                return self.stream(request, coding, representation);
+            }
+            Verdict::Proceed { honor_range } => {
+                let range = request.head.fields.single("Range").filter(|_| honor_range);
+                return self.select(range, representation);
+            }
+        };
+        Ok(Response::new(ResponseHead::with(Status::NotModified, fields), Body::Empty))
+    }
+
+    /// Responds with content that is compressed while it is sent, or as it is if all permits are in use.
+    fn stream(&self, request: &Request<'_>, coding: Coding, content: Representation<'_>) -> Result<Response, Refusal> {
+        let is_get = request.head.method == Method::Get;
+        let compression = self.site.compression.as_ref().filter(|_| is_get);
+        let permit = compression.and_then(|compression| compression.streams.try_acquire());
+        if is_get && permit.is_none() {
+            let identity = Variant { is_negotiable: true, ..Variant::identity(content.file) };
+            return self.evaluate(request, content.path, identity);
         }
+        let head = ResponseHead::with(Status::Ok, self.fields(&content).with_content.clone());
+        Ok(Response { permit, ..Response::new(head, Body::Coded(content.file, coding)) })
     }
 
     /// Responds with the part of a representation that this range selects, or with all of it.
-    fn select(
-        &self,
-        range: Option<&[u8]>,
-        file: OpenFile,
-        representation: &Representation<'_>,
-        repr_digest: Option<&str>,
-    ) -> Result<(ResponseHead, Body), Refusal> {
+    fn select(&self, range: Option<&[u8]>, representation: Representation<'_>) -> Result<Response, Refusal> {
+        let repr_digest = representation.repr_digest.as_deref();
         let head = |status| {
-            let fields = self.fields(&file, representation, |fields| &fields.with_content);
+            let fields = self.fields(&representation).with_content.clone();
             ResponseHead::with(status, fields).maybe("Repr-Digest", repr_digest)
         };
-        let (len, encoding) = (file.meta().len, representation.encoding);
-        Ok(match range.map_or(Selection::Whole, |value| select(value, len)) {
-            _ if let Encoding::Streamed(coding) = encoding => (head(Status::Ok), Body::Coded(file, coding)),
-            Selection::Whole => (head(Status::Ok), Body::Span(file, 0..len)),
-            // Content-Encoding would apply to the multipart framing too. A server may ignore Range (RFC 9110 §14.2).
-            Selection::Spans(spans) if spans.len() > 1 && encoding != Encoding::Identity => {
-                (head(Status::Ok), Body::Span(file, 0..len))
-            }
+        let len = representation.file.meta().len;
+        let (head, span) = match range.map_or(Selection::Whole, |value| select(value, len)) {
             Selection::Unsatisfiable => {
                 let refusal = Refusal::from(Why::RangeUnsatisfiable.because(range.unwrap_or_default()));
                 return Err(refusal.with("Content-Range", format!("bytes */{len}")));
             }
-            Selection::Spans(spans) => match <[_; 1]>::try_from(spans) {
-                Ok([span]) => {
-                    let head = head(Status::PartialContent).field("Content-Range", content_range(&span, len));
-                    (head, Body::Span(file, span))
-                }
-                Err(spans) => {
-                    let boundary = RandomState::new().hash_one(len);
-                    let head = self.head(Status::PartialContent, &multipart::content_type(boundary), representation);
-                    let head = head.maybe("Repr-Digest", repr_digest);
-                    let media_type = self.media_type(representation.path);
-                    let multipart = Multipart::new(boundary, spans, len, media_type);
-                    (head, Body::Parts(file, Box::new(multipart)))
-                }
-            },
-        })
+            Selection::Spans(spans) if spans.len() == 1 => {
+                let span = spans[0].clone();
+                (head(Status::PartialContent).field("Content-Range", content_range(&span, len)), span)
+            }
+            // Content-Encoding would apply to the multipart framing too. A server may ignore Range (RFC 9110 §14.2).
+            Selection::Spans(spans) if representation.encoding == Encoding::Identity => {
+                let boundary = RandomState::new().hash_one(len);
+                let head = self.head(Status::PartialContent, &multipart::content_type(boundary), &representation);
+                let head = head.maybe("Repr-Digest", repr_digest);
+                let multipart = Multipart::new(boundary, spans, len, self.media_type(representation.path));
+                return Ok(Response::new(head, Body::Parts(representation.file, Box::new(multipart))));
+            }
+            Selection::Whole | Selection::Spans(_) => (head(Status::Ok), 0..len),
+        };
+        Ok(Response::new(head, Body::Span(representation.file, span)))
     }
 
-    /// Returns the fields of one kind of response with this file, prewritten if they stay the same.
-    fn fields(
-        &self,
-        file: &OpenFile,
-        representation: &Representation<'_>,
-        which: impl Fn(&RepresentationFields) -> &ResponseFields,
-    ) -> ResponseFields {
-        let write = || RepresentationFields {
-            with_content: self.head(Status::Ok, &self.media_type(representation.path), representation).into(),
-            not_modified: self.not_modified(representation).maybe("ETag", representation.validators.etag).into(),
-            not_modified_since: self
-                .not_modified(representation)
-                .maybe("Last-Modified", representation.validators.last_modified())
-                .into(),
-            varies: self.varies(representation.path, None),
-        };
-        let headers = file.annotation::<FileHeaders>().filter(|_| representation.is_settled);
+    /// Returns the fields of the responses with this file, prewritten if they stay the same.
+    fn fields<'f>(&self, representation: &'f Representation<'_>) -> Cow<'f, RepresentationFields> {
+        let write = || self.write_fields(representation);
+        let headers = representation.file.annotation::<FileHeaders>().filter(|_| representation.is_settled);
         let prewritten = headers.and_then(|headers| match representation.encoding {
             Encoding::Identity => Some(&headers.identity_headers),
             Encoding::Coded(_) => Some(&headers.encoded_headers),
             Encoding::Streamed(_) => None,
         });
         match prewritten {
-            Some(prewritten) => which(prewritten.get_or_init(write)).clone(),
-            None => which(&write()).clone(),
+            Some(prewritten) => Cow::Borrowed(prewritten.get_or_init(write)),
+            None => Cow::Owned(write()),
+        }
+    }
+
+    fn write_fields(&self, representation: &Representation<'_>) -> RepresentationFields {
+        let Representation { path, validators, .. } = representation;
+        let not_modified = || {
+            let head = self.site.headers.cached_head(Status::NotModified, Caching::File);
+            head.maybe("Vary", self.vary(path))
+        };
+        RepresentationFields {
+            with_content: self.head(Status::Ok, &self.media_type(path), representation).into(),
+            // A 304 gets the validator that decided (RFC 9110 §15.4.5): a date cannot vouch for a tag.
+            not_modified: not_modified().maybe("ETag", validators.etag).into(),
+            not_modified_since: not_modified().maybe("Last-Modified", validators.last_modified()).into(),
+            varies: self.varies(path, None),
         }
     }
 
     fn head(&self, status: Status, media_type: &dyn Display, representation: &Representation<'_>) -> ResponseHead {
+        let Representation { path, encoding, validators, .. } = representation;
         let head = self.site.headers.cached_head(status, Caching::File);
         head.field("Content-Type", media_type)
-            .maybe("Content-Encoding", representation.encoding.coding().map(Coding::name))
-            .maybe("ETag", representation.validators.etag)
-            .maybe("Last-Modified", representation.validators.last_modified())
-            .maybe("Vary", self.vary(representation.path))
-            .maybe("Accept-Ranges", (!matches!(representation.encoding, Encoding::Streamed(_))).then_some("bytes"))
-    }
-
-    /// Begins a 304 (RFC 9110 §15.4.5). It gets the validator that decided: a date cannot vouch for a tag.
-    fn not_modified(&self, representation: &Representation<'_>) -> ResponseHead {
-        let head = self.site.headers.cached_head(Status::NotModified, Caching::File);
-        head.maybe("Vary", self.vary(representation.path))
+            .maybe("Content-Encoding", encoding.coding().map(Coding::name))
+            .maybe("ETag", validators.etag)
+            .maybe("Last-Modified", validators.last_modified())
+            .maybe("Vary", self.vary(path))
+            .maybe("Accept-Ranges", (!matches!(encoding, Encoding::Streamed(_))).then_some("bytes"))
     }
 
     /// Returns the request fields that select among representations (RFC 9110 §12.5.5).

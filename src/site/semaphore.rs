@@ -5,33 +5,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A number of permits.
 #[derive(Debug)]
-pub struct Semaphore {
-    free: Arc<AtomicUsize>,
-}
+pub struct Semaphore(Arc<AtomicUsize>);
 
 /// The right to do the work, or to hold its result; dropping it frees it.
 #[derive(Debug)]
-pub struct Permit {
-    free: Arc<AtomicUsize>,
-}
+pub struct Permit(Arc<AtomicUsize>);
 
 impl Semaphore {
     /// Makes this many permits.
     pub fn new(permits: usize) -> Semaphore {
-        Semaphore { free: Arc::new(AtomicUsize::new(permits)) }
+        Semaphore(Arc::new(AtomicUsize::new(permits)))
     }
 
     /// Takes a permit if one is free.
     pub fn try_acquire(&self) -> Option<Permit> {
-        let less = |free: usize| free.checked_sub(1);
-        self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
-        Some(Permit { free: Arc::clone(&self.free) })
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1)).ok()?;
+        Some(Permit(Arc::clone(&self.0)))
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.free.fetch_add(1, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
