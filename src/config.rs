@@ -142,7 +142,7 @@ impl CertificateSource {
     /// Reads or makes the certificates, and adds notes about them.
     pub fn load(&self, notes: &mut Vec<String>) -> Result<Certificates, String> {
         if let CertificateSource::Files(pairs) = self {
-            let certificates = Certificates::read(pairs.clone()).map_err(|error| error.to_string())?;
+            let certificates = Certificates::read(pairs.clone())?;
             notes.extend(certificates.invalid().iter().map(|what| format!("warning: {what}")));
             return Ok(certificates);
         }

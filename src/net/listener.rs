@@ -1,8 +1,6 @@
-//! Listening sockets: bind, accept, close. The only user of socket2 and if_addrs; of nix it uses a macro, for an option that
-//! socket2 does not have.
+//! Listening sockets: bind, accept, close. The only user of socket2 and if_addrs, and of nix for an option that socket2 lacks.
 
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Write};
-use std::mem;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -20,14 +18,14 @@ const BACKLOG: i32 = 4096;
 
 /// TCP_NOTSENT_LOWAT, in bytes: unsent bytes that the kernel buffers per socket, on top of bytes in flight. Less costs more
 /// wake-ups; with more, 1,024 clients that read nothing put all of the kernel's TCP under memory pressure.
-/// // measured: with 0.25, 0.5, 1, 4 MiB: 100 MiB take 14.6, 11.4, 9.9, 8.9 ms, a stalled client 0.4, 0.7, 1.2, 2.7 MiB (2026-12-01)
+// measured: 0.25, 0.5, 1, 4 MiB: 14.6, 11.4, 9.9, 8.9 ms/100 MiB; a stalled client 0.4, 0.7, 1.2, 2.7 MiB (2026-12-01)
 const NOTSENT_LOWAT: u32 = 1024 * 1024;
 
 /// The longest time for accepting what waits in the accept queue once the server stops.
 const BACKLOG_DRAIN: Duration = Duration::from_millis(500);
 
 /// TCP_DEFER_ACCEPT, in seconds, the least there is: a client that connects and sends nothing gets no thread meanwhile.
-/// // measured: 32.2 → 26.5 µs/conn
+// measured: 32.2 → 26.5 µs/conn
 const DEFER_ACCEPT_SECS: usize = 1;
 
 /// TCP_DEFER_ACCEPT (tcp(7)).
@@ -85,9 +83,8 @@ pub struct Stop {
 pub struct Incoming<'l> {
     listener: &'l Listener,
     stop: &'l Stop,
-    /// Pause after the next accept that fails for lack of resources.
+    /// Pause before the next accept, after one that failed for lack of resources.
     pause: Duration,
-    is_exhausted: bool,
     drain_deadline: Option<Instant>,
 }
 
@@ -104,35 +101,30 @@ pub struct BindError {
 ///
 /// An unspecified address (`0.0.0.0`, `::`) is left out where the kernel lacks its IP version, as long as another is left.
 pub fn bind_all(addrs: &[IpAddr], port: u16, options: ListenOptions) -> Result<Vec<Listener>, BindError> {
-    let mut bound = bind_each(addrs, port, options);
     for _ in 1..ATTEMPTS {
-        match &bound {
+        match bind_each(addrs, port, options) {
             // The port that was free on the first address is in use on another.
-            Err(taken) if port == 0 && taken.error.kind() == ErrorKind::AddrInUse => {
-                bound = bind_each(addrs, port, options);
-            }
-            _ => break,
+            Err(taken) if port == 0 && taken.error.kind() == ErrorKind::AddrInUse => {}
+            bound => return bound,
         }
     }
-    bound
+    bind_each(addrs, port, options)
 }
 
 fn bind_each(addrs: &[IpAddr], mut port: u16, options: ListenOptions) -> Result<Vec<Listener>, BindError> {
     let mut listeners: Vec<Listener> = Vec::new();
     for (at, &ip) in addrs.iter().enumerate() {
         let addr = SocketAddr::new(ip, port);
+        let has_others = !listeners.is_empty() || at + 1 < addrs.len();
         match Listener::bind(addr, options) {
             Ok(listener) => {
                 port = listener.addr.port();
                 listeners.push(listener);
             }
-            Err(error) => {
-                let others = listeners.len() + (addrs.len() - at - 1);
-                if !ip.is_unspecified() || !is_unsupported(&error) || others == 0 {
-                    return Err(BindError { addr, error });
-                }
+            Err(error) if ip.is_unspecified() && is_unsupported(&error) && has_others => {
                 log::info!("not listening on {ip}: {error}");
             }
+            Err(error) => return Err(BindError { addr, error }),
         }
     }
     Ok(listeners)
@@ -146,23 +138,21 @@ impl Listener {
     fn bind(addr: SocketAddr, options: ListenOptions) -> io::Result<Listener> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
-        let sharing = if options.reuse_port { Sharing::ReusePort } else { Sharing::Exclusive };
-        if options.reuse_port {
-            socket.set_reuse_port(true)?;
-        }
+        socket.set_reuse_port(options.reuse_port)?;
         if addr.is_ipv6() {
             // IPv4 has a socket of its own, so that every address is shown and logged as what it is.
             socket.set_only_v6(true)?;
         }
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
+        let sharing = if options.reuse_port { Sharing::ReusePort } else { Sharing::Exclusive };
         Listener::new(socket.into(), sharing, options.write_timeout)
     }
 
     /// Takes over a listening socket that other processes have too.
     pub fn inherit(socket: TcpListener, write_timeout: Duration) -> io::Result<Listener> {
         if !SockRef::from(&socket).is_listener()? {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "it does not listen"));
+            return Err(io::Error::other("it does not listen"));
         }
         Listener::new(socket, Sharing::Inherited, write_timeout)
     }
@@ -195,7 +185,7 @@ impl Listener {
     /// Accepts connections until the stop flag is set and the socket is closed. Begun with the flag set, it only accepts what is
     /// in the accept queue. An inherited socket is left to the other processes that have it.
     pub fn incoming<'l>(&'l self, stop: &'l Stop) -> Incoming<'l> {
-        Incoming { listener: self, stop, pause: PAUSE_MIN, is_exhausted: false, drain_deadline: None }
+        Incoming { listener: self, stop, pause: Duration::ZERO, drain_deadline: None }
     }
 
     /// Closes the socket for this process; clients that connect from now on are refused, or reach another process.
@@ -244,23 +234,19 @@ impl Iterator for Incoming<'_> {
     type Item = io::Result<(TcpStream, SocketAddr)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if mem::take(&mut self.is_exhausted) {
-            thread::sleep(self.pause);
-            self.pause = (self.pause * 2).min(PAUSE_MAX);
-        }
+        thread::sleep(self.pause);
         while !self.is_over() {
             match self.listener.socket.accept() {
                 Ok(accepted) => {
-                    self.pause = PAUSE_MIN;
+                    self.pause = Duration::ZERO;
                     return Some(Ok(accepted));
                 }
                 // The accept queue is empty, or the socket is closed.
                 Err(error) if self.stop.is_set.load(Ordering::Acquire) && is_over(&error) => return None,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.listener.wait(self.stop),
                 Err(error) if is_exhaustion(&error) => {
-                    let (addr, pause) = (self.listener.addr, self.pause);
-                    log::warn!("cannot accept on {addr}: {error}; next try in {pause:?}");
-                    self.is_exhausted = true;
+                    self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+                    log::warn!("cannot accept on {}: {error}; next try in {:?}", self.listener.addr, self.pause);
                     return Some(Err(error));
                 }
                 Err(error) => {

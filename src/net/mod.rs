@@ -51,7 +51,9 @@ pub trait Transport: Send {
     fn send_last(&mut self, bytes: &[u8]) -> io::Result<()>;
 
     /// Reports whether a client that sends no more requests may still send its close_notify (RFC 8446 §6.1).
-    fn may_send_close_notify(&self) -> bool;
+    fn may_send_close_notify(&self) -> bool {
+        false
+    }
 
     /// Reads and discards after [`Transport::send_last`], because unread input makes the kernel discard a response that the
     /// client has not read yet (RFC 9112 §9.6).

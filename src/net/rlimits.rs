@@ -26,21 +26,21 @@ const ARENAS_PER_CPU: u64 = 8;
 /// Raises the descriptor limit to its maximum, and returns the number of connections that fit: each takes a descriptor,
 /// and some take another for a file. They may take half of `memory`, because a failed allocation aborts.
 pub fn connections(memory: Option<u64>) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let limit = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let is_raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+    let descriptors = if is_raised { maximum } else { current };
     let fit = memory.map_or(u64::MAX, |memory| memory / 2 / CONNECTION_SPACE);
-    usize::try_from(enough_for(limit.unwrap_or(u64::MAX)).min(fit)).unwrap_or(usize::MAX).max(1)
+    usize::try_from(enough_for(descriptors.unwrap_or(u64::MAX)).min(fit)).unwrap_or(usize::MAX).max(1)
 }
 
 /// The address space left to this process beside malloc's arenas, in bytes, if it is limited.
 pub fn memory() -> Option<u64> {
     let limit = getrlimit(Resource::As).current?;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib =
-        status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let size = |line: &str| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok();
+    let used = status.lines().find_map(size).unwrap_or(0) * 1024;
     let cpus = available_parallelism().map_or(1, NonZero::get) as u64;
-    Some(beside_arenas(limit.saturating_sub(kib.unwrap_or(0) * 1024), cpus))
+    Some(beside_arenas(limit.saturating_sub(used), cpus))
 }
 
 /// At least an eighth: arenas stop growing where the next one does not fit.

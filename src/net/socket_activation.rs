@@ -27,35 +27,32 @@ pub struct PassedSocket {
 /// Takes the inherited sockets. The error is a line for the operator.
 ///
 /// It changes the environment, so it has to run before the first thread starts.
-pub fn take(patience: Duration) -> Result<Vec<PassedSocket>, String> {
+pub fn take(write_timeout: Duration) -> Result<Vec<PassedSocket>, String> {
     let text = |name| env::var(name).ok();
     // Another process's variables may be in the environment, such as the parent's.
     if text("LISTEN_PID").and_then(|pid| pid.parse().ok()) != Some(process::id()) {
         return Ok(Vec::new());
     }
     let count = text("LISTEN_FDS").unwrap_or_default();
-    let count = match count.parse::<usize>() {
-        Ok(0) => return Ok(Vec::new()),
-        Ok(count @ 1..=MOST) => count,
-        _ => return Err(format!("LISTEN_FDS: expected a number from 0 to {MOST}, got {count:?}")),
+    let Some(count) = count.parse().ok().filter(|&count| count <= MOST) else {
+        return Err(format!("LISTEN_FDS: expected a number from 0 to {MOST}, got {count:?}"));
     };
-    let names = text("LISTEN_FDNAMES");
-    let names: Vec<String> =
-        names.map_or(vec![String::new(); count], |names| names.split(':').map(str::to_owned).collect());
+    let names = text("LISTEN_FDNAMES").filter(|_| count > 0);
+    let names: Vec<_> = names.map_or(vec![String::new(); count], |names| names.split(':').map(str::to_owned).collect());
     if names.len() != count {
         return Err(format!("LISTEN_FDNAMES: expected {count} names, got {}", names.len()));
     }
     let mut sockets = ListenFd::from_env();
-    let take = |(at, name)| match sockets
-        .take_tcp_listener(at)
-        .and_then(|socket| socket.map(|socket| Listener::inherit(socket, patience)).transpose())
-    {
-        Ok(Some(listener)) => Ok(PassedSocket { name, listener }),
-        Ok(None) => Err(format!("LISTEN_FDS: descriptor {} is not open", FIRST + at)),
-        Err(error) => Err(format!(
-            "LISTEN_FDS: descriptor {} is no listening TCP socket: {error}; ListenStream= needs a port, with or without an address",
-            FIRST + at
-        )),
+    let take = |(at, name)| {
+        let fd = FIRST + at;
+        let socket =
+            sockets.take_tcp_listener(at).transpose().ok_or(format!("LISTEN_FDS: descriptor {fd} is not open"))?;
+        let listener = socket.and_then(|socket| Listener::inherit(socket, write_timeout));
+        let listener = listener.map_err(|error| {
+            let hint = "ListenStream= needs a port, with or without an address";
+            format!("LISTEN_FDS: descriptor {fd} is no listening TCP socket: {error}; {hint}")
+        })?;
+        Ok(PassedSocket { name, listener })
     };
     names.into_iter().enumerate().map(take).collect()
 }

@@ -42,11 +42,10 @@ impl FromStr for Network {
         let network = name.parse().map_err(|_| "expected an address or a network, such as 10.0.0.1 or 10.0.0.0/8")?;
         let network = canonical(network);
         let (ip, whole) = (network.addr(), network.trunc());
-        if whole == network {
-            Ok(Network(network))
-        } else {
-            Err(format!("expected {whole} for the network or {ip} for the address"))
+        if whole != network {
+            return Err(format!("expected {whole} for the network or {ip} for the address"));
         }
+        Ok(Network(network))
     }
 }
 

@@ -9,12 +9,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::connections::ConnHandle;
 use super::log_writer::LogWriter;
-use super::write::Sent;
+use super::write::{ReplyContext, Sent};
 use crate::escape;
 use crate::proto::date::Stamp;
-use crate::proto::request::Head;
 use crate::proto::syntax::ByteClass;
 use crate::site::response::Response;
 
@@ -31,16 +29,12 @@ pub enum Format {
 
 /// One exchange, as it is logged and counted.
 pub struct Record<'r> {
-    /// The connection.
-    pub conn: &'r ConnHandle,
+    /// The connection and the request.
+    pub reply: &'r ReplyContext<'r>,
     /// The date at which the request had arrived.
     pub stamp: &'r Stamp,
     /// The same moment on the monotonic clock.
     pub started: Instant,
-    /// The request line, as far as it was received.
-    pub line: &'r [u8],
-    /// The request's head, if it is valid.
-    pub head: Option<&'r Head<'r>>,
     /// The response.
     pub response: &'r Response,
     /// The outcome of sending it.
@@ -64,52 +58,46 @@ struct JsonLine<'l> {
     broken_off: Option<String>,
 }
 
-/// The most bytes of a request line, a target or a field in a line; a longer one ends in [`CUT`].
+/// The most bytes of a request line, a target or a field in a line. A longer one ends in `...`.
 const SHOWN_MAX: usize = 2048;
-
-/// The mark of a cut value.
-const CUT: &[u8] = b"...";
 
 const IN_MEMORY: &str = "memory can always be written to";
 
-/// The access log.
+/// The access log, if there is one.
 #[derive(Debug)]
-pub struct AccessLog {
-    output: Option<(Format, LogWriter)>,
-}
+pub struct AccessLog(Option<(Format, LogWriter)>);
 
 impl AccessLog {
     /// Opens the log on standard output, if there is a format.
     pub fn open(format: Option<Format>) -> io::Result<AccessLog> {
-        let Some(format) = format else { return Ok(AccessLog { output: None }) };
+        let Some(format) = format else { return Ok(AccessLog(None)) };
         let lines = LogWriter::to_stdout()?;
         lines.start()?;
-        Ok(AccessLog { output: Some((format, lines)) })
+        Ok(AccessLog(Some((format, lines))))
     }
 
     /// Adds a line, with `line` as its buffer.
     // measured: 0.3 → 2.1 µs/request without the buffer and the stamp written once a second
     pub fn write(&self, record: &Record<'_>, line: &mut Vec<u8>) {
-        if let Some((format, lines)) = &self.output {
-            line.clear();
-            match format {
-                Format::Common => record.common(line),
-                Format::Combined => record.combined(line),
-                Format::Json => record.json(line),
-            };
-            line.push(b'\n');
-            lines.add(line);
+        let Some((format, lines)) = &self.0 else { return };
+        line.clear();
+        match format {
+            Format::Common => record.common(line),
+            Format::Combined => record.combined(line),
+            Format::Json => record.json(line),
         }
+        line.push(b'\n');
+        lines.add(line);
     }
 
     /// The number of lines dropped because the output was too slow.
     pub fn dropped(&self) -> u64 {
-        self.output.as_ref().map_or(0, |(_, lines)| lines.dropped())
+        self.0.as_ref().map_or(0, |(_, lines)| lines.dropped())
     }
 
     /// Writes the buffered lines at exit.
     pub fn finish(&self) {
-        if let Some((_, lines)) = &self.output {
+        if let Some((_, lines)) = &self.0 {
             lines.finish();
         }
     }
@@ -117,25 +105,24 @@ impl AccessLog {
 
 impl Record<'_> {
     fn common(&self, out: &mut Vec<u8>) {
-        write!(out, "{} - - [{}] \"", self.conn.client_ip(self.head), self.stamp.common_log).expect(IN_MEMORY);
-        escape(out, &shown(if self.line.is_empty() { b"-" } else { self.line }));
-        write!(out, "\" {} {}", self.response.head.status.code(), self.sent.bytes).expect(IN_MEMORY);
+        write!(out, "{} - - [{}] ", self.client_ip(), self.stamp.common_log).expect(IN_MEMORY);
+        quote(out, Some(self.reply.line).filter(|line| !line.is_empty()));
+        write!(out, " {} {}", self.response.head.status.code(), self.sent.bytes).expect(IN_MEMORY);
     }
 
     fn combined(&self, out: &mut Vec<u8>) {
         self.common(out);
         for name in ["Referer", "User-Agent"] {
-            out.extend_from_slice(b" \"");
-            escape(out, &shown(self.field(name).unwrap_or(b"-")));
-            out.push(b'"');
+            out.push(b' ');
+            quote(out, self.field(name));
         }
     }
 
     fn json(&self, out: &mut Vec<u8>) {
-        let mut words = self.line.splitn(3, |&byte| byte == b' ').filter(|word| !word.is_empty());
+        let mut words = self.reply.line.splitn(3, |&byte| byte == b' ').filter(|word| !word.is_empty());
         let line = JsonLine {
             time: &self.stamp.rfc3339,
-            client: self.conn.client_ip(self.head),
+            client: self.client_ip(),
             method: words.next().map(text),
             target: words.next().map(text),
             version: words.next().map(text),
@@ -150,37 +137,43 @@ impl Record<'_> {
         escape::json(out, &line);
     }
 
+    fn client_ip(&self) -> IpAddr {
+        self.reply.conn.client_ip(self.reply.head)
+    }
+
     fn field(&self, name: &str) -> Option<&[u8]> {
-        self.head?.fields.all(name).next()
+        self.reply.head?.fields.all(name).next()
     }
 }
 
 fn text(bytes: &[u8]) -> Cow<'_, str> {
-    match shown(bytes) {
-        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
-        Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
-    }
+    let (part, mark) = shown(bytes);
+    String::from_utf8_lossy(part) + mark
 }
 
-/// The part of a client's bytes that is logged. Each byte may take up to six in the log.
-fn shown(bytes: &[u8]) -> Cow<'_, [u8]> {
+/// Writes a value in quotes, with line ends, quotes and control bytes escaped.
+fn quote(out: &mut Vec<u8>, value: Option<&[u8]>) {
+    const PLAIN: ByteClass = ByteClass::alphanumeric_and(b" !#$%&()*+,-./:;<=>?@[]^_`{|}~");
+    let (part, mark) = shown(value.unwrap_or(b"-"));
+    out.push(b'"');
+    if part.iter().all(|&byte| PLAIN.has(byte)) {
+        out.extend_from_slice(part);
+    } else {
+        out.extend(part.escape_ascii());
+    }
+    out.extend_from_slice(mark.as_bytes());
+    out.push(b'"');
+}
+
+/// The part of a client's bytes that is logged, and the mark of a cut. Each byte may take up to six in the log.
+fn shown(bytes: &[u8]) -> (&[u8], &str) {
     if bytes.len() <= SHOWN_MAX {
-        return Cow::Borrowed(bytes);
+        return (bytes, "");
     }
     // UTF-8 characters are not split.
     let is_first = |at: &usize| bytes[*at] & 0xC0 != 0x80;
     let end = (SHOWN_MAX - 3..=SHOWN_MAX).rev().find(is_first).unwrap_or(SHOWN_MAX);
-    Cow::Owned([&bytes[..end], CUT].concat())
-}
-
-/// Escapes line ends, quotes and control bytes.
-fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
-    const PLAIN: ByteClass = ByteClass::alphanumeric_and(b" !#$%&()*+,-./:;<=>?@[]^_`{|}~");
-    if bytes.iter().all(|&byte| PLAIN.has(byte)) {
-        out.extend_from_slice(bytes);
-    } else {
-        out.extend(bytes.escape_ascii());
-    }
+    (&bytes[..end], "...")
 }
 
 #[cfg(test)]
@@ -191,11 +184,10 @@ mod tests {
     fn long_value_is_cut_between_characters() {
         for (before, kept) in [(SHOWN_MAX, SHOWN_MAX), (SHOWN_MAX - 1, SHOWN_MAX - 1), (SHOWN_MAX - 2, SHOWN_MAX)] {
             let text = "a".repeat(before) + &"é".repeat(4);
-            let cut = shown(text.as_bytes());
-            let text = str::from_utf8(&cut).expect("characters are not split");
-            assert_eq!(text.strip_suffix("...").map(str::len), Some(kept));
+            let (part, mark) = shown(text.as_bytes());
+            assert_eq!((str::from_utf8(part).map(str::len), mark), (Ok(kept), "..."), "characters are not split");
         }
-        assert_eq!(shown(&[b'a'; SHOWN_MAX]).len(), SHOWN_MAX);
-        assert_eq!(shown(&[0x80; SHOWN_MAX * 2]).len(), SHOWN_MAX + 3);
+        assert_eq!(shown(&[b'a'; SHOWN_MAX]), (&[b'a'; SHOWN_MAX][..], ""));
+        assert_eq!(shown(&[0x80; SHOWN_MAX * 2]).0.len(), SHOWN_MAX);
     }
 }

@@ -13,9 +13,6 @@ use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::{Body, Response};
 use crate::site::{Request, Respond, SiteSession};
 
-/// The supported methods (RFC 9110 §10.2.1).
-const ALLOW: &str = "GET, HEAD";
-
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Responds about the server itself.
@@ -51,35 +48,24 @@ impl Admin<'_> {
             Method::Unknown => return Err(Why::MethodUnknown.because(head.line).into()),
             Method::Options | Method::Connect | Method::Unserved => {
                 let refusal = Refusal::from(Why::MethodNotAllowed.because(head.line));
-                return Err(refusal.with("Allow", ALLOW.to_owned()));
+                return Err(refusal.with("Allow", "GET, HEAD".to_owned()));
             }
         }
-        let target = Target::parse(head.target)?;
-        match target.path.as_bytes() {
-            b"health" if !target.ends_in_slash => Ok(self.health()),
-            b"metrics" if !target.ends_in_slash => {
-                self.metrics().ok_or_else(|| Why::NotFound.because(head.target).into())
-            }
-            _ => Err(Why::NotFound.because(head.target).into()),
-        }
+        let page = self.page(&Target::parse(head.target)?);
+        page.ok_or_else(|| Why::NotFound.because(head.target).into())
     }
 
-    /// 503 tells a load balancer to send no more requests.
-    fn health(&self) -> Response {
+    /// The response, if there is a page and the metrics are counted. 503 tells a load balancer to send no more requests.
+    fn page(&self, target: &Target<'_>) -> Option<Response> {
         let is_draining = self.server.connections.is_at(ShutdownPhase::Draining);
-        let (status, text) =
-            if is_draining { (Status::ServiceUnavailable, "draining\n") } else { (Status::Ok, "ok\n") };
-        self.response(status, TEXT, text.to_owned())
-    }
-
-    /// The metrics, if they are counted.
-    fn metrics(&self) -> Option<Response> {
-        let text = self.server.metrics.as_ref()?.text(self.server).ok()?;
-        Some(self.response(Status::Ok, metrics::MEDIA_TYPE, text))
-    }
-
-    fn response(&self, status: Status, media_type: &str, text: String) -> Response {
+        let (status, media_type, text) = match target.path.as_bytes() {
+            _ if target.ends_in_slash => return None,
+            b"health" if is_draining => (Status::ServiceUnavailable, TEXT, "draining\n".to_owned()),
+            b"health" => (Status::Ok, TEXT, "ok\n".to_owned()),
+            b"metrics" => (Status::Ok, metrics::MEDIA_TYPE, self.server.metrics.as_ref()?.text(self.server).ok()?),
+            _ => return None,
+        };
         let head = self.server.site.headers.cached_head(status, Caching::Never);
-        Response::new(head.field("Content-Type", media_type), Body::Bytes(text.into_bytes()))
+        Some(Response::new(head.field("Content-Type", media_type), Body::Bytes(text.into_bytes())))
     }
 }

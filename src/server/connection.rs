@@ -158,7 +158,7 @@ impl<'c> Connection<'c> {
 
     /// Logs and counts a response, and returns the outcome of sending it.
     fn record(&mut self, response: &Response, reply: &ReplyContext<'_>, mut sent: Sent) -> Outcome {
-        let &ReplyContext { conn, line, head, kept } = reply;
+        let &ReplyContext { conn, line, kept, .. } = reply;
         sent.outcome = sent.outcome.map_err(|close| self.blame_stall(close));
         let status = response.head.status.code();
         if self.responder.is_recorded() {
@@ -167,7 +167,7 @@ impl<'c> Connection<'c> {
             }
             trace::body(conn, sent.bytes);
             let (stamp, started) = (&self.writer.stamp, self.started);
-            let record = Record { conn, stamp, started, line, head, response, sent: &sent };
+            let record = Record { reply, stamp, started, response, sent: &sent };
             if let Some(metrics) = &self.server.metrics {
                 metrics.response_sent(&record);
             }

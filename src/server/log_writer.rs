@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 use super::critical_thread;
 
@@ -32,9 +32,7 @@ const LOG_DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An output that never blocks its callers. Clones share the output.
 #[derive(Clone, Debug)]
-pub struct LogWriter {
-    shared: Arc<Shared>,
-}
+pub struct LogWriter(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -50,8 +48,6 @@ struct State {
     buffered: Vec<u8>,
     /// Lines dropped since the start.
     dropped: u64,
-    /// Lines dropped and not logged yet.
-    unreported: u64,
     is_closing: bool,
     is_done: bool,
 }
@@ -71,43 +67,41 @@ impl LogWriter {
     fn open(flush_at: usize, output: impl AsFd) -> io::Result<LogWriter> {
         // Unbuffered, so that the count of written bytes is exact.
         let output = File::from(output.as_fd().try_clone_to_owned()?);
-        Ok(LogWriter {
-            shared: Arc::new(Shared { output, state: Mutex::default(), changed: Condvar::new(), flush_at }),
-        })
+        Ok(LogWriter(Arc::new(Shared { output, state: Mutex::default(), changed: Condvar::new(), flush_at })))
     }
 
     /// Starts the writing thread.
     pub fn start(&self) -> io::Result<()> {
-        let writer = Arc::clone(&self.shared);
-        critical_thread::spawn("log", move || writer.write_all()).map(drop)
+        let shared = Arc::clone(&self.0);
+        critical_thread::spawn("log", move || shared.write_all()).map(drop)
     }
 
     /// Adds a line, which includes its line end.
     pub fn add(&self, line: &[u8]) {
-        let mut state = self.shared.state.lock();
-        if state.buffered.len() + line.len() > BUFFERED_MAX {
+        let mut state = self.0.state.lock();
+        let before = state.buffered.len();
+        let after = before + line.len();
+        if after > BUFFERED_MAX {
             state.dropped += 1;
-            state.unreported += 1;
             return;
         }
-        let before = state.buffered.len();
         state.buffered.extend_from_slice(line);
-        if before == 0 || (before < self.shared.flush_at && state.buffered.len() >= self.shared.flush_at) {
-            self.shared.changed.notify_all();
+        if before == 0 || (before < self.0.flush_at && after >= self.0.flush_at) {
+            self.0.changed.notify_all();
         }
     }
 
     /// The number of lines dropped because the output was too slow.
     pub fn dropped(&self) -> u64 {
-        self.shared.state.lock().dropped
+        self.0.state.lock().dropped
     }
 
     /// Writes the buffered lines at exit, within a time limit.
     pub fn finish(&self) {
-        let mut state = self.shared.state.lock();
+        let mut state = self.0.state.lock();
         state.is_closing = true;
-        self.shared.changed.notify_all();
-        self.shared.changed.wait_while_for(&mut state, |state| !state.is_done, LOG_DRAIN_TIMEOUT);
+        self.0.changed.notify_all();
+        self.0.changed.wait_while_for(&mut state, |state| !state.is_done, LOG_DRAIN_TIMEOUT);
     }
 }
 
@@ -126,39 +120,37 @@ impl Shared {
     /// Writes all buffered lines, until the end. A failed write, as on a full disk, loses lines. A line cut by it is
     /// ended before the next one.
     fn write_all(&self) {
-        let mut lines = Vec::new();
-        let mut ends_mid_line = false;
+        let (mut lines, mut reported, mut ends_mid_line) = (Vec::new(), 0, false);
         loop {
-            let mut state = self.wait_for_lines();
-            if state.buffered.is_empty() {
-                state.is_done = true;
-                self.changed.notify_all();
-                return;
+            let dropped = self.take_lines(&mut lines);
+            if lines.is_empty() {
+                break;
             }
-            mem::swap(&mut lines, &mut state.buffered);
-            let dropped = mem::take(&mut state.unreported);
-            drop(state);
             if ends_mid_line {
                 lines.insert(0, b'\n');
             }
             if let Some(last) = lines[..write_most(&self.output, &lines)].last() {
                 ends_mid_line = *last != b'\n';
             }
-            if dropped > 0 {
-                log::warn!("{dropped} log lines dropped: the output is too slow");
+            if dropped > reported {
+                log::warn!("{} log lines dropped: the output is too slow", dropped - reported);
+                reported = dropped;
             }
             lines.clear();
             lines.shrink_to(FLUSH_AT);
         }
+        self.state.lock().is_done = true;
+        self.changed.notify_all();
     }
 
-    /// Waits for a first line, then up to [`DELAY`] for more.
-    fn wait_for_lines(&self) -> MutexGuard<'_, State> {
+    /// Waits for a first line, then up to [`DELAY`] for more, and returns how many were dropped. No line means the end.
+    fn take_lines(&self, lines: &mut Vec<u8>) -> u64 {
         let mut state = self.state.lock();
         self.changed.wait_while(&mut state, |state| state.buffered.is_empty() && !state.is_closing);
         let is_short = |state: &mut State| state.buffered.len() < self.flush_at && !state.is_closing;
         self.changed.wait_while_for(&mut state, is_short, DELAY);
-        state
+        mem::swap(lines, &mut state.buffered);
+        state.dropped
     }
 }
 

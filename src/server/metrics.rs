@@ -13,7 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::Server;
 use super::access_log::Record;
@@ -37,6 +37,9 @@ const EVICTED_LAGGING: &str = "lagging";
 const NO_THREAD: &str = "no_thread";
 const TOO_MANY: &str = "too_many_from_address";
 
+/// Counters by one label.
+type Labelled = Family<[(&'static str, &'static str); 1], Counter>;
+
 /// The counters.
 #[derive(Debug)]
 pub struct Metrics {
@@ -45,10 +48,10 @@ pub struct Metrics {
     sent: Counter,
     durations: Histogram,
     connections: Counter,
-    closed: Family<ReasonLabel, Counter>,
-    evicted: Family<ReasonLabel, Counter>,
-    shed_connections: Family<ReasonLabel, Counter>,
-    handshakes: Family<HandshakeLabels, Counter>,
+    closed: Labelled,
+    evicted: Labelled,
+    shed: Labelled,
+    handshakes: Labelled,
     panics: Counter,
 }
 
@@ -61,58 +64,35 @@ struct RequestLabels {
     status: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct HandshakeLabels {
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LogLabel {
-    log: &'static str,
-}
-
 impl Metrics {
     /// Creates the counters, at zero.
     pub fn new() -> Metrics {
-        let mut metrics = Metrics {
-            registry: Registry::with_prefix("serve"),
-            requests: Family::default(),
-            sent: Counter::default(),
-            durations: Histogram::new(SECONDS),
-            connections: Counter::default(),
-            closed: Family::default(),
-            evicted: Family::default(),
-            shed_connections: Family::default(),
-            handshakes: Family::default(),
-            panics: Counter::default(),
-        };
-        let registry = &mut metrics.registry;
-        registry.register("requests", "Responses, one for each access log line", metrics.requests.clone());
-        let help = "Response content handed to the kernel";
-        registry.register_with_unit("response_body", help, Unit::Bytes, metrics.sent.clone());
-        let help = "Time from a request's arrival until its response was handed to the kernel";
-        registry.register_with_unit("request_duration", help, Unit::Seconds, metrics.durations.clone());
-        registry.register("connections", "Connections that got a thread", metrics.connections.clone());
-        registry.register("connections_closed", "Closed connections, by reason", metrics.closed.clone());
-        let help = "Connections evicted for new ones";
-        registry.register("connections_evicted", help, metrics.evicted.clone());
-        let help = "Connections refused with 503 before any request";
-        registry.register("connections_turned_away", help, metrics.shed_connections.clone());
-        let help = "Connections to a TLS port, by the result of the handshake";
-        registry.register("tls_handshakes", help, metrics.handshakes.clone());
-        registry.register("panics", "Connections closed by a panic", metrics.panics.clone());
+        let mut registry = Registry::with_prefix("serve");
         registry.register("build", "Version of serve", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let (sent, durations) = (Counter::default(), Histogram::new(SECONDS));
+        let help = "Response content handed to the kernel";
+        registry.register_with_unit("response_body", help, Unit::Bytes, sent.clone());
+        let help = "Time from a request's arrival until its response was handed to the kernel";
+        registry.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
+        let to = &mut registry;
+        let metrics = Metrics {
+            requests: register(to, "requests", "Responses, one for each access log line"),
+            sent,
+            durations,
+            connections: register(to, "connections", "Connections that got a thread"),
+            closed: register(to, "connections_closed", "Closed connections, by reason"),
+            evicted: register(to, "connections_evicted", "Connections evicted for new ones"),
+            shed: register(to, "connections_turned_away", "Connections refused with 503 before any request"),
+            handshakes: register(to, "tls_handshakes", "Connections to a TLS port, by the result of the handshake"),
+            panics: register(to, "panics", "Connections closed by a panic"),
+            registry,
+        };
         // These start at 0, so that their first increment shows as a rise.
         for reason in [EVICTED_WAITING, EVICTED_LAGGING] {
-            drop(metrics.evicted.get_or_create(&ReasonLabel { reason }));
+            drop(metrics.evicted.get_or_create(&[("reason", reason)]));
         }
         for reason in [NO_THREAD, TOO_MANY] {
-            drop(metrics.shed_connections.get_or_create(&ReasonLabel { reason }));
+            drop(metrics.shed.get_or_create(&[("reason", reason)]));
         }
         metrics
     }
@@ -126,20 +106,20 @@ impl Metrics {
     /// Counts a response.
     pub fn response_sent(&self, record: &Record<'_>) {
         let status = record.response.head.status.code().into();
-        self.requests.get_or_create(&RequestLabels { method: method(record.line), status }).inc();
+        self.requests.get_or_create(&RequestLabels { method: method(record.reply.line), status }).inc();
         self.sent.inc_by(record.sent.bytes);
         self.durations.observe(record.started.elapsed().as_secs_f64());
     }
 
     /// Counts a closed connection, and whether it was evicted.
     pub fn closed(&self, close: &CloseReason) {
-        self.closed.get_or_create(&ReasonLabel { reason: close.label() }).inc();
+        self.closed.get_or_create(&[("reason", close.label())]).inc();
         let reason = match close {
-            CloseReason::Stalled => EVICTED_LAGGING,
             CloseReason::Evicted => EVICTED_WAITING,
+            CloseReason::Stalled => EVICTED_LAGGING,
             _ => return,
         };
-        self.evicted.get_or_create(&ReasonLabel { reason }).inc();
+        self.evicted.get_or_create(&[("reason", reason)]).inc();
     }
 
     /// Counts a handshake; none is a failed one.
@@ -149,13 +129,13 @@ impl Metrics {
             Some(Handshake::Resumed) => "resumed",
             None => "failed",
         };
-        self.handshakes.get_or_create(&HandshakeLabels { result }).inc();
+        self.handshakes.get_or_create(&[("result", result)]).inc();
     }
 
     /// Counts a connection refused with 503.
     pub fn shed(&self, why: Why) {
         let reason = if why == Why::NoThread { NO_THREAD } else { TOO_MANY };
-        self.shed_connections.get_or_create(&ReasonLabel { reason }).inc();
+        self.shed.get_or_create(&[("reason", reason)]).inc();
     }
 
     /// The metrics as OpenMetrics text.
@@ -168,6 +148,13 @@ impl Metrics {
     }
 }
 
+/// Registers a metric, at zero.
+fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
 /// The metrics that other parts of the server hold.
 fn collected_gauges(server: &Server) -> Registry {
     let mut registry = Registry::with_prefix("serve");
@@ -177,12 +164,10 @@ fn collected_gauges(server: &Server) -> Registry {
     let files = &server.site.files;
     registry.register("cache_hits", "Files served from the cache", ConstCounter::new(files.hits()));
     registry.register("cache_misses", "Files opened to be served", ConstCounter::new(files.misses()));
-    let dropped = Family::<LogLabel, Counter>::default();
-    let logs = [("access", server.access_log.dropped()), ("diagnostics", server.diagnostics.dropped())];
-    for (log, lost) in logs {
-        dropped.get_or_create(&LogLabel { log }).inc_by(lost);
-    }
-    registry.register("log_lines_dropped", "Log lines dropped because the output was too slow", dropped);
+    let help = "Log lines dropped because the output was too slow";
+    let dropped: Labelled = register(&mut registry, "log_lines_dropped", help);
+    dropped.get_or_create(&[("log", "access")]).inc_by(server.access_log.dropped());
+    dropped.get_or_create(&[("log", "diagnostics")]).inc_by(server.diagnostics.dropped());
     registry
 }
 

@@ -29,12 +29,11 @@ impl SdNotify {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Ok(SdNotify::default());
         };
-        let bytes = name.as_encoded_bytes();
-        let socket = match bytes.strip_prefix(b"@") {
+        let addr = match name.as_encoded_bytes().strip_prefix(b"@") {
             Some(name) => SocketAddr::from_abstract_name(name),
             None => SocketAddr::from_pathname(&name),
         };
-        let socket = socket.and_then(|addr| connect(&addr));
+        let socket = addr.and_then(|addr| connect(&addr));
         let socket = socket.map_err(|error| format!("NOTIFY_SOCKET: cannot connect to {}: {error}", name.display()))?;
         Ok(SdNotify { socket: Some(socket), watchdog_interval: watchdog_interval() })
     }

@@ -152,10 +152,6 @@ impl Transport for Script<'_> {
         Ok(())
     }
 
-    fn may_send_close_notify(&self) -> bool {
-        false
-    }
-
     fn linger(&mut self) {
         assert_eq!(self.end, End::Close, "who is lingered for knows that nothing more comes");
         self.end = End::Linger;
@@ -337,7 +333,7 @@ fn answer_for(why: Why, fixture: &Fixture) -> String {
         Why::HostInvalid => raw("GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
         Why::PlainHttpOnTlsPort => {
             let site = SiteSession::new(&fixture.server.site);
-            fixture.hears_behind(&PlainHttpOnTlsPort { site: &site }, &request("GET /a.txt HTTP/1.1", ""))
+            fixture.hears_behind(&PlainHttpOnTlsPort(&site), &request("GET /a.txt HTTP/1.1", ""))
         }
         Why::RedirectToHttps => redirected(fixture, &request("PUT /a.txt?b HTTP/1.1", "")),
         Why::RedirectWithoutHost => redirected(fixture, "GET / HTTP/1.0\r\n\r\n"),

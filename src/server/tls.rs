@@ -1,6 +1,6 @@
 //! TLS accept on the connection's thread: the handshake before the first request, and Strict-Transport-Security.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use super::Server;
 use super::close_reason::CloseReason;
@@ -9,8 +9,8 @@ use super::connection::Connection;
 use super::connections::ConnHandle;
 use crate::net::Transport;
 use crate::net::tcp::Tcp;
-use crate::net::tls::certificates::{Certificates, LoadError};
-use crate::net::tls::{Handshake, Tls, is_handshake};
+use crate::net::tls::certificates::Certificates;
+use crate::net::tls::{HANDSHAKE_RECORD, Tls};
 use crate::proto::why::{Reject, Why};
 use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
@@ -30,96 +30,77 @@ pub struct TlsEndpoint {
 impl TlsEndpoint {
     /// Reloads the certificates.
     pub fn reload(&self) {
-        log_reload(self.certificates.reload(), &self.certificates);
+        if let Err(error) = self.certificates.reload() {
+            return log::warn!("the old certificates stay in use: {error}");
+        }
+        log::info!("certificates reloaded for new connections");
+        for invalid in self.certificates.invalid() {
+            log::warn!("invalid certificate: {invalid}");
+        }
     }
 
     /// Reloads the certificates if their files have changed.
     pub fn reload_if_changed(&self) {
-        if let Some(outcome) = self.certificates.reload_if_changed() {
-            log_reload(outcome, &self.certificates);
+        if self.certificates.have_changed() {
+            self.reload();
         }
     }
 }
 
-fn log_reload(outcome: Result<(), LoadError>, certificates: &Certificates) {
-    match outcome {
-        Ok(()) => log::info!("certificates reloaded for new connections"),
-        Err(error) => return log::warn!("the old certificates stay in use: {error}"),
-    }
-    for invalid in certificates.invalid() {
-        log::warn!("invalid certificate: {invalid}");
-    }
-}
-
-/// The result of a handshake.
-#[allow(clippy::large_enum_variant, reason = "it lives on the stack for a moment")]
-enum Handshaken<'s> {
-    /// A TLS connection.
-    Tls(Tls<'s>, Handshake),
-    /// A client that sent something else first, perhaps plain HTTP.
-    Plain(Tcp<'s>),
-    /// A failed handshake.
-    Failed(CloseReason),
-}
-
-/// Serves one connection from its handshake on.
+/// Serves one connection from its handshake on, which has the header timeout. Until it ends, the connection can be evicted
+/// like an idle one.
 #[inline(never)]
-pub fn serve(server: &Server, tls: &TlsEndpoint, tcp: Tcp<'_>, responder: &dyn Respond, conn: &ConnHandle) {
-    let handshaken = accept_tls(tls, tcp, conn);
+pub fn serve(server: &Server, tls: &TlsEndpoint, mut tcp: Tcp<'_>, responder: &dyn Respond, conn: &ConnHandle) {
+    conn.set_state(ConnState::New);
+    let mut first = [0];
+    let accepted = match tcp.peek(&mut first) {
+        Ok(1..) if first != [HANDSHAKE_RECORD] => None,
+        Ok(_) => Some(Tls::accept(&mut tcp, &tls.certificates)),
+        Err(error) => Some(Err(error)),
+    };
     if let Some(metrics) = &server.metrics {
-        metrics.handshake_done(match &handshaken {
-            Handshaken::Tls(_, handshake) => Some(*handshake),
-            Handshaken::Plain(_) | Handshaken::Failed(_) => None,
-        });
+        let succeeded = accepted.as_ref().and_then(|accepted| accepted.as_ref().ok());
+        metrics.handshake_done(succeeded.map(|(_, handshake)| *handshake));
     }
-    match handshaken {
-        Handshaken::Tls(mut transport, handshake) => {
+    match accepted {
+        Some(Ok((mut transport, handshake))) => {
             log::debug!("#{} TLS handshake, {handshake:?}: {}", conn.id, transport.negotiated());
             let responder = WithHsts { responder, hsts_secs: tls.hsts_secs };
             Connection::new(&mut transport, server, &responder, conn).run();
         }
-        Handshaken::Plain(mut tcp) => {
-            let site = SiteSession::new(&server.site);
-            Connection::new(&mut tcp, server, &PlainHttpOnTlsPort { site: &site }, conn).run();
-        }
-        Handshaken::Failed(close) => {
+        Some(Err(error)) => {
+            let close = fail(&mut tcp, conn, error);
             if let Some(metrics) = &server.metrics {
                 metrics.closed(&close);
             }
         }
+        None => {
+            let site = SiteSession::new(&server.site);
+            Connection::new(&mut tcp, server, &PlainHttpOnTlsPort(&site), conn).run();
+        }
     }
 }
 
-/// Performs the handshake, within the header timeout. Until then the connection can be evicted like an idle one.
-fn accept_tls<'s>(tls: &TlsEndpoint, mut tcp: Tcp<'s>, conn: &ConnHandle) -> Handshaken<'s> {
-    conn.set_state(ConnState::New);
-    let mut first = [0];
-    let (mut tcp, error) = match tcp.peek(&mut first) {
-        Ok(1..) if is_handshake(first[0]) => match Tls::accept(tcp, &tls.certificates) {
-            Ok((tls, handshake)) => return Handshaken::Tls(tls, handshake),
-            Err(failed) => failed,
-        },
-        Ok(1..) => return Handshaken::Plain(tcp),
-        Ok(0) => (tcp, ErrorKind::UnexpectedEof.into()),
-        Err(error) => (tcp, error),
-    };
+/// Closes a connection after a failed handshake.
+fn fail(tcp: &mut Tcp<'_>, conn: &ConnHandle, error: io::Error) -> CloseReason {
+    let (id, client) = (conn.id, conn.client);
     match conn.ended_by() {
         Some(close) => {
-            log::debug!("#{} TLS handshake with {} ended: {close}", conn.id, conn.client);
-            Handshaken::Failed(close)
+            log::debug!("#{id} TLS handshake with {client} ended: {close}");
+            close
         }
         None if error.kind() == ErrorKind::UnexpectedEof => {
-            log::debug!("#{} TLS handshake with {}: the client closed the connection", conn.id, conn.client);
-            Handshaken::Failed(CloseReason::ClientClosed)
+            log::debug!("#{id} TLS handshake with {client}: the client closed the connection");
+            CloseReason::ClientClosed
         }
         None => {
-            log::debug!("#{} TLS handshake with {} failed: {error}", conn.id, conn.client);
+            log::debug!("#{id} TLS handshake with {client} failed: {error}");
             // A reset would destroy the alert before the client reads it.
             conn.set_state(ConnState::Lingering);
             if tcp.send_last(&[]).is_ok() {
                 tcp.linger();
             }
-            Handshaken::Failed(CloseReason::Io(error))
+            CloseReason::Io(error)
         }
     }
 }
@@ -151,19 +132,16 @@ impl Respond for WithHsts<'_> {
     }
 }
 
-/// Refuses plain HTTP on a TLS port.
-pub struct PlainHttpOnTlsPort<'s> {
-    /// The site, for its error pages.
-    pub site: &'s SiteSession<'s>,
-}
+/// Refuses plain HTTP on a TLS port, with the site's error pages.
+pub struct PlainHttpOnTlsPort<'s>(pub &'s SiteSession<'s>);
 
 impl Respond for PlainHttpOnTlsPort<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
         let refusal = Refusal::from(Why::PlainHttpOnTlsPort.because(request.head.line));
-        self.site.page(refusal, PageFormat::preferred(&request.head.fields))
+        self.0.page(refusal, PageFormat::preferred(&request.head.fields))
     }
 
     fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
-        self.site.refuse(reject, form)
+        self.0.refuse(reject, form)
     }
 }

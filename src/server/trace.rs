@@ -16,12 +16,9 @@ macro_rules! step {
 
 /// Step 1: a connection.
 pub fn accepted(conn: &ConnHandle) {
-    let (peer, client) = (conn.peer, conn.client);
-    if client == peer {
-        log::debug!("#{} [1] connection accepted from {peer}", conn.id);
-    } else {
-        log::debug!("#{} [1] connection accepted from {peer}, a proxy for {client}", conn.id);
-    }
+    let &ConnHandle { id, peer, client, .. } = conn;
+    let proxied = if client == peer { String::new() } else { format!(", a proxy for {client}") };
+    log::debug!("#{id} [1] connection accepted from {peer}{proxied}");
 }
 
 /// Steps 2 and 3: the request line, the header fields, the empty line.
@@ -50,16 +47,16 @@ pub fn refused(conn: &ConnHandle, refused: &Refused) {
 
 /// Steps 4 and 5: the status line and the fields as sent. An HTTP/0.9 response has neither.
 pub fn response(conn: &ConnHandle, head: &[u8]) {
-    if !log::log_enabled!(log::Level::Trace) || head.is_empty() {
+    if !log::log_enabled!(log::Level::Trace) {
         return;
     }
-    let text = String::from_utf8_lossy(head);
-    let mut lines = text.lines();
-    step!(conn, 4, "status line: {}", lines.next().unwrap_or_default());
-    for field in lines.filter(|line| !line.is_empty()) {
-        step!(conn, 5, "response field: {field}");
+    for (at, line) in String::from_utf8_lossy(head).lines().enumerate() {
+        match at {
+            0 => step!(conn, 4, "status line: {line}"),
+            _ if line.is_empty() => step!(conn, 5, "the empty line that ends the response fields"),
+            _ => step!(conn, 5, "response field: {line}"),
+        }
     }
-    step!(conn, 5, "the empty line that ends the response fields");
 }
 
 /// Step 6: the content.
@@ -69,10 +66,8 @@ pub fn body(conn: &ConnHandle, bytes: u64) {
 
 /// Step 7: the connection is kept alive.
 pub fn kept(conn: &ConnHandle, persistence: Persistence) {
-    let why = match persistence {
-        Persistence::PersistsOnRequest => "the client requested it",
-        _ => "HTTP/1.1 persists until one side sends close",
-    };
+    let is_requested = persistence == Persistence::PersistsOnRequest;
+    let why = if is_requested { "the client requested it" } else { "HTTP/1.1 persists until one side sends close" };
     step!(conn, 7, "kept alive: {why}");
 }
 

@@ -1,22 +1,23 @@
 //! Certificates and their keys: loaded from PEM files, selected by SNI, and reloaded when the files change.
 
-use std::fmt;
-use std::fs::{self, File};
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
+use std::mem;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::OFlags;
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig};
+use rustls::{CertificateError, Error, RootCertStore, ServerConfig};
 
 /// The most cached sessions of TLS 1.2 clients without tickets, some 200 bytes each.
 const SESSIONS_MAX: usize = 4096;
@@ -43,7 +44,7 @@ pub struct Certificates {
 }
 
 /// The stamps of the files.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Files {
     /// When they were last read.
     read: FileStamps,
@@ -51,40 +52,27 @@ struct Files {
     seen: FileStamps,
 }
 
-/// Identity, size and times of each file; none for a missing one.
-type FileStamps = Vec<Option<[i64; 7]>>;
-
-/// An unusable file.
-#[derive(Debug, PartialEq, Eq)]
-pub struct LoadError {
-    /// The file.
-    pub path: PathBuf,
-    /// Whether it is the key, not the certificate.
-    pub is_key: bool,
-    /// The reason.
-    pub what: String,
-}
+/// Device, inode, size, mtime and ctime of each file; none for a missing one.
+type FileStamps = Vec<Option<(u64, u64, u64, (i64, i64), (i64, i64))>>;
 
 /// The certificates, by preference.
 #[derive(Debug)]
 struct SniResolver(Vec<Arc<CertifiedKey>>);
 
 impl Certificates {
-    /// Reads these files.
-    pub fn read(pairs: Vec<CertPair>) -> Result<Certificates, LoadError> {
-        let files = file_stamps(&pairs);
-        let certified = read_all(&pairs)?;
-        let files = Mutex::new(Files { seen: files.clone(), read: files });
+    /// Reads these files. The error is a line for the operator.
+    pub fn read(pairs: Vec<CertPair>) -> Result<Certificates, String> {
+        let files = Mutex::new(Files::now(&pairs));
+        let certified = pairs.iter().map(CertPair::read).collect::<Result<_, _>>()?;
         // This fails only without random numbers.
-        let config = configure(certified).map_err(|error| pairs[0].key_error(error.to_string()))?;
+        let config = configure(certified).map_err(|error| pairs[0].key_error(error))?;
         Ok(Certificates { pairs, config: RwLock::new(Arc::new(config)), files })
     }
 
     /// Holds a certificate that comes from no file.
     pub fn holding(certified: CertifiedKey) -> Result<Certificates, Error> {
         let config = RwLock::new(Arc::new(configure(vec![Arc::new(certified)])?));
-        let files = Mutex::new(Files { read: Vec::new(), seen: Vec::new() });
-        Ok(Certificates { pairs: Vec::new(), config, files })
+        Ok(Certificates { pairs: Vec::new(), config, files: Mutex::default() })
     }
 
     /// The configuration for a new connection.
@@ -93,27 +81,20 @@ impl Certificates {
     }
 
     /// Reloads the files; on an error the old certificates stay. Open connections keep theirs, and tickets stay valid.
-    pub fn reload(&self) -> Result<(), LoadError> {
+    pub fn reload(&self) -> Result<(), String> {
         let mut files = self.files.lock();
-        files.seen = file_stamps(&self.pairs);
-        files.read = files.seen.clone();
-        let certified = read_all(&self.pairs)?;
-        let mut config = (*self.config()).clone();
-        config.cert_resolver = Arc::new(SniResolver(certified));
-        *self.config.write() = Arc::new(config);
+        *files = Files::now(&self.pairs);
+        let certified = self.pairs.iter().map(CertPair::read).collect::<Result<_, _>>()?;
+        Arc::make_mut(&mut self.config.write()).cert_resolver = Arc::new(SniResolver(certified));
         Ok(())
     }
 
-    /// Reloads the files if they have changed, but not since the last check: a certificate and its key are seldom replaced
+    /// Reports whether the files have changed, but not since the last check: a certificate and its key are seldom replaced
     /// at the same moment.
-    pub fn reload_if_changed(&self) -> Option<Result<(), LoadError>> {
-        let now = file_stamps(&self.pairs);
+    pub fn have_changed(&self) -> bool {
         let mut files = self.files.lock();
-        let is_at_rest = files.seen == now;
-        let is_new = files.read != now;
-        files.seen = now;
-        drop(files);
-        (is_new && is_at_rest).then(|| self.reload())
+        let before = mem::replace(&mut files.seen, file_stamps(&self.pairs));
+        files.seen == before && files.seen != files.read
     }
 
     /// Reports whether the certificates come from files.
@@ -122,71 +103,62 @@ impl Certificates {
     }
 
     /// The directories of the files, and of the targets of links.
-    pub fn places(&self) -> Vec<PathBuf> {
-        let files = self.pairs.iter().flat_map(|pair| [&pair.cert, &pair.key]);
-        let named_and_real = files.flat_map(|file| [std::path::absolute(file).ok(), fs::canonicalize(file).ok()]);
-        let mut places: Vec<_> =
-            named_and_real.flatten().filter_map(|file| Some(file.parent()?.to_path_buf())).collect();
-        places.sort();
-        places.dedup();
-        places
+    pub fn places(&self) -> BTreeSet<PathBuf> {
+        let named_and_real = |file| [path::absolute(file).ok(), fs::canonicalize(file).ok()];
+        let files = paths(&self.pairs).flat_map(named_and_real).flatten();
+        files.filter_map(|file| Some(file.parent()?.to_path_buf())).collect()
     }
 
     /// The files that the process may not read now. Their present stamps count as read.
     pub fn unreadable(&self) -> Vec<&Path> {
-        let files = self.pairs.iter().flat_map(|pair| [pair.cert.as_path(), &pair.key]);
-        let unreadable: Vec<_> = files.filter(|file| File::open(file).is_err()).collect();
+        let unreadable: Vec<_> = paths(&self.pairs).filter(|file| File::open(file).is_err()).collect();
         if !unreadable.is_empty() {
-            let mut files = self.files.lock();
-            files.seen = file_stamps(&self.pairs);
-            files.read = files.seen.clone();
+            *self.files.lock() = Files::now(&self.pairs);
         }
         unreadable
     }
 
     /// The certificates that are not valid now, and why.
     pub fn invalid(&self) -> Vec<String> {
-        let now = UnixTime::now();
-        let invalid = self.pairs.iter().filter_map(|pair| {
+        let invalid = |pair: &CertPair| {
             let chain = read_chain(&pair.cert).ok()?;
-            Some(format!("{} {}", pair.cert.display(), why_invalid(chain.first()?, now)?))
-        });
-        invalid.collect()
+            Some(format!("{} {}", pair.cert.display(), why_invalid(chain.first()?)?))
+        };
+        self.pairs.iter().filter_map(invalid).collect()
+    }
+}
+
+impl Files {
+    /// The files as they are now, read.
+    fn now(pairs: &[CertPair]) -> Files {
+        let read = file_stamps(pairs);
+        Files { seen: read.clone(), read }
     }
 }
 
 impl CertPair {
-    fn cert_error(&self, what: impl Into<String>) -> LoadError {
-        LoadError { path: self.cert.clone(), is_key: false, what: what.into() }
+    fn cert_error(&self, what: impl Display) -> String {
+        format!("--tls-cert: {}: {what}", self.cert.display())
     }
 
-    fn key_error(&self, what: impl Into<String>) -> LoadError {
-        LoadError { path: self.key.clone(), is_key: true, what: what.into() }
+    fn key_error(&self, what: impl Display) -> String {
+        format!("--tls-key: {}: {what}", self.key.display())
     }
 
     /// Reads both files; the key has to match the certificate.
-    fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, LoadError> {
+    fn read(&self) -> Result<Arc<CertifiedKey>, String> {
         let chain = read_chain(&self.cert).map_err(|what| self.cert_error(what))?;
-        let text = read_file(&self.key).map_err(|error| self.key_error(error.to_string()))?;
+        let text = read_file(&self.key).map_err(|error| self.key_error(error))?;
         let key = PrivateKeyDer::from_pem_slice(&text)
             .map_err(|_| self.key_error("expected an unencrypted PEM key (PKCS#8, PKCS#1 or SEC1)"))?;
-        let key = provider.key_provider.load_private_key(key);
-        let key = key.map_err(|error| self.key_error(format!("unusable key: {error}")))?;
-        let certified = CertifiedKey::new(chain, key);
-        match certified.keys_match() {
-            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
-            Err(Error::InconsistentKeys(_)) => {
-                Err(self.key_error(format!("the key does not belong to the certificate {}", self.cert.display())))
+        let certified = CertifiedKey::from_der(chain, key, &default_provider());
+        certified.map(Arc::new).map_err(|error| match error {
+            Error::InconsistentKeys(_) => {
+                self.key_error(format!("the key does not belong to the certificate {}", self.cert.display()))
             }
-            Err(error) => Err(self.cert_error(format!("unusable certificate: {error}"))),
-        }
-    }
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let flag = if self.is_key { "--tls-key" } else { "--tls-cert" };
-        write!(f, "{flag}: {}: {}", self.path.display(), self.what)
+            Error::General(_) => self.key_error(format!("unusable key: {error}")),
+            error => self.cert_error(format!("unusable certificate: {error}")),
+        })
     }
 }
 
@@ -195,20 +167,12 @@ impl ResolvesServerCert for SniResolver {
     /// name, or none, the first certificate.
     fn resolve(&self, client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = client.server_name().and_then(|name| ServerName::try_from(name).ok());
-        let is_named = |certified: &CertifiedKey| match (&name, certified.end_entity_cert()) {
-            (Some(name), Ok(cert)) => {
-                ParsedCertificate::try_from(cert).is_ok_and(|cert| verify_server_name(&cert, name).is_ok())
-            }
-            _ => false,
+        let is_named = |certified: &CertifiedKey| {
+            let cert = certified.end_entity_cert().and_then(ParsedCertificate::try_from);
+            cert.is_ok_and(|cert| name.as_ref().is_some_and(|name| verify_server_name(&cert, name).is_ok()))
         };
         let is_supported = |certified: &CertifiedKey| certified.key.choose_scheme(client.signature_schemes()).is_some();
-        let all = &self.0;
-        if all.len() == 1 {
-            return all.first().cloned();
-        }
-        let named = || all.iter().filter(|certified| is_named(certified));
-        let chosen = named().find(|certified| is_supported(certified)).or_else(|| named().next());
-        chosen.or_else(|| all.iter().find(|certified| is_supported(certified))).or(all.first()).cloned()
+        self.0.iter().min_by_key(|certified| (!is_named(certified), !is_supported(certified))).cloned()
     }
 }
 
@@ -225,19 +189,11 @@ fn configure(certified: Vec<Arc<CertifiedKey>>) -> Result<ServerConfig, Error> {
     Ok(config)
 }
 
-fn read_all(pairs: &[CertPair]) -> Result<Vec<Arc<CertifiedKey>>, LoadError> {
-    let provider = default_provider();
-    pairs.iter().map(|pair| pair.read(&provider).map(Arc::new)).collect()
-}
-
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let text = read_file(path).map_err(|error| error.to_string())?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    match chain {
-        Ok(chain) if !chain.is_empty() => Ok(chain),
-        Ok(_) => Err("expected a PEM certificate".to_owned()),
-        Err(error) => Err(format!("not PEM: {error}")),
-    }
+    let chain = chain.map_err(|error| format!("not PEM: {error}"))?;
+    if chain.is_empty() { Err("expected a PEM certificate".to_owned()) } else { Ok(chain) }
 }
 
 /// Reads a regular file. A pipe, for example, could block the reaper thread.
@@ -251,22 +207,24 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The paths of all files.
+fn paths(pairs: &[CertPair]) -> impl Iterator<Item = &Path> {
+    pairs.iter().flat_map(|pair| [pair.cert.as_path(), &pair.key])
+}
+
 fn file_stamps(pairs: &[CertPair]) -> FileStamps {
-    let identity = |path: &PathBuf| {
-        let found = fs::metadata(path).ok()?;
-        let (dev, ino, size) = (found.dev().cast_signed(), found.ino().cast_signed(), found.size().cast_signed());
-        Some([dev, ino, size, found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()])
+    let stamp = |meta: Metadata| {
+        let (modified, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
+        (meta.dev(), meta.ino(), meta.size(), modified, changed)
     };
-    pairs.iter().flat_map(|pair| [identity(&pair.cert), identity(&pair.key)]).collect()
+    paths(pairs).map(|path| fs::metadata(path).ok().map(stamp)).collect()
 }
 
 /// Checks a certificate's validity period. Verification with an empty trust store checks it before the issuer.
-fn why_invalid(cert: &CertificateDer<'_>, now: UnixTime) -> Option<&'static str> {
-    let parsed = ParsedCertificate::try_from(cert).ok()?;
-    let algorithms = default_provider().signature_verification_algorithms;
-    let verified =
-        verify_server_cert_signed_by_trust_anchor(&parsed, &RootCertStore::empty(), &[], now, algorithms.all);
-    match verified {
+fn why_invalid(cert: &CertificateDer<'_>) -> Option<&'static str> {
+    let cert = ParsedCertificate::try_from(cert).ok()?;
+    let (roots, algorithms) = (RootCertStore::empty(), default_provider().signature_verification_algorithms.all);
+    match verify_server_cert_signed_by_trust_anchor(&cert, &roots, &[], UnixTime::now(), algorithms) {
         Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
             Some("has expired")
         }

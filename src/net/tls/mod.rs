@@ -19,7 +19,7 @@ use super::tcp::Tcp;
 use certificates::Certificates;
 
 /// The content type of a handshake record, a TLS client's first byte (RFC 8446 §5.1).
-const HANDSHAKE_RECORD: u8 = 22;
+pub const HANDSHAKE_RECORD: u8 = 22;
 
 /// Bytes encrypted before one write call: four records.
 // measured: 58 → 63 ms/100 MiB with half of it
@@ -38,50 +38,30 @@ pub enum Handshake {
 }
 
 /// A TLS connection.
-pub struct Tls<'s> {
-    tcp: Tcp<'s>,
+pub struct Tls<'t, 's> {
+    tcp: &'t mut Tcp<'s>,
     session: ServerConnection,
-    /// Bytes encrypted but not sent.
+    /// Bytes encrypted but not sent, at most [`PIECE`].
     held: usize,
 }
 
-/// Reports whether a TLS connection begins with this byte.
-pub fn is_handshake(first: u8) -> bool {
-    first == HANDSHAKE_RECORD
-}
-
-impl<'s> Tls<'s> {
-    /// Performs the handshake. `UnexpectedEof`: the client, or another thread, ended the connection.
-    pub fn accept(tcp: Tcp<'s>, certificates: &Certificates) -> Result<(Tls<'s>, Handshake), (Tcp<'s>, io::Error)> {
-        let mut session = match ServerConnection::new(certificates.config()) {
-            Ok(session) => session,
-            Err(error) => return Err((tcp, io::Error::other(error))),
-        };
-        // `held` bounds the buffer: at most PIECE bytes are encrypted but not sent.
+impl<'t, 's> Tls<'t, 's> {
+    /// Performs the handshake. Its last records, which may be tickets, leave with the first response.
+    ///
+    /// `UnexpectedEof`: the client, or another thread, ended the connection.
+    pub fn accept(tcp: &'t mut Tcp<'s>, certificates: &Certificates) -> io::Result<(Tls<'t, 's>, Handshake)> {
+        let mut session = ServerConnection::new(certificates.config()).map_err(io::Error::other)?;
         session.set_buffer_limit(None);
         let mut tls = Tls { tcp, session, held: 0 };
-        match tls.handshake() {
-            Ok(handshake) => Ok((tls, handshake)),
-            Err(error) => Err((tls.tcp, error)),
-        }
-    }
-
-    /// Completes the handshake. Its last records, which may be tickets, leave with the first response.
-    fn handshake(&mut self) -> io::Result<Handshake> {
-        while self.session.is_handshaking() {
-            let mut incoming = Incoming { tcp: &mut self.tcp, wait: Wait::Until(None) };
-            if self.session.read_tls(&mut incoming)? == 0 {
+        while tls.session.is_handshaking() {
+            tls.flush(false)?;
+            if tls.session.read_tls(&mut Awaited(tls.tcp, None))? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            self.decrypt()?;
-            if self.session.is_handshaking() {
-                self.flush(false)?;
-            }
+            tls.decrypt()?;
         }
-        Ok(match self.session.handshake_kind() {
-            Some(HandshakeKind::Resumed) => Handshake::Resumed,
-            _ => Handshake::Full,
-        })
+        let is_resumed = tls.session.handshake_kind() == Some(HandshakeKind::Resumed);
+        Ok((tls, if is_resumed { Handshake::Resumed } else { Handshake::Full }))
     }
 
     /// The negotiated version, cipher suite and server name, as text.
@@ -95,7 +75,7 @@ impl<'s> Tls<'s> {
     /// Decrypts the received records. An error is sent as an alert, without waiting.
     fn decrypt(&mut self) -> io::Result<()> {
         let Err(error) = self.session.process_new_packets() else { return Ok(()) };
-        let _ = self.session.write_tls(&mut Outgoing { tcp: &mut self.tcp, more_follows: false });
+        let _ = self.session.write_tls(&mut Outgoing(self.tcp, false));
         Err(io::Error::new(ErrorKind::InvalidData, error))
     }
 
@@ -125,7 +105,7 @@ impl<'s> Tls<'s> {
     /// Sends the encrypted bytes.
     fn flush(&mut self, more_follows: bool) -> io::Result<()> {
         while self.session.wants_write() {
-            self.session.write_tls(&mut Outgoing { tcp: &mut self.tcp, more_follows })?;
+            self.session.write_tls(&mut Outgoing(self.tcp, more_follows))?;
         }
         self.held = 0;
         // A stalled client does not resume between two pieces.
@@ -136,19 +116,19 @@ impl<'s> Tls<'s> {
     }
 }
 
-impl Transport for Tls<'_> {
+impl Transport for Tls<'_, '_> {
     fn set_send_pace(&mut self, pace: Duration) {
         self.tcp.set_send_pace(pace);
     }
 
-    fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
+    fn read(&mut self, into: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
         // rustls ends a connection after some dozens of empty records or key updates.
         loop {
             if let Some(count) = self.read_decrypted(into)? {
                 return Ok(count);
             }
             self.flush(false)?;
-            self.session.read_tls(&mut Incoming { tcp: &mut self.tcp, wait: Wait::Until(until) })?;
+            self.session.read_tls(&mut Awaited(self.tcp, deadline))?;
             self.decrypt()?;
         }
     }
@@ -157,7 +137,7 @@ impl Transport for Tls<'_> {
         if let Some(count) = self.read_decrypted(into)? {
             return Ok(Some(count));
         }
-        match self.session.read_tls(&mut Incoming { tcp: &mut self.tcp, wait: Wait::Never }) {
+        match self.session.read_tls(&mut Arrived(self.tcp)) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
             read => read?,
         };
@@ -183,9 +163,7 @@ impl Transport for Tls<'_> {
             if count == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            self.flush(true)?;
-            self.session.writer().write_all(&piece[..count])?;
-            self.held += count;
+            self.write(&piece[..count])?;
             span.start += count as u64;
         }
         Ok(())
@@ -212,42 +190,34 @@ impl Transport for Tls<'_> {
     }
 }
 
-/// The wait of a read.
-enum Wait {
-    /// Until this deadline, if there is one.
-    Until(Option<Instant>),
-    /// None; `WouldBlock` if nothing has arrived.
-    Never,
-}
+/// Records from the client, waited for until the deadline, if there is one.
+struct Awaited<'t, 's>(&'t mut Tcp<'s>, Option<Instant>);
 
-/// Records from the client.
-struct Incoming<'t, 's> {
-    tcp: &'t mut Tcp<'s>,
-    wait: Wait,
-}
-
-impl Read for Incoming<'_, '_> {
+impl Read for Awaited<'_, '_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self.wait {
-            Wait::Until(until) => self.tcp.read(into, until),
-            Wait::Never => self.tcp.try_read(into)?.ok_or_else(|| ErrorKind::WouldBlock.into()),
-        }
+        self.0.read(into, self.1)
     }
 }
 
-/// Records to the client.
-struct Outgoing<'t, 's> {
-    tcp: &'t mut Tcp<'s>,
-    more_follows: bool,
+/// Records that have arrived; `WouldBlock` if there are none.
+struct Arrived<'t, 's>(&'t mut Tcp<'s>);
+
+impl Read for Arrived<'_, '_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(into)?.ok_or(ErrorKind::WouldBlock.into())
+    }
 }
+
+/// Records to the client, and whether more follow at once.
+struct Outgoing<'t, 's>(&'t mut Tcp<'s>, bool);
 
 impl Write for Outgoing<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.tcp.send_some(&[IoSlice::new(bytes)], self.more_follows)
+        self.write_vectored(&[IoSlice::new(bytes)])
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.tcp.send_some(slices, self.more_follows)
+        self.0.send_some(slices, self.1)
     }
 
     fn flush(&mut self) -> io::Result<()> {

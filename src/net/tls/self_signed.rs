@@ -31,12 +31,12 @@ pub fn make(names: &[String], addrs: &[IpAddr], now: SystemTime) -> Result<(Cert
     params.not_before = epoch + now.saturating_sub(BEFORE);
     params.not_after = epoch + now + VALID;
     let key = KeyPair::generate().map_err(|error| error.to_string())?;
-    let cert = params.self_signed(&key).map_err(|error| error.to_string())?;
-    let (cert, key) = (cert.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()));
+    let cert = params.self_signed(&key).map_err(|error| error.to_string())?.der().clone();
     let fingerprint = fingerprint(&cert);
-    let certified = CertifiedKey::from_der(vec![cert], key, &default_provider()).map_err(|error| error.to_string())?;
-    let keys = Certificates::holding(certified).map_err(|error| error.to_string())?;
-    Ok((keys, fingerprint))
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let certified = CertifiedKey::from_der(vec![cert], key, &default_provider());
+    let certificates = certified.and_then(Certificates::holding).map_err(|error| error.to_string())?;
+    Ok((certificates, fingerprint))
 }
 
 /// The SHA-256 of a certificate, as other programs show it.

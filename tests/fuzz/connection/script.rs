@@ -273,10 +273,6 @@ impl Transport for Client<'_> {
         Ok(())
     }
 
-    fn may_send_close_notify(&self) -> bool {
-        false
-    }
-
     fn linger(&mut self) {
         assert!(!self.heard.is_broken, "a lingering close after an incomplete response");
         assert_eq!(self.heard.end, End::Close, "the connection is closed twice");
