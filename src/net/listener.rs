@@ -242,7 +242,7 @@ impl Iterator for Incoming<'_> {
                     return Some(Ok(accepted));
                 }
                 // The accept queue is empty, or the socket is closed.
-                Err(error) if self.stop.is_set.load(Ordering::Acquire) && is_over(&error) => return None,
+                Err(error) if self.stop.is_set.load(Ordering::Acquire) && ends_the_drain(&error) => return None,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.listener.wait(self.stop),
                 Err(error) if is_exhaustion(&error) => {
                     self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
@@ -260,7 +260,7 @@ impl Iterator for Incoming<'_> {
     }
 }
 
-fn is_over(error: &io::Error) -> bool {
+fn ends_the_drain(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::InvalidInput)
 }
 
