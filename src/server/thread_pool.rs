@@ -79,9 +79,13 @@ impl<J: Send + 'static> ThreadPool<J> {
             if catch_unwind(AssertUnwindSafe(|| (self.work)(job))).is_err() {
                 log::error!("a connection ended by a panic, which is printed above; please report it");
             }
-            // Under load the next connection is often accepted during this yield, and no wake-up is needed for it.
-            self.state.lock().spinning += 1;
-            thread::yield_now();
+            let mut state = self.state.lock();
+            state.spinning += 1;
+            if state.queue.is_empty() {
+                drop(state);
+                // Under load the next connection is often accepted meanwhile, and no wake-up is needed for it.
+                thread::yield_now();
+            }
         }
     }
 
