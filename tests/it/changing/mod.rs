@@ -312,7 +312,8 @@ fn growing_log_is_sent_up_to_a_former_length() {
             let raw = Raw::parse(&server.connect().send(GET).rest()).expect("an append harms no response");
             assert!(raw.status == 200 && raw.is_complete(), "an append harms no response");
             assert!(raw.body.len() >= before, "stale: {} bytes after {before} were written", raw.body.len());
-            let lines = versions_in(&raw.body);
+            // The kernel shows an append page by page, so a length at the end of a page may cut the last line.
+            let lines = versions_in(&raw.body[..raw.body.len() / CELL * CELL]);
             assert!(lines.iter().copied().eq(0..lines.len() as u64), "not a beginning of the log");
             assert!(!raw.tag.contains('-'), "a tag of metadata, which may stay the same: {}", raw.tag);
             seen.note(&raw.tag, None, raw.body.len());
