@@ -2,10 +2,10 @@
 //! bytes arrive, and however slowly it listens.
 //!
 //! An input is a [`script`]. The server answers it, a second [reading](oracle) of the same bytes [foretells](foretell)
-//! which answers are due, a strict [reader](answer) takes apart what the server said, and the [judge] compares.
+//! which answers are due, a strict [reader](response) takes apart what the server said, and the [judge] compares.
 //!
 //! The fuzz target runs this on made-up scripts, `server::tests` on the committed ones. It sees the server's modules as
-//! `crate::server` and so on, and makes a server in one place alone: [`house`].
+//! `crate::server` and so on, and makes a server in one place alone: [`fixture`].
 
 pub mod fixture;
 mod foretell;
