@@ -402,7 +402,7 @@ impl Drop for ConnHandle {
 mod tests {
     use super::super::conn_entry::STALL_TIMEOUT;
     use super::*;
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::thread;
 
@@ -592,6 +592,19 @@ mod tests {
         assert_eq!(evictable()[0], None, "it is evicted once");
         stalled.resumed();
         assert_eq!(evictable()[0], None);
+    }
+
+    #[test]
+    fn eviction_spares_a_response_that_goes_on() {
+        let (table, clock) = table(1, None, &[]);
+        let (_client, conn) = register(&table);
+        conn.stalled();
+        let (_, chosen) = conn.entry.state();
+        clock.tick();
+        conn.resumed();
+        conn.stalled();
+        conn.entry.evict(chosen);
+        assert!(is_evicted(&conn) && conn.stream().write(b"x").is_ok(), "the response is cut off");
     }
 
     #[test]
