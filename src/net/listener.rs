@@ -1,6 +1,7 @@
 //! Listening sockets: bind, accept, close. The only user of socket2 and if_addrs, and of nix for an option that socket2 lacks.
 
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Write};
+use std::iter;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -76,16 +77,6 @@ pub struct Stop {
     is_set: AtomicBool,
     reader: PipeReader,
     writer: PipeWriter,
-}
-
-/// Accepted connections, until the server stops. An error is a lack of descriptors or memory: closing a connection helps.
-#[derive(Debug)]
-pub struct Incoming<'l> {
-    listener: &'l Listener,
-    stop: &'l Stop,
-    /// Pause before the next accept, after one that failed for lack of resources.
-    pause: Duration,
-    drain_deadline: Option<Instant>,
 }
 
 /// An address that cannot be listened on.
@@ -182,10 +173,42 @@ impl Listener {
         self.sharing == Sharing::Inherited
     }
 
-    /// Accepts connections until the stop flag is set and the socket is closed. Begun with the flag set, it only accepts what is
-    /// in the accept queue. An inherited socket is left to the other processes that have it.
-    pub fn incoming<'l>(&'l self, stop: &'l Stop) -> Incoming<'l> {
-        Incoming { listener: self, stop, pause: Duration::ZERO, drain_deadline: None }
+    /// Accepts connections until the stop flag is set, then those left in the accept queue for at most [`BACKLOG_DRAIN`]; an
+    /// inherited socket is left to the other processes that have it. An error is a lack of descriptors or memory: closing a
+    /// connection helps.
+    pub fn incoming<'l>(&'l self, stop: &'l Stop) -> impl Iterator<Item = io::Result<(TcpStream, SocketAddr)>> + 'l {
+        let (mut pause, mut drain_deadline) = (Duration::ZERO, None);
+        iter::from_fn(move || {
+            thread::sleep(pause);
+            while !stop.is_set() || self.may_drain(&mut drain_deadline) {
+                match self.socket.accept() {
+                    Ok(accepted) => {
+                        pause = Duration::ZERO;
+                        return Some(Ok(accepted));
+                    }
+                    // The accept queue is empty, or the socket is closed.
+                    Err(error) if stop.is_set() && ends_the_drain(&error) => return None,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(stop),
+                    Err(error) if is_exhaustion(&error) => {
+                        pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+                        log::warn!("cannot accept on {}: {error}; next try in {pause:?}", self.addr);
+                        return Some(Err(error));
+                    }
+                    Err(error) => {
+                        log::debug!("a connection to {} failed before it was accepted: {error}", self.addr);
+                        // Where another process has shut down the socket, each accept fails.
+                        thread::sleep(PAUSE_MIN);
+                    }
+                }
+            }
+            None
+        })
+    }
+
+    /// Reports whether the accept queue may be drained further, from the first call on.
+    fn may_drain(&self, deadline: &mut Option<Instant>) -> bool {
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + BACKLOG_DRAIN);
+        !self.is_inherited() && Instant::now() < deadline && self.socket.set_nonblocking(true).is_ok()
     }
 
     /// Closes the socket for this process; clients that connect from now on are refused, or reach another process.
@@ -210,53 +233,15 @@ impl Stop {
         Ok(Stop { is_set: AtomicBool::new(false), reader, writer })
     }
 
+    fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Acquire)
+    }
+
     /// Sets the flag and wakes the accept loops.
     pub fn set(&self) {
         self.is_set.store(true, Ordering::Release);
         // The byte stays in the pipe, so every loop sees it.
         let _ = (&self.writer).write(&[1]);
-    }
-}
-
-impl Incoming<'_> {
-    /// Reports whether the loop is over: at once on an inherited socket, otherwise after [`BACKLOG_DRAIN`].
-    fn is_over(&mut self) -> bool {
-        if !self.stop.is_set.load(Ordering::Acquire) {
-            return false;
-        }
-        let now = Instant::now();
-        let deadline = *self.drain_deadline.get_or_insert(now + BACKLOG_DRAIN);
-        self.listener.is_inherited() || deadline <= now || self.listener.socket.set_nonblocking(true).is_err()
-    }
-}
-
-impl Iterator for Incoming<'_> {
-    type Item = io::Result<(TcpStream, SocketAddr)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        thread::sleep(self.pause);
-        while !self.is_over() {
-            match self.listener.socket.accept() {
-                Ok(accepted) => {
-                    self.pause = Duration::ZERO;
-                    return Some(Ok(accepted));
-                }
-                // The accept queue is empty, or the socket is closed.
-                Err(error) if self.stop.is_set.load(Ordering::Acquire) && ends_the_drain(&error) => return None,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.listener.wait(self.stop),
-                Err(error) if is_exhaustion(&error) => {
-                    self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
-                    log::warn!("cannot accept on {}: {error}; next try in {:?}", self.listener.addr, self.pause);
-                    return Some(Err(error));
-                }
-                Err(error) => {
-                    log::debug!("a connection to {} failed before it was accepted: {error}", self.listener.addr);
-                    // Where another process has shut down the socket, each accept fails.
-                    thread::sleep(PAUSE_MIN);
-                }
-            }
-        }
-        None
     }
 }
 
