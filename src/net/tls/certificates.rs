@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::OFlags;
+use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, Error, RootCertStore, ServerConfig};
+use rustls::{Error, RootCertStore, ServerConfig};
 
 /// The most cached sessions of TLS 1.2 clients without tickets, some 200 bytes each.
 const SESSIONS_MAX: usize = 4096;
@@ -38,7 +39,7 @@ pub struct CertPair {
 #[derive(Debug)]
 pub struct Certificates {
     /// Their files, if they come from any.
-    pairs: Vec<CertPair>,
+    pub pairs: Vec<CertPair>,
     config: RwLock<Arc<ServerConfig>>,
     files: Mutex<Files>,
 }
@@ -61,18 +62,23 @@ struct SniResolver(Vec<Arc<CertifiedKey>>);
 
 impl Certificates {
     /// Reads these files. The error is a line for the operator.
-    pub fn read(pairs: Vec<CertPair>) -> Result<Certificates, String> {
-        let files = Mutex::new(Files::now(&pairs));
-        let certified = pairs.iter().map(CertPair::read).collect::<Result<_, _>>()?;
-        // This fails only without random numbers.
-        let config = configure(certified).map_err(|error| pairs[0].key_error(error))?;
-        Ok(Certificates { pairs, config: RwLock::new(Arc::new(config)), files })
+    pub fn read(pairs: &[CertPair]) -> Result<Certificates, String> {
+        let certificates = Certificates::new(pairs, Vec::new()).map_err(|error| pairs[0].key_error(error))?;
+        certificates.reload()?;
+        Ok(certificates)
     }
 
-    /// Holds a certificate that comes from no file.
-    pub fn holding(certified: CertifiedKey) -> Result<Certificates, Error> {
-        let config = RwLock::new(Arc::new(configure(vec![Arc::new(certified)])?));
-        Ok(Certificates { pairs: Vec::new(), config, files: Mutex::default() })
+    /// Holds these certificates: for both versions, HTTP/1.1 only, with tickets, and cached sessions for clients without
+    /// them. The server's order selects the cipher suite, as TLS scanners expect. It fails only without random numbers.
+    pub(super) fn new(pairs: &[CertPair], certified: Vec<Arc<CertifiedKey>>) -> Result<Certificates, Error> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+        let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
+        let mut config = builder.with_cert_resolver(Arc::new(SniResolver(certified)));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.ignore_client_order = true;
+        config.ticketer = Ticketer::new()?;
+        config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+        Ok(Certificates { pairs: pairs.to_vec(), config: RwLock::new(Arc::new(config)), files: Mutex::default() })
     }
 
     /// The configuration for a new connection.
@@ -95,11 +101,6 @@ impl Certificates {
         let mut files = self.files.lock();
         let before = mem::replace(&mut files.seen, file_stamps(&self.pairs));
         files.seen == before && files.seen != files.read
-    }
-
-    /// Reports whether the certificates come from files.
-    pub fn are_from_files(&self) -> bool {
-        !self.pairs.is_empty()
     }
 
     /// The directories of the files, and of the targets of links.
@@ -176,19 +177,6 @@ impl ResolvesServerCert for SniResolver {
     }
 }
 
-/// The configuration: both versions, HTTP/1.1 only, tickets, and cached sessions for clients without them. The server's
-/// order selects the cipher suite, as TLS scanners expect.
-fn configure(certified: Vec<Arc<CertifiedKey>>) -> Result<ServerConfig, Error> {
-    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
-    let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
-    let mut config = builder.with_cert_resolver(Arc::new(SniResolver(certified)));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.ignore_client_order = true;
-    config.ticketer = Ticketer::new()?;
-    config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
-    Ok(config)
-}
-
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let text = read_file(path).map_err(|error| error.to_string())?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
@@ -224,13 +212,9 @@ fn file_stamps(pairs: &[CertPair]) -> FileStamps {
 fn why_invalid(cert: &CertificateDer<'_>) -> Option<&'static str> {
     let cert = ParsedCertificate::try_from(cert).ok()?;
     let (roots, algorithms) = (RootCertStore::empty(), default_provider().signature_verification_algorithms.all);
-    match verify_server_cert_signed_by_trust_anchor(&cert, &roots, &[], UnixTime::now(), algorithms) {
-        Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
-            Some("has expired")
-        }
-        Err(Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. })) => {
-            Some("is not valid yet")
-        }
+    match verify_server_cert_signed_by_trust_anchor(&cert, &roots, &[], UnixTime::now(), algorithms).err()? {
+        Error::InvalidCertificate(Expired | ExpiredContext { .. }) => Some("has expired"),
+        Error::InvalidCertificate(NotValidYet | NotValidYetContext { .. }) => Some("is not valid yet"),
         _ => None,
     }
 }
