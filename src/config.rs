@@ -123,8 +123,8 @@ impl Tls {
     /// Reads or makes the certificates, and adds notes about them.
     pub fn load(&self, notes: &mut Vec<String>) -> Result<Certificates, String> {
         if !self.pairs.is_empty() {
-            let certificates = Certificates::read(&self.pairs)?;
-            notes.extend(certificates.invalid().iter().map(|what| format!("warning: {what}")));
+            let (certificates, invalid) = Certificates::read(&self.pairs)?;
+            notes.extend(invalid.iter().map(|what| format!("warning: {what}")));
             return Ok(certificates);
         }
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

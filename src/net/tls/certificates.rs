@@ -61,11 +61,11 @@ type FileStamps = Vec<Option<(u64, u64, u64, (i64, i64), (i64, i64))>>;
 struct SniResolver(Vec<Arc<CertifiedKey>>);
 
 impl Certificates {
-    /// Reads these files. The error is a line for the operator.
-    pub fn read(pairs: &[CertPair]) -> Result<Certificates, String> {
+    /// Reads these files, and reports which certificates are not valid now. The error is a line for the operator.
+    pub fn read(pairs: &[CertPair]) -> Result<(Certificates, Vec<String>), String> {
         let certificates = Certificates::new(pairs, Vec::new()).map_err(|error| pairs[0].key_error(error))?;
-        certificates.reload()?;
-        Ok(certificates)
+        let invalid = certificates.reload()?;
+        Ok((certificates, invalid))
     }
 
     /// Holds these certificates: for both versions, HTTP/1.1 only, with tickets, and cached sessions for clients without
@@ -86,13 +86,18 @@ impl Certificates {
         Arc::clone(&self.config.read())
     }
 
-    /// Reloads the files; on an error the old certificates stay. Open connections keep theirs, and tickets stay valid.
-    pub fn reload(&self) -> Result<(), String> {
+    /// Reloads the files, and reports which certificates are not valid now, and why. On an error the old certificates stay.
+    /// Open connections keep theirs, and tickets stay valid.
+    pub fn reload(&self) -> Result<Vec<String>, String> {
         let mut files = self.files.lock();
-        *files = Files::now(&self.pairs);
-        let certified = self.pairs.iter().map(CertPair::read).collect::<Result<_, _>>()?;
+        files.read = file_stamps(&self.pairs);
+        let certified = self.pairs.iter().map(CertPair::read).collect::<Result<Vec<_>, _>>()?;
+        let invalid = |(pair, certified): (&CertPair, &Arc<CertifiedKey>)| {
+            Some(format!("{} {}", pair.cert.display(), why_invalid(certified.cert.first()?)?))
+        };
+        let invalid = self.pairs.iter().zip(&certified).filter_map(invalid).collect();
         Arc::make_mut(&mut self.config.write()).cert_resolver = Arc::new(SniResolver(certified));
-        Ok(())
+        Ok(invalid)
     }
 
     /// Reports whether the files have changed, but not since the last check: a certificate and its key are seldom replaced
@@ -114,26 +119,9 @@ impl Certificates {
     pub fn unreadable(&self) -> Vec<&Path> {
         let unreadable: Vec<_> = paths(&self.pairs).filter(|file| File::open(file).is_err()).collect();
         if !unreadable.is_empty() {
-            *self.files.lock() = Files::now(&self.pairs);
+            self.files.lock().read = file_stamps(&self.pairs);
         }
         unreadable
-    }
-
-    /// The certificates that are not valid now, and why.
-    pub fn invalid(&self) -> Vec<String> {
-        let invalid = |pair: &CertPair| {
-            let chain = read_chain(&pair.cert).ok()?;
-            Some(format!("{} {}", pair.cert.display(), why_invalid(chain.first()?)?))
-        };
-        self.pairs.iter().filter_map(invalid).collect()
-    }
-}
-
-impl Files {
-    /// The files as they are now, read.
-    fn now(pairs: &[CertPair]) -> Files {
-        let read = file_stamps(pairs);
-        Files { seen: read.clone(), read }
     }
 }
 
@@ -148,7 +136,12 @@ impl CertPair {
 
     /// Reads both files; the key has to match the certificate.
     fn read(&self) -> Result<Arc<CertifiedKey>, String> {
-        let chain = read_chain(&self.cert).map_err(|what| self.cert_error(what))?;
+        let text = read_file(&self.cert).map_err(|error| self.cert_error(error))?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+        let chain = chain.map_err(|error| self.cert_error(format!("not PEM: {error}")))?;
+        if chain.is_empty() {
+            return Err(self.cert_error("expected a PEM certificate"));
+        }
         let text = read_file(&self.key).map_err(|error| self.key_error(error))?;
         let key = PrivateKeyDer::from_pem_slice(&text)
             .map_err(|_| self.key_error("expected an unencrypted PEM key (PKCS#8, PKCS#1 or SEC1)"))?;
@@ -175,13 +168,6 @@ impl ResolvesServerCert for SniResolver {
         let is_supported = |certified: &CertifiedKey| certified.key.choose_scheme(client.signature_schemes()).is_some();
         self.0.iter().min_by_key(|certified| (!is_named(certified), !is_supported(certified))).cloned()
     }
-}
-
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let text = read_file(path).map_err(|error| error.to_string())?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let chain = chain.map_err(|error| format!("not PEM: {error}"))?;
-    if chain.is_empty() { Err("expected a PEM certificate".to_owned()) } else { Ok(chain) }
 }
 
 /// Reads a regular file. A pipe, for example, could block the reaper thread.
