@@ -130,7 +130,7 @@ impl Tls {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let mut addrs = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         addrs.extend(own_addrs());
-        let made = self_signed::make(&["localhost".to_owned(), host.trim().to_owned()], &addrs, SystemTime::now());
+        let made = self_signed::make(&["localhost", host.trim()], &addrs, SystemTime::now());
         let (certificates, fingerprint) = made.map_err(|error| format!("--tls-self-signed: {error}"))?;
         notes.push(format!("its certificate is self-signed; SHA-256 fingerprint {fingerprint}"));
         Ok(certificates)

@@ -4,9 +4,10 @@
 
 use std::path::PathBuf;
 
+use landlock::RulesetStatus::{self, FullyEnforced, NotEnforced, PartiallyEnforced};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
-    RulesetStatus, Scope,
+    Scope,
 };
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
@@ -34,17 +35,12 @@ pub fn enter(readable: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
 pub fn describe(status: Option<RulesetStatus>, readable: &[PathBuf]) -> String {
     let places: Vec<_> = readable.iter().map(|place| place.display().to_string()).collect();
     let places = places.join(" and ");
+    let rest = "openat2 keeps requests inside the root";
     match status {
-        Some(RulesetStatus::FullyEnforced) => {
-            format!("confined to reading {places}: no writing, no program, no connection out")
-        }
-        Some(RulesetStatus::PartiallyEnforced) => {
-            format!("confined to reading {places}, as far as this kernel's Landlock can")
-        }
-        Some(RulesetStatus::NotEnforced) => {
-            "not confined by Landlock, which this kernel lacks; openat2 keeps requests inside the root".to_owned()
-        }
-        None => "not confined by Landlock; openat2 keeps requests inside the root".to_owned(),
+        Some(FullyEnforced) => format!("confined to reading {places}: no writing, no program, no connection out"),
+        Some(PartiallyEnforced) => format!("confined to reading {places}, as far as this kernel's Landlock can"),
+        Some(NotEnforced) => format!("not confined by Landlock, which this kernel lacks; {rest}"),
+        None => format!("not confined by Landlock; {rest}"),
     }
 }
 
@@ -69,7 +65,7 @@ mod tests {
         let refused = |done: io::Result<()>| done.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
         let inside = || {
             let confined = enter(slice::from_ref(&root)).expect("the rules can be made");
-            if confined != RulesetStatus::FullyEnforced {
+            if confined != FullyEnforced {
                 eprintln!("{confined:?}: nothing is shown");
                 return;
             }

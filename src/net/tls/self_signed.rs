@@ -20,10 +20,10 @@ const BEFORE: Duration = Duration::from_secs(DAY);
 const DAY: u64 = 24 * 60 * 60;
 
 /// Makes a certificate for these names and addresses; returns it and its fingerprint.
-pub fn make(names: &[String], addrs: &[IpAddr], now: SystemTime) -> Result<(Certificates, String), String> {
+pub fn make(names: &[&str], addrs: &[IpAddr], now: SystemTime) -> Result<(Certificates, String), String> {
     let mut params = CertificateParams::default();
     // A name that is no DNS name is left out.
-    let names = names.iter().filter_map(|name| Some(SanType::DnsName(name.as_str().try_into().ok()?)));
+    let names = names.iter().filter_map(|name| Some(SanType::DnsName((*name).try_into().ok()?)));
     params.subject_alt_names = names.chain(addrs.iter().map(|addr| SanType::IpAddress(*addr))).collect();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "serve --tls-self-signed");
