@@ -34,144 +34,109 @@ pub struct Args {
     /// Directory to serve [default: .]
     #[arg(value_name = "DIR")]
     pub dir: Option<OsString>,
-
     /// Directory to serve, as a flag
     #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     pub root: OsString,
-
     /// Port to listen on; 0 picks a free one
     #[arg(short, long, value_name = "N", default_value = "8080", value_parser = port())]
     pub port: u16,
-
     /// IP address to listen on; repeatable [default: all, 0.0.0.0 and ::]
     #[arg(short, long, value_name = "ADDR", value_delimiter = ',', value_parser = ip)]
     pub bind: Vec<IpAddr>,
-
     /// Let other processes listen at the same addresses
     #[arg(long)]
     pub reuse_port: bool,
-
     /// Address and port for /health and /metrics [default: none]
     #[arg(long, value_name = "ADDR:PORT", value_parser = socket_addr)]
     pub admin: Option<SocketAddr>,
-
     /// PEM certificate chain for TLS; repeatable, one a line in the variable
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Vec<OsString>,
-
     /// PEM key of each certificate, in the same order
     #[arg(long, value_name = "FILE")]
     pub tls_key: Vec<OsString>,
-
     /// Serve over TLS with a certificate made at startup
     #[arg(long)]
     pub tls_self_signed: bool,
-
     /// Port that redirects plain HTTP to HTTPS
     #[arg(long, value_name = "PORT", value_parser = port())]
     pub https_redirect: Option<u16>,
-
     /// Send Strict-Transport-Security with this max-age [default: none]
     #[arg(long, value_name = "SECONDS", value_parser = number("seconds", 0..=u32::MAX))]
     pub hsts: Option<u32>,
-
     /// Index files of a directory, by preference, separated by commas
     #[arg(long, value_name = "NAMES", default_value = "index.html", value_delimiter = ',')]
     #[arg(action = ArgAction::Set, value_parser = file_name)]
     pub index: Vec<RelPath>,
-
     /// List directories that have no index file
     #[arg(long)]
     pub list: bool,
-
     /// Page for missing files, below the root [default: 404.html, if present]
     #[arg(long, value_name = "FILE", value_parser = below_root())]
     pub not_found: Option<RelPath>,
-
     /// Serve names that begin with a dot, not only /.well-known/
     #[arg(long)]
     pub hidden: bool,
-
     /// Follow symbolic links that stay inside the root, none, or all
     #[arg(long, value_name = "inside|none|all", default_value = "inside", value_parser = symlinks)]
     pub symlinks: Symlinks,
-
     /// Charset of text files; "off" sends none
     #[arg(long, value_name = "NAME|off", default_value = "utf-8", value_parser = charset)]
     pub charset: std::option::Option<String>,
-
     /// Field for every response; repeatable, one a line in the variable
     #[arg(long = "header", value_name = "K: V")]
     pub headers: Vec<String>,
-
     /// Let caches reuse files for this long; 0: always revalidate
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = number("seconds", 0..=u32::MAX))]
     pub cache: u32,
-
     /// Memory for cached files; 0 disables
     #[arg(long, value_name = "MIB", default_value = "64", value_parser = number("MiB", 0..=1_u64 << 20))]
     pub cache_memory: u64,
-
     /// Never serve app.js.br, .zst or .gz in place of app.js
     #[arg(long)]
     pub no_precompressed: bool,
-
     /// Compress text files larger than BYTES; "off" disables
     #[arg(long, value_name = "BYTES|off", default_value = "1024", value_parser = size)]
     pub compress: std::option::Option<u64>,
-
     /// Switch to this user once listening; needs root
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
-
     /// Do not sandbox the process (writes, other files, exec, outgoing connections)
     #[arg(long)]
     pub no_sandbox: bool,
-
     /// Maximum number of connections; a full table evicts the longest idle
     #[arg(long, value_name = "N", default_value = "1024", value_parser = number("connections", 1..=CONNECTIONS_MAX))]
     pub max_connections: usize,
-
     /// Maximum per client address or IPv6 /64; 0: no limit
     #[arg(long, value_name = "N", default_value = "0", value_parser = number("connections", 0..=CONNECTIONS_MAX))]
     pub max_per_ip: usize,
-
     /// Proxy address or network that may state the client's address; repeatable
     #[arg(long = "trusted-proxy", value_name = "CIDR", value_delimiter = ',')]
     pub trusted_proxies: Vec<Network>,
-
     /// Require a PROXY header, version 1 or 2, from trusted proxies
     #[arg(long)]
     pub proxy_protocol: bool,
-
     /// Time limit for a request to arrive
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = secs(1))]
     pub header_timeout: Duration,
-
     /// Time limit for an idle connection between requests
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = secs(1))]
     pub idle_timeout: Duration,
-
     /// Time limit for each 64 KiB of a response
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = secs(1))]
     pub write_timeout: Duration,
-
     /// Let /health return 503 for this long before shutdown
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = secs(0))]
     pub drain_delay: Duration,
-
     /// Time limit for responses in progress at shutdown
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = secs(1))]
     pub grace: Duration,
-
     /// Format of the access log on standard output
     #[arg(long, value_name = "common|combined|json|off", default_value = "common", value_parser = log_format)]
     pub log: std::option::Option<Format>,
-
     /// Show no URLs, no access log, and only errors
     #[arg(short, long)]
     pub quiet: bool,
-
     /// Log more: -v connections, -vv the seven steps of each exchange
     #[arg(short, long, action = ArgAction::Count, value_parser = number("a number", 0..=u8::MAX))]
     pub verbose: u8,
