@@ -18,10 +18,10 @@ pub fn open(config: &Config) -> Result<Vec<Endpoint>, String> {
     let inherited = socket_activation::take(config.listen.write_timeout)?.into_iter();
     let mut endpoints: Vec<Endpoint> =
         inherited.map(|(name, listener)| Endpoint { service: service_of(&name), listener }).collect();
-    for &(service, ref addrs, port) in &config.services {
-        if !endpoints.iter().any(|endpoint| endpoint.service == service) {
-            let bound = bind_all(addrs, port, config.listen).map_err(|error| explain(&error, service))?;
-            endpoints.extend(bound.into_iter().map(|listener| Endpoint { listener, service }));
+    for (service, addrs, port) in &config.services {
+        if !endpoints.iter().any(|endpoint| endpoint.service == *service) {
+            let bound = bind_all(addrs, *port, config.listen).map_err(|error| explain(&error, *service))?;
+            endpoints.extend(bound.into_iter().map(|listener| Endpoint { listener, service: *service }));
         }
     }
     Ok(endpoints)

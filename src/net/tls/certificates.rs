@@ -27,7 +27,7 @@ const SESSIONS_MAX: usize = 4096;
 const FILE_MAX: u64 = 1 << 20;
 
 /// The files of a certificate chain and its key, both in PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct CertPair {
     /// The file of the certificates, the server's own first.
     pub cert: PathBuf,
