@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::SystemTime;
@@ -183,11 +183,9 @@ fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, String>
 
 /// The certificates, each with its key. A key that the site would serve is refused.
 fn pairs(args: &Args) -> Result<Vec<CertPair>, String> {
-    let root = fs::canonicalize(&args.root).ok();
-    let is_served = |path: &Path| {
-        let place = fs::canonicalize(path).ok();
-        place.zip(root.as_ref()).is_some_and(|(place, root)| place.starts_with(root))
-    };
+    let root = fs::canonicalize(&args.root);
+    let is_below_root = |place: PathBuf| root.as_ref().is_ok_and(|root| place.starts_with(root));
+    let is_served = |path: &Path| fs::canonicalize(path).is_ok_and(is_below_root);
     let pair = |(cert, key): (&OsString, &OsString)| {
         let key = Path::new(key);
         // `--symlinks all` follows a link in the root to the key.
