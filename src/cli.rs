@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     pub root: OsString,
     /// Port to listen on; 0 picks a free one
-    #[arg(short, long, value_name = "N", default_value = "8080", value_parser = port())]
+    #[arg(short, long, value_name = "N", default_value = "8080", value_parser = number("a port", 0..=u16::MAX))]
     pub port: u16,
     /// IP address to listen on; repeatable [default: all, 0.0.0.0 and ::]
     #[arg(short, long, value_name = "ADDR", value_delimiter = ',', value_parser = ip)]
@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long)]
     pub tls_self_signed: bool,
     /// Port that redirects plain HTTP to HTTPS
-    #[arg(long, value_name = "PORT", value_parser = port())]
+    #[arg(long, value_name = "PORT", value_parser = number("a port", 0..=u16::MAX))]
     pub https_redirect: Option<u16>,
     /// Send Strict-Transport-Security with this max-age [default: none]
     #[arg(long, value_name = "SECONDS", value_parser = number("seconds", 0..=u32::MAX))]
@@ -184,10 +184,6 @@ where
         Ok(number) if range.contains(&number) => Ok(number),
         _ => Err(format!("expected {unit} from {} to {}", range.start(), range.end())),
     }
-}
-
-fn port() -> impl TypedValueParser<Value = u16> {
-    number("a port", 0..=u16::MAX)
 }
 
 /// A timeout of at most a day.
