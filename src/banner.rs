@@ -1,6 +1,6 @@
 //! Startup banner: the addresses, the URLs and the notes printed on standard error when the server listens.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::net::listener::own_addrs;
 use crate::server::endpoint::{Endpoint, Service};
@@ -23,32 +23,23 @@ pub fn banner(is_tls: bool, endpoints: &[Endpoint], notes: Option<&[String]>) ->
 
 /// The URLs at which a browser on this machine or near it reaches these addresses.
 fn urls(scheme: &str, addrs: &[SocketAddr]) -> Vec<String> {
+    let default_port = if scheme == "https" { ":443" } else { ":80" };
     let mut urls = Vec::new();
     for addr in addrs {
-        let hosts = if addr.ip().is_unspecified() {
-            let ips = own_addrs().into_iter().filter(|ip| ip.is_ipv4() == addr.is_ipv4());
-            [String::from("localhost")].into_iter().chain(ips.map(host)).collect()
-        } else {
-            vec![host(addr.ip())]
-        };
+        let with_port = |ip| SocketAddr::new(ip, addr.port()).to_string();
+        let mut hosts = vec![with_port(addr.ip())];
+        if addr.ip().is_unspecified() {
+            hosts = vec![format!("localhost:{}", addr.port())];
+            hosts.extend(own_addrs().into_iter().filter(|ip| ip.is_ipv4() == addr.is_ipv4()).map(with_port));
+        }
         for host in hosts {
-            let url = match (scheme, addr.port()) {
-                ("http", 80) | ("https", 443) => format!("{scheme}://{host}/"),
-                (_, port) => format!("{scheme}://{host}:{port}/"),
-            };
+            let url = format!("{scheme}://{}/", host.strip_suffix(default_port).unwrap_or(&host));
             if !urls.contains(&url) {
                 urls.push(url);
             }
         }
     }
     urls
-}
-
-fn host(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    }
 }
 
 #[cfg(test)]

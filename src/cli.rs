@@ -34,159 +34,117 @@ pub struct Args {
     /// Directory to serve [default: .]
     #[arg(value_name = "DIR")]
     pub dir: Option<OsString>,
-
     /// Directory to serve, as a flag
-    #[arg(short, long, value_name = "DIR", env = "SERVE_ROOT", default_value = ".", hide_default_value = true)]
+    #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     pub root: OsString,
-
     /// Port to listen on; 0 picks a free one
-    #[arg(short, long, value_name = "N", env = "SERVE_PORT", default_value = "8080", value_parser = port())]
+    #[arg(short, long, value_name = "N", default_value = "8080", value_parser = number("a port", 0..=u16::MAX))]
     pub port: u16,
-
     /// IP address to listen on; repeatable [default: all, 0.0.0.0 and ::]
-    #[arg(short, long, value_name = "ADDR", env = "SERVE_BIND", value_delimiter = ',', value_parser = ip)]
+    #[arg(short, long, value_name = "ADDR", value_delimiter = ',', value_parser = ip)]
     pub bind: Vec<IpAddr>,
-
     /// Let other processes listen at the same addresses
-    #[arg(long, env = "SERVE_REUSE_PORT", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     pub reuse_port: bool,
-
     /// Address and port for /health and /metrics [default: none]
-    #[arg(long, value_name = "ADDR:PORT", env = "SERVE_ADMIN", value_parser = socket_addr)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = socket_addr)]
     pub admin: Option<SocketAddr>,
-
     /// PEM certificate chain for TLS; repeatable, one a line in the variable
-    #[arg(long, value_name = "FILE", env = "SERVE_TLS_CERT")]
+    #[arg(long, value_name = "FILE")]
     pub tls_cert: Vec<OsString>,
-
     /// PEM key of each certificate, in the same order
-    #[arg(long, value_name = "FILE", env = "SERVE_TLS_KEY")]
+    #[arg(long, value_name = "FILE")]
     pub tls_key: Vec<OsString>,
-
     /// Serve over TLS with a certificate made at startup
-    #[arg(long, env = "SERVE_TLS_SELF_SIGNED", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     pub tls_self_signed: bool,
-
     /// Port that redirects plain HTTP to HTTPS
-    #[arg(long, value_name = "PORT", env = "SERVE_HTTPS_REDIRECT", value_parser = port())]
+    #[arg(long, value_name = "PORT", value_parser = number("a port", 0..=u16::MAX))]
     pub https_redirect: Option<u16>,
-
     /// Send Strict-Transport-Security with this max-age [default: none]
-    #[arg(long, value_name = "SECONDS", env = "SERVE_HSTS", value_parser = number("seconds", 0..=u32::MAX))]
+    #[arg(long, value_name = "SECONDS", value_parser = number("seconds", 0..=u32::MAX))]
     pub hsts: Option<u32>,
-
     /// Index files of a directory, by preference, separated by commas
-    #[arg(long, value_name = "NAMES", env = "SERVE_INDEX", default_value = "index.html", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", default_value = "index.html", value_delimiter = ',')]
     #[arg(action = ArgAction::Set, value_parser = file_name)]
     pub index: Vec<RelPath>,
-
     /// List directories that have no index file
-    #[arg(long, env = "SERVE_LIST", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     pub list: bool,
-
     /// Page for missing files, below the root [default: 404.html, if present]
-    #[arg(long, value_name = "FILE", env = "SERVE_NOT_FOUND", value_parser = below_root())]
+    #[arg(long, value_name = "FILE", value_parser = below_root())]
     pub not_found: Option<RelPath>,
-
     /// Serve names that begin with a dot, not only /.well-known/
-    #[arg(long, env = "SERVE_HIDDEN", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     pub hidden: bool,
-
     /// Follow symbolic links that stay inside the root, none, or all
-    #[arg(long, value_name = "inside|none|all", env = "SERVE_SYMLINKS", default_value = "inside", value_parser = symlinks)]
+    #[arg(long, value_name = "inside|none|all", default_value = "inside", value_parser = symlinks)]
     pub symlinks: Symlinks,
-
     /// Charset of text files; "off" sends none
-    #[arg(long, value_name = "NAME|off", env = "SERVE_CHARSET", default_value = "utf-8", value_parser = charset)]
+    #[arg(long, value_name = "NAME|off", default_value = "utf-8", value_parser = charset)]
     pub charset: std::option::Option<String>,
-
     /// Field for every response; repeatable, one a line in the variable
-    #[arg(long = "header", value_name = "K: V", env = "SERVE_HEADER")]
+    #[arg(long = "header", value_name = "K: V")]
     pub headers: Vec<String>,
-
     /// Let caches reuse files for this long; 0: always revalidate
-    #[arg(long, value_name = "SECONDS", env = "SERVE_CACHE", default_value = "0")]
-    #[arg(value_parser = number("seconds", 0..=u32::MAX))]
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = number("seconds", 0..=u32::MAX))]
     pub cache: u32,
-
     /// Memory for cached files; 0 disables
-    #[arg(long, value_name = "MIB", env = "SERVE_CACHE_MEMORY", default_value = "64")]
-    #[arg(value_parser = number("MiB", 0..=1_u64 << 20))]
+    #[arg(long, value_name = "MIB", default_value = "64", value_parser = number("MiB", 0..=1_u64 << 20))]
     pub cache_memory: u64,
-
     /// Never serve app.js.br, .zst or .gz in place of app.js
-    #[arg(long, env = "SERVE_NO_PRECOMPRESSED", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     pub no_precompressed: bool,
-
     /// Compress text files larger than BYTES; "off" disables
-    #[arg(long, value_name = "BYTES|off", env = "SERVE_COMPRESS", default_value = "1024", value_parser = size)]
+    #[arg(long, value_name = "BYTES|off", default_value = "1024", value_parser = size)]
     pub compress: std::option::Option<u64>,
-
     /// Switch to this user once listening; needs root
-    #[arg(long, value_name = "NAME", env = "SERVE_USER")]
+    #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
-
     /// Do not sandbox the process (writes, other files, exec, outgoing connections)
-    #[arg(long, env = "SERVE_NO_SANDBOX", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     pub no_sandbox: bool,
-
     /// Maximum number of connections; a full table evicts the longest idle
-    #[arg(long, value_name = "N", env = "SERVE_MAX_CONNECTIONS", default_value = "1024")]
-    #[arg(value_parser = number("connections", 1..=CONNECTIONS_MAX))]
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = number("connections", 1..=CONNECTIONS_MAX))]
     pub max_connections: usize,
-
     /// Maximum per client address or IPv6 /64; 0: no limit
-    #[arg(long, value_name = "N", env = "SERVE_MAX_PER_IP", default_value = "0")]
-    #[arg(value_parser = number("connections", 0..=CONNECTIONS_MAX))]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = number("connections", 0..=CONNECTIONS_MAX))]
     pub max_per_ip: usize,
-
     /// Proxy address or network that may state the client's address; repeatable
-    #[arg(long = "trusted-proxy", value_name = "CIDR", env = "SERVE_TRUSTED_PROXY", value_delimiter = ',')]
+    #[arg(long = "trusted-proxy", value_name = "CIDR", value_delimiter = ',')]
     pub trusted_proxies: Vec<Network>,
-
     /// Require a PROXY header, version 1 or 2, from trusted proxies
-    #[arg(long, env = "SERVE_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     pub proxy_protocol: bool,
-
     /// Time limit for a request to arrive
-    #[arg(long, value_name = "SECONDS", env = "SERVE_HEADER_TIMEOUT", default_value = "60", value_parser = secs(1))]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = secs(1))]
     pub header_timeout: Duration,
-
     /// Time limit for an idle connection between requests
-    #[arg(long, value_name = "SECONDS", env = "SERVE_IDLE_TIMEOUT", default_value = "60", value_parser = secs(1))]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = secs(1))]
     pub idle_timeout: Duration,
-
     /// Time limit for each 64 KiB of a response
-    #[arg(long, value_name = "SECONDS", env = "SERVE_WRITE_TIMEOUT", default_value = "60", value_parser = secs(1))]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = secs(1))]
     pub write_timeout: Duration,
-
     /// Let /health return 503 for this long before shutdown
-    #[arg(long, value_name = "SECONDS", env = "SERVE_DRAIN_DELAY", default_value = "0", value_parser = secs(0))]
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = secs(0))]
     pub drain_delay: Duration,
-
     /// Time limit for responses in progress at shutdown
-    #[arg(long, value_name = "SECONDS", env = "SERVE_GRACE", default_value = "5", value_parser = secs(1))]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = secs(1))]
     pub grace: Duration,
-
     /// Format of the access log on standard output
-    #[arg(long, value_name = "common|combined|json|off", env = "SERVE_LOG", default_value = "common")]
-    #[arg(value_parser = log_format)]
+    #[arg(long, value_name = "common|combined|json|off", default_value = "common", value_parser = log_format)]
     pub log: std::option::Option<Format>,
-
     /// Show no URLs, no access log, and only errors
-    #[arg(short, long, env = "SERVE_QUIET", value_parser = BoolishValueParser::new())]
+    #[arg(short, long)]
     pub quiet: bool,
-
     /// Log more: -v connections, -vv the seven steps of each exchange
-    #[arg(short, long, env = "SERVE_VERBOSE", action = ArgAction::Count, value_parser = number("a number", 0..=u8::MAX))]
+    #[arg(short, long, action = ArgAction::Count, value_parser = number("a number", 0..=u8::MAX))]
     pub verbose: u8,
 }
 
 /// Parses the command line and the environment. The error is also clap's way to request its help.
 pub fn parse() -> Result<Args, clap::Error> {
-    // An empty variable counts as unset.
-    let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
-    let mut command = Args::command().mut_args(|arg| if is_empty(&arg) { arg.env(None::<&str>) } else { arg });
+    let mut command = Args::command().mut_args(with_variable);
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     let mut args = Args::from_arg_matches(&matches)?;
     let is_from = |name, source| matches.value_source(name) == Some(source);
@@ -195,7 +153,8 @@ pub fn parse() -> Result<Args, clap::Error> {
     }
     for (id, files) in [("tls_cert", &mut args.tls_cert), ("tls_key", &mut args.tls_key)] {
         if is_from(id, ValueSource::EnvVariable) {
-            *files = files.iter().flat_map(lines).collect();
+            let lines = files.iter().flat_map(|text| text.as_bytes().split(|&byte| byte == b'\n'));
+            *files = lines.filter(|line| !line.is_empty()).map(|line| OsStr::from_bytes(line).to_owned()).collect();
         }
     }
     if let Some(dir) = args.dir.take() {
@@ -207,10 +166,13 @@ pub fn parse() -> Result<Args, clap::Error> {
     Ok(args)
 }
 
-/// The lines that are not empty.
-fn lines(text: &OsString) -> impl Iterator<Item = OsString> {
-    let lines = text.as_bytes().split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| OsStr::from_bytes(line).to_owned())
+/// Lets the environment give a flag: SERVE_LOG is --log. An empty variable counts as unset; a switch's is a boolean.
+fn with_variable(arg: Arg) -> Arg {
+    let Some(flag) = arg.get_long() else { return arg };
+    let name = format!("SERVE_{}", flag.to_uppercase().replace('-', "_"));
+    let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
+    let arg = if is_switch { arg.value_parser(BoolishValueParser::new()) } else { arg };
+    if std::env::var_os(&name).is_some_and(|value| value.is_empty()) { arg } else { arg.env(name) }
 }
 
 /// A number in a range; `unit` names it in the error.
@@ -222,10 +184,6 @@ where
         Ok(number) if range.contains(&number) => Ok(number),
         _ => Err(format!("expected {unit} from {} to {}", range.start(), range.end())),
     }
-}
-
-fn port() -> impl TypedValueParser<Value = u16> {
-    number("a port", 0..=u16::MAX)
 }
 
 /// A timeout of at most a day.

@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::iter;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::SystemTime;
@@ -17,21 +17,19 @@ use crate::cli::Args;
 use crate::files::cache::Cache;
 use crate::files::root::{Node, Root, RootPath, Symlinks};
 use crate::files::semaphore::Semaphore;
-use crate::net::listener::own_addrs;
+use crate::net::listener::{ListenOptions, own_addrs};
 use crate::net::tls::certificates::{CertPair, Certificates};
 use crate::net::tls::self_signed;
 use crate::net::trusted_proxies::{Network, TrustedProxies};
 use crate::proto::syntax::{is_field_byte, is_token};
 use crate::proto::target::RelPath;
 use crate::server::access_log::Format;
+use crate::server::endpoint::Service;
 use crate::server::{self, Timeouts};
 use crate::site;
 use crate::site::content_coding::Compression;
 use crate::site::headers::{DefaultHeaders, OWN_FIELDS};
 use crate::site::precompressed::WarnOnce;
-
-/// RFC 6797 §6.1.
-const HSTS: &str = "Strict-Transport-Security";
 
 /// The error of a flag that has no meaning over plain HTTP.
 const NEEDS_TLS: &str = "needs --tls-cert and --tls-key, or --tls-self-signed";
@@ -51,14 +49,10 @@ const COMPRESSIONS_MAX: usize = 8;
 /// The checked configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// The addresses to listen on.
-    pub addrs: Vec<IpAddr>,
-    /// The port to listen on; 0 for any.
-    pub port: u16,
-    /// Whether other processes may listen at the same addresses.
-    pub reuse_port: bool,
-    /// The address of the admin endpoint, if there is one.
-    pub admin: Option<SocketAddr>,
+    /// The services to bind, each with its addresses and its port, which is 0 for any.
+    pub services: Vec<(Service, Vec<IpAddr>, u16)>,
+    /// How to listen.
+    pub listen: ListenOptions,
     /// TLS, if the site is served over it.
     pub tls: Option<Tls>,
     /// The user to switch to once the server listens.
@@ -78,21 +72,10 @@ pub struct Config {
 /// The configuration of TLS.
 #[derive(Debug)]
 pub struct Tls {
-    /// Where its certificates come from.
-    pub certificates: CertificateSource,
-    /// The port that redirects plain HTTP, if there is one; 0 for any.
-    pub redirect_port: Option<u16>,
+    /// The files of its certificates, reread when they change; none for one made at startup.
+    pub pairs: Vec<CertPair>,
     /// The max-age of Strict-Transport-Security, if it is sent.
     pub hsts_secs: Option<u64>,
-}
-
-/// Where certificates come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CertificateSource {
-    /// Files, reread when they change.
-    Files(Vec<CertPair>),
-    /// One made at startup.
-    SelfSigned,
 }
 
 impl Config {
@@ -103,10 +86,8 @@ impl Config {
         let (root, opened) = root(args.root.as_ref(), args.symlinks)?;
         let headers = args.headers.iter().map(|line| header(line)).collect::<Result<Vec<_>, _>>()?;
         Ok(Config {
-            addrs: addrs(&args.bind),
-            port: args.port,
-            reuse_port: args.reuse_port,
-            admin: args.admin,
+            services: services(&args),
+            listen: ListenOptions { write_timeout: args.write_timeout, reuse_port: args.reuse_port },
             tls: tls(&args, &headers)?,
             sandbox: !args.no_sandbox,
             log: args.log.filter(|_| !args.quiet),
@@ -138,26 +119,22 @@ impl Config {
     }
 }
 
-impl CertificateSource {
+impl Tls {
     /// Reads or makes the certificates, and adds notes about them.
     pub fn load(&self, notes: &mut Vec<String>) -> Result<Certificates, String> {
-        if let CertificateSource::Files(pairs) = self {
-            let certificates = Certificates::read(pairs.clone())?;
-            notes.extend(certificates.invalid().iter().map(|what| format!("warning: {what}")));
+        if !self.pairs.is_empty() {
+            let (certificates, invalid) = Certificates::read(&self.pairs)?;
+            notes.extend(invalid.iter().map(|what| format!("warning: {what}")));
             return Ok(certificates);
         }
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let mut addrs = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         addrs.extend(own_addrs());
-        let made = self_signed::make(&["localhost".to_owned(), host.trim().to_owned()], &addrs, SystemTime::now());
+        let made = self_signed::make(&["localhost", host.trim()], &addrs, SystemTime::now());
         let (certificates, fingerprint) = made.map_err(|error| format!("--tls-self-signed: {error}"))?;
         notes.push(format!("its certificate is self-signed; SHA-256 fingerprint {fingerprint}"));
         Ok(certificates)
     }
-}
-
-fn wrong<T>(flag: &str, what: impl Display) -> Result<T, String> {
-    Err(format!("{flag}: {what}"))
 }
 
 /// Compression of files larger than `above`: one job a processor for files that the cache keeps, which takes
@@ -169,46 +146,51 @@ fn compression(above: u64, memory: u64) -> Option<Compression> {
     (fit > 0).then(|| Compression::new(above, at_once))
 }
 
-/// The addresses to listen on, each once; by default all, IPv4 and IPv6.
-fn addrs(bind: &[IpAddr]) -> Vec<IpAddr> {
-    if bind.is_empty() {
-        return vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-    }
+/// The services to bind. The site's addresses, each once, are also those of the redirect; by default all, IPv4 and IPv6.
+fn services(args: &Args) -> Vec<(Service, Vec<IpAddr>, u16)> {
     let mut seen = HashSet::new();
-    bind.iter().copied().filter(|addr| seen.insert(*addr)).collect()
+    let mut addrs: Vec<IpAddr> = args.bind.iter().copied().filter(|addr| seen.insert(*addr)).collect();
+    if addrs.is_empty() {
+        addrs = vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    }
+    let redirect = args.https_redirect.map(|port| (Service::Redirect, addrs.clone(), port));
+    let admin = args.admin.map(|addr| (Service::Admin, vec![addr.ip()], addr.port()));
+    iter::once((Service::Site, addrs, args.port)).chain(redirect).chain(admin).collect()
 }
 
 /// TLS, if a certificate is configured.
 fn tls(args: &Args, headers: &[(String, String)]) -> Result<Option<Tls>, String> {
-    let certificates = match (args.tls_cert.len(), args.tls_key.len(), args.tls_self_signed) {
-        (0, 0, false) if args.https_redirect.is_some() => return wrong("--https-redirect", NEEDS_TLS),
-        (0, 0, false) if args.hsts.is_some() => return wrong("--hsts", NEEDS_TLS),
+    let (certs, keys) = (args.tls_cert.len(), args.tls_key.len());
+    match (certs, keys, args.tls_self_signed) {
+        (0, 0, false) if args.https_redirect.is_some() => return Err(format!("--https-redirect: {NEEDS_TLS}")),
+        (0, 0, false) if args.hsts.is_some() => return Err(format!("--hsts: {NEEDS_TLS}")),
         (0, 0, false) => return Ok(None),
-        (0, 0, true) => CertificateSource::SelfSigned,
-        (_, _, true) => return wrong("--tls-self-signed", "excludes --tls-cert and --tls-key"),
-        (certs, keys, false) if certs == keys => CertificateSource::Files(pairs(args)?),
-        (certs, keys, false) => {
-            return wrong("--tls-key", format!("expected one for each --tls-cert, got {keys} for {certs}"));
+        (1.., _, true) | (_, 1.., true) => {
+            return Err("--tls-self-signed: excludes --tls-cert and --tls-key".to_owned());
         }
-    };
-    if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(HSTS)) {
-        return wrong("--header", format!("{HSTS} would be sent over plain HTTP too; use --hsts SECONDS"));
+        _ if certs != keys => {
+            return Err(format!("--tls-key: expected one for each --tls-cert, got {keys} for {certs}"));
+        }
+        _ => {}
     }
-    Ok(Some(Tls { certificates, redirect_port: args.https_redirect, hsts_secs: args.hsts.map(u64::from) }))
+    let pairs = pairs(args)?;
+    if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("Strict-Transport-Security")) {
+        let what = "Strict-Transport-Security would be sent over plain HTTP too; use --hsts SECONDS";
+        return Err(format!("--header: {what}"));
+    }
+    Ok(Some(Tls { pairs, hsts_secs: args.hsts.map(u64::from) }))
 }
 
 /// The certificates, each with its key. A key that the site would serve is refused.
 fn pairs(args: &Args) -> Result<Vec<CertPair>, String> {
-    let root = fs::canonicalize(&args.root).ok();
-    let is_served = |path: &Path| {
-        let place = fs::canonicalize(path).ok();
-        place.zip(root.as_ref()).is_some_and(|(place, root)| place.starts_with(root))
-    };
+    let root = fs::canonicalize(&args.root);
+    let is_below_root = |place: PathBuf| root.as_ref().is_ok_and(|root| place.starts_with(root));
+    let is_served = |path: &Path| fs::canonicalize(path).is_ok_and(is_below_root);
     let pair = |(cert, key): (&OsString, &OsString)| {
         let key = Path::new(key);
         // `--symlinks all` follows a link in the root to the key.
         if is_served(key) || is_served(&Path::new(".").join(key.parent().unwrap_or(key))) {
-            return wrong("--tls-key", format!("{} lies below the root and would be served; move it", key.display()));
+            return Err(format!("--tls-key: {} lies below the root and would be served; move it", key.display()));
         }
         Ok(CertPair { cert: cert.into(), key: key.into() })
     };
@@ -217,42 +199,39 @@ fn pairs(args: &Args) -> Result<Vec<CertPair>, String> {
 
 /// The trusted proxies. PROXY headers need at least one.
 fn trusted(networks: Vec<Network>, proxy_protocol: bool) -> Result<TrustedProxies, String> {
-    let trusted = TrustedProxies::new(networks);
-    if proxy_protocol && trusted.is_empty() {
+    if proxy_protocol && networks.is_empty() {
         let what = "needs --trusted-proxy with the proxy's address or network, such as 10.0.0.0/8";
-        return wrong("--proxy-protocol", what);
+        return Err(format!("--proxy-protocol: {what}"));
     }
-    Ok(trusted)
+    Ok(TrustedProxies(networks))
 }
 
 /// Opens the root, to refuse it early. The path is made absolute; its links are followed anew for each connection.
 fn root(path: &Path, symlinks: Symlinks) -> Result<(RootPath, Arc<Root>), String> {
-    let (flag, shown) = ("--root", path.display());
+    let shown = path.display();
     match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return wrong(flag, format!("no such directory: {shown}")),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(format!("--root: no such directory: {shown}")),
         Ok(found) if !found.is_dir() => {
-            return wrong(flag, format!("not a directory: {shown}; to serve one file, name the directory it is in"));
+            let hint = "to serve one file, name the directory it is in";
+            return Err(format!("--root: not a directory: {shown}; {hint}"));
         }
         _ => {}
     }
-    let absolute = std::path::absolute(path).or_else(|error| wrong(flag, format!("{error}: {shown}")))?;
+    let absolute = std::path::absolute(path).map_err(|error| format!("--root: {error}: {shown}"))?;
     let root = RootPath::new(absolute, symlinks);
-    let opened = root.open().or_else(|error| wrong(flag, format!("cannot be opened: {shown}: {error}")))?;
-    let lacks = |error| wrong(flag, format!("this kernel lacks openat2, which Linux has since 5.6: {error}"));
-    opened.probe().or_else(lacks)?;
+    let opened = root.open().map_err(|error| format!("--root: cannot be opened: {shown}: {error}"))?;
+    let lacks = |error| format!("--root: this kernel lacks openat2, which Linux has since 5.6: {error}");
+    opened.probe().map_err(lacks)?;
     Ok((root, opened))
 }
 
 /// The page for missing files. A configured one has to exist; the default need not.
 fn not_found(page: Option<RelPath>, root: &Root) -> Result<RelPath, String> {
-    match page {
-        None => Ok(RelPath::new(b"404.html").expect("a file name")),
-        Some(page) if matches!(root.open(&page), Ok(Node::File(_))) => Ok(page),
-        Some(page) => {
-            let shown = String::from_utf8_lossy(page.as_bytes());
-            wrong("--not-found", format!("no such file in the root: {shown}"))
-        }
+    let Some(page) = page else { return Ok(RelPath::new(b"404.html").expect("a file name")) };
+    if matches!(root.open(&page), Ok(Node::File(_))) {
+        return Ok(page);
     }
+    Err(format!("--not-found: no such file in the root: {}", String::from_utf8_lossy(page.as_bytes())))
 }
 
 /// Parses a response field; it has no control characters, and `serve` does not write it from what it sends.
@@ -261,10 +240,10 @@ fn header(line: &str) -> Result<(String, String), String> {
     let value = value.trim_matches([' ', '\t']);
     if !is_token(name.as_bytes()) || !value.bytes().all(is_field_byte) {
         let example = "expected a name, a colon and a value, such as 'X-Frame-Options: DENY'";
-        return wrong("--header", format!("{example}, got {line:?}"));
+        return Err(format!("--header: {example}, got {line:?}"));
     }
     if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
-        return wrong("--header", format!("{name} is written by serve from what it sends"));
+        return Err(format!("--header: {name} is written by serve from what it sends"));
     }
     Ok((name.to_owned(), value.to_owned()))
 }

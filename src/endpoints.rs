@@ -1,40 +1,30 @@
 //! Endpoints: the sockets that the process inherits or binds, and the service of each.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::config::Config;
-use crate::net::listener::{BindError, ListenOptions, bind_all};
-use crate::net::socket_activation::{self, PassedSocket};
+use crate::net::listener::{BindError, bind_all};
+use crate::net::socket_activation;
 use crate::server::endpoint::{Endpoint, Service};
 
 /// Opens the endpoints. A service is bound only if no socket for it is inherited. The error is a line for the operator.
 pub fn open(config: &Config) -> Result<Vec<Endpoint>, String> {
-    let options = ListenOptions { write_timeout: config.server.timeouts.write, reuse_port: config.reuse_port };
     let service_of = |name: &str| match name {
         "admin" => Service::Admin,
         "redirect" if config.tls.is_some() => Service::Redirect,
         _ => Service::Site,
     };
-    let inherited = socket_activation::take(options.write_timeout)?;
-    let endpoint = |PassedSocket { name, listener }| Endpoint { service: service_of(&name), listener };
-    let mut endpoints: Vec<Endpoint> = inherited.into_iter().map(endpoint).collect();
-    for (service, addrs, port) in wanted(config) {
-        if !endpoints.iter().any(|endpoint| endpoint.service == service) {
-            let bound = bind_all(&addrs, port, options).map_err(|error| explain(&error, service))?;
-            endpoints.extend(bound.into_iter().map(|listener| Endpoint { listener, service }));
+    let inherited = socket_activation::take(config.listen.write_timeout)?.into_iter();
+    let mut endpoints: Vec<Endpoint> =
+        inherited.map(|(name, listener)| Endpoint { service: service_of(&name), listener }).collect();
+    for (service, addrs, port) in &config.services {
+        if !endpoints.iter().any(|endpoint| endpoint.service == *service) {
+            let bound = bind_all(addrs, *port, config.listen).map_err(|error| explain(&error, *service))?;
+            endpoints.extend(bound.into_iter().map(|listener| Endpoint { listener, service: *service }));
         }
     }
     Ok(endpoints)
-}
-
-/// The configured services, with their addresses and port.
-fn wanted(config: &Config) -> Vec<(Service, Vec<IpAddr>, u16)> {
-    let mut wanted = vec![(Service::Site, config.addrs.clone(), config.port)];
-    let redirect_port = config.tls.as_ref().and_then(|tls| tls.redirect_port);
-    wanted.extend(redirect_port.map(|port| (Service::Redirect, config.addrs.clone(), port)));
-    wanted.extend(config.admin.map(|addr| (Service::Admin, vec![addr.ip()], addr.port())));
-    wanted
 }
 
 /// Explains why an address cannot be bound, and what to type instead.

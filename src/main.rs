@@ -69,7 +69,7 @@ fn start(config: Config, memory: Option<u64>, filter: &str) -> Result<(), String
     let diagnostics = LogWriter::to_stderr().map_err(no_thread)?;
     init_log(filter, diagnostics.clone());
     let mut notes = Vec::new();
-    let certificates = config.tls.as_ref().map(|tls| tls.certificates.load(&mut notes)).transpose()?;
+    let certificates = config.tls.as_ref().map(|tls| tls.load(&mut notes)).transpose()?;
     let endpoints = endpoints::open(&config)?;
     let sd_notify = SdNotify::from_env()?;
     notes.extend(privileges::drop(&config, certificates.as_ref())?);

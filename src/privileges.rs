@@ -9,7 +9,7 @@ use nix::unistd::{Uid, User, geteuid, initgroups, setgid, setuid};
 
 use crate::config::Config;
 use crate::net::tls::certificates::Certificates;
-use crate::sandbox::{self, SandboxStatus};
+use crate::sandbox;
 
 /// Drops the privileges that serving does not need; returns notes for the operator. The error is a line for them.
 pub fn drop(config: &Config, certificates: Option<&Certificates>) -> Result<Vec<String>, String> {
@@ -25,13 +25,13 @@ pub fn drop(config: &Config, certificates: Option<&Certificates>) -> Result<Vec<
     if geteuid().is_root() {
         notes.push("warning: serve runs as root; --user NAME switches to another user".to_owned());
     }
-    let mut status = SandboxStatus::Disabled;
+    let (mut status, mut readable) = (None, Vec::new());
     if config.sandbox {
-        let mut readable = config.site.root.places().map_err(|error| format!("--root: {error}"))?;
+        readable = config.site.root.places().map_err(|error| format!("--root: {error}"))?;
         readable.extend(certificates.map(Certificates::places).unwrap_or_default());
-        status = sandbox::enter(readable).map_err(|error| format!("--no-sandbox is needed here: {error}"))?;
+        status = Some(sandbox::enter(&readable).map_err(|error| format!("--no-sandbox is needed here: {error}"))?);
     }
-    notes.push(status.to_string());
+    notes.push(sandbox::describe(status, &readable));
     Ok(notes)
 }
 

@@ -2,70 +2,45 @@
 //!
 //! The only user of landlock. The rules apply to the calling thread and those it starts, so it has to be the first one.
 
-use std::fmt;
 use std::path::PathBuf;
 
+use landlock::RulesetStatus::{self, FullyEnforced, NotEnforced, PartiallyEnforced};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
-    RulesetStatus, Scope,
+    Scope,
 };
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 /// The newest Landlock version in use; an older kernel enforces what it supports.
 const NEWEST: ABI = ABI::V6;
 
-/// How much the sandbox restricts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SandboxStatus {
-    /// Everything: only reading below these directories is left; no exec, no TCP connection.
-    Enforced(Vec<PathBuf>),
-    /// The same, as far as the kernel supports it.
-    Partial(Vec<PathBuf>),
-    /// Nothing: the kernel lacks Landlock.
-    Unsupported,
-    /// Nothing: `--no-sandbox`.
-    Disabled,
-}
-
 /// Restricts this thread, and those it starts, to reading below these directories. The process leaves no core file either.
-pub fn enter(readable: Vec<PathBuf>) -> Result<SandboxStatus, RulesetError> {
+pub fn enter(readable: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
         .create()?;
-    for place in &readable {
+    for place in readable {
         // A missing directory stays unreadable.
         if let Ok(place) = PathFd::new(place) {
             rules = rules.add_rule(PathBeneath::new(place, AccessFs::ReadFile | AccessFs::ReadDir))?;
         }
     }
-    Ok(match rules.restrict_self()?.ruleset {
-        RulesetStatus::FullyEnforced => SandboxStatus::Enforced(readable),
-        RulesetStatus::PartiallyEnforced => SandboxStatus::Partial(readable),
-        RulesetStatus::NotEnforced => SandboxStatus::Unsupported,
-    })
+    Ok(rules.restrict_self()?.ruleset)
 }
 
-impl fmt::Display for SandboxStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |places: &[PathBuf]| {
-            let names: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
-            names.join(" and ")
-        };
-        match self {
-            SandboxStatus::Enforced(places) => {
-                write!(f, "confined to reading {}: no writing, no program, no connection out", list(places))
-            }
-            SandboxStatus::Partial(places) => {
-                write!(f, "confined to reading {}, as far as this kernel's Landlock can", list(places))
-            }
-            SandboxStatus::Unsupported => {
-                f.write_str("not confined by Landlock, which this kernel lacks; openat2 keeps requests inside the root")
-            }
-            SandboxStatus::Disabled => f.write_str("not confined by Landlock; openat2 keeps requests inside the root"),
-        }
+/// Describes how much the sandbox restricts; `None` is `--no-sandbox`.
+pub fn describe(status: Option<RulesetStatus>, readable: &[PathBuf]) -> String {
+    let places: Vec<_> = readable.iter().map(|place| place.display().to_string()).collect();
+    let places = places.join(" and ");
+    let rest = "openat2 keeps requests inside the root";
+    match status {
+        Some(FullyEnforced) => format!("confined to reading {places}: no writing, no program, no connection out"),
+        Some(PartiallyEnforced) => format!("confined to reading {places}, as far as this kernel's Landlock can"),
+        Some(NotEnforced) => format!("not confined by Landlock, which this kernel lacks; {rest}"),
+        None => format!("not confined by Landlock; {rest}"),
     }
 }
 
@@ -76,6 +51,7 @@ mod tests {
     use std::io::{self, ErrorKind};
     use std::net::{TcpListener, TcpStream};
     use std::process::Command;
+    use std::slice;
     use std::thread;
 
     /// A thread of its own, because the sandbox is per thread.
@@ -88,9 +64,9 @@ mod tests {
         let addr = listener.local_addr().expect("bound");
         let refused = |done: io::Result<()>| done.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
         let inside = || {
-            let confined = enter(vec![root.clone()]).expect("the rules can be made");
-            if !matches!(confined, SandboxStatus::Enforced(_)) {
-                eprintln!("{confined}: nothing is shown");
+            let confined = enter(slice::from_ref(&root)).expect("the rules can be made");
+            if confined != FullyEnforced {
+                eprintln!("{confined:?}: nothing is shown");
                 return;
             }
             assert_eq!(fs::read(root.join("dir/a.txt")).expect("it is in the root"), b"a");

@@ -15,19 +15,10 @@ const MOST: usize = 64;
 /// SD_LISTEN_FDS_START.
 const FIRST: usize = 3;
 
-/// An inherited socket.
-#[derive(Debug)]
-pub struct PassedSocket {
-    /// Its `FileDescriptorName=`, or empty.
-    pub name: String,
-    /// The socket.
-    pub listener: Listener,
-}
-
-/// Takes the inherited sockets. The error is a line for the operator.
+/// Takes the inherited sockets, each with its `FileDescriptorName=`, or "". The error is a line for the operator.
 ///
 /// It changes the environment, so it has to run before the first thread starts.
-pub fn take(write_timeout: Duration) -> Result<Vec<PassedSocket>, String> {
+pub fn take(write_timeout: Duration) -> Result<Vec<(String, Listener)>, String> {
     let text = |name| env::var(name).ok();
     // Another process's variables may be in the environment, such as the parent's.
     if text("LISTEN_PID").and_then(|pid| pid.parse().ok()) != Some(process::id()) {
@@ -52,7 +43,7 @@ pub fn take(write_timeout: Duration) -> Result<Vec<PassedSocket>, String> {
             let hint = "ListenStream= needs a port, with or without an address";
             format!("LISTEN_FDS: descriptor {fd} is no listening TCP socket: {error}; {hint}")
         })?;
-        Ok(PassedSocket { name, listener })
+        Ok((name, listener))
     };
     names.into_iter().enumerate().map(take).collect()
 }

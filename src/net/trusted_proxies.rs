@@ -7,23 +7,13 @@ use ipnet::{IpNet, Ipv4Net};
 
 /// The networks of trusted proxies.
 #[derive(Debug, Default)]
-pub struct TrustedProxies(Vec<Network>);
+pub struct TrustedProxies(pub Vec<Network>);
 
 /// An address or a network, such as `10.0.0.1` or `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug)]
 pub struct Network(IpNet);
 
 impl TrustedProxies {
-    /// Trusts these networks.
-    pub fn new(networks: Vec<Network>) -> TrustedProxies {
-        TrustedProxies(networks)
-    }
-
-    /// Reports whether no address is trusted.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Reports whether the address is trusted. An IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.0.iter().any(|network| network.0.contains(&ip.to_canonical()))
@@ -63,7 +53,7 @@ mod tests {
     use super::*;
 
     fn trusts(name: &str, ip: &str) -> bool {
-        TrustedProxies::new(vec![name.parse().expect(name)]).contains(ip.parse().expect(ip))
+        TrustedProxies(vec![name.parse().expect(name)]).contains(ip.parse().expect(ip))
     }
 
     #[test]
@@ -83,7 +73,7 @@ mod tests {
         ] {
             assert!(trusts(name, inside) && !trusts(name, outside), "{name}");
         }
-        assert!(TrustedProxies::default().is_empty() && !TrustedProxies::default().contains([127, 0, 0, 1].into()));
+        assert!(TrustedProxies::default().0.is_empty() && !TrustedProxies::default().contains([127, 0, 0, 1].into()));
     }
 
     #[test]

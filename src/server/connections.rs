@@ -428,7 +428,7 @@ mod tests {
         let shared = clock.clone();
         let timeouts = Timeouts { header: IDLE, idle: IDLE, write: IDLE };
         let limits = Limits { connections: max, per_ip, timeouts };
-        let trusted = TrustedProxies::new(trusted.iter().map(|name| name.parse().expect("an address")).collect());
+        let trusted = TrustedProxies(trusted.iter().map(|name| name.parse().expect("an address")).collect());
         let clock_fn: Clock = Box::new(move || Duration::from_micros(shared.0.load(Ordering::Relaxed)));
         (Connections::new(limits, trusted, clock_fn), clock)
     }

@@ -27,7 +27,7 @@ const LOG_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// reloads certificates that come from files.
 pub fn handle_signals(server: &Arc<Server>) -> io::Result<Receiver<()>> {
     let (sender, stopped) = channel();
-    let reloads = server.tls.as_ref().is_some_and(|tls| tls.certificates.are_from_files());
+    let reloads = server.tls.as_ref().is_some_and(|tls| !tls.certificates.pairs.is_empty());
     let mut signals = Signals::new([SIGTERM, SIGINT].into_iter().chain(reloads.then_some(SIGHUP)))?;
     let server = Arc::clone(server);
     let mut sender = Some(sender);

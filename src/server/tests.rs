@@ -194,7 +194,7 @@ impl Fixture {
         };
         let long = Duration::from_secs(60);
         let timeouts = Timeouts { header: long, idle: long, write: long };
-        let trusted = TrustedProxies::new(vec!["127.0.0.1".parse().expect("an address")]);
+        let trusted = TrustedProxies(vec!["127.0.0.1".parse().expect("an address")]);
         let options = Options {
             max_connections,
             max_per_ip: None,

@@ -30,12 +30,12 @@ pub struct TlsEndpoint {
 impl TlsEndpoint {
     /// Reloads the certificates.
     pub fn reload(&self) {
-        if let Err(error) = self.certificates.reload() {
-            return log::warn!("the old certificates stay in use: {error}");
-        }
-        log::info!("certificates reloaded for new connections");
-        for invalid in self.certificates.invalid() {
-            log::warn!("invalid certificate: {invalid}");
+        match self.certificates.reload() {
+            Err(error) => log::warn!("the old certificates stay in use: {error}"),
+            Ok(invalid) => {
+                log::info!("certificates reloaded for new connections");
+                invalid.iter().for_each(|what| log::warn!("invalid certificate: {what}"));
+            }
         }
     }
 

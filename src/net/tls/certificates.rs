@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::OFlags;
+use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, Error, RootCertStore, ServerConfig};
+use rustls::{Error, RootCertStore, ServerConfig};
 
 /// The most cached sessions of TLS 1.2 clients without tickets, some 200 bytes each.
 const SESSIONS_MAX: usize = 4096;
@@ -26,7 +27,7 @@ const SESSIONS_MAX: usize = 4096;
 const FILE_MAX: u64 = 1 << 20;
 
 /// The files of a certificate chain and its key, both in PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct CertPair {
     /// The file of the certificates, the server's own first.
     pub cert: PathBuf,
@@ -38,7 +39,7 @@ pub struct CertPair {
 #[derive(Debug)]
 pub struct Certificates {
     /// Their files, if they come from any.
-    pairs: Vec<CertPair>,
+    pub pairs: Vec<CertPair>,
     config: RwLock<Arc<ServerConfig>>,
     files: Mutex<Files>,
 }
@@ -60,19 +61,24 @@ type FileStamps = Vec<Option<(u64, u64, u64, (i64, i64), (i64, i64))>>;
 struct SniResolver(Vec<Arc<CertifiedKey>>);
 
 impl Certificates {
-    /// Reads these files. The error is a line for the operator.
-    pub fn read(pairs: Vec<CertPair>) -> Result<Certificates, String> {
-        let files = Mutex::new(Files::now(&pairs));
-        let certified = pairs.iter().map(CertPair::read).collect::<Result<_, _>>()?;
-        // This fails only without random numbers.
-        let config = configure(certified).map_err(|error| pairs[0].key_error(error))?;
-        Ok(Certificates { pairs, config: RwLock::new(Arc::new(config)), files })
+    /// Reads these files, and reports which certificates are not valid now. The error is a line for the operator.
+    pub fn read(pairs: &[CertPair]) -> Result<(Certificates, Vec<String>), String> {
+        let certificates = Certificates::new(pairs, Vec::new()).map_err(|error| pairs[0].key_error(error))?;
+        let invalid = certificates.reload()?;
+        Ok((certificates, invalid))
     }
 
-    /// Holds a certificate that comes from no file.
-    pub fn holding(certified: CertifiedKey) -> Result<Certificates, Error> {
-        let config = RwLock::new(Arc::new(configure(vec![Arc::new(certified)])?));
-        Ok(Certificates { pairs: Vec::new(), config, files: Mutex::default() })
+    /// Holds these certificates: for both versions, HTTP/1.1 only, with tickets, and cached sessions for clients without
+    /// them. The server's order selects the cipher suite, as TLS scanners expect. It fails only without random numbers.
+    pub(super) fn new(pairs: &[CertPair], certified: Vec<Arc<CertifiedKey>>) -> Result<Certificates, Error> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+        let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
+        let mut config = builder.with_cert_resolver(Arc::new(SniResolver(certified)));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.ignore_client_order = true;
+        config.ticketer = Ticketer::new()?;
+        config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+        Ok(Certificates { pairs: pairs.to_vec(), config: RwLock::new(Arc::new(config)), files: Mutex::default() })
     }
 
     /// The configuration for a new connection.
@@ -80,13 +86,18 @@ impl Certificates {
         Arc::clone(&self.config.read())
     }
 
-    /// Reloads the files; on an error the old certificates stay. Open connections keep theirs, and tickets stay valid.
-    pub fn reload(&self) -> Result<(), String> {
+    /// Reloads the files, and reports which certificates are not valid now, and why. On an error the old certificates stay.
+    /// Open connections keep theirs, and tickets stay valid.
+    pub fn reload(&self) -> Result<Vec<String>, String> {
         let mut files = self.files.lock();
-        *files = Files::now(&self.pairs);
-        let certified = self.pairs.iter().map(CertPair::read).collect::<Result<_, _>>()?;
+        files.read = file_stamps(&self.pairs);
+        let certified = self.pairs.iter().map(CertPair::read).collect::<Result<Vec<_>, _>>()?;
+        let invalid = |(pair, certified): (&CertPair, &Arc<CertifiedKey>)| {
+            Some(format!("{} {}", pair.cert.display(), why_invalid(certified.cert.first()?)?))
+        };
+        let invalid = self.pairs.iter().zip(&certified).filter_map(invalid).collect();
         Arc::make_mut(&mut self.config.write()).cert_resolver = Arc::new(SniResolver(certified));
-        Ok(())
+        Ok(invalid)
     }
 
     /// Reports whether the files have changed, but not since the last check: a certificate and its key are seldom replaced
@@ -95,11 +106,6 @@ impl Certificates {
         let mut files = self.files.lock();
         let before = mem::replace(&mut files.seen, file_stamps(&self.pairs));
         files.seen == before && files.seen != files.read
-    }
-
-    /// Reports whether the certificates come from files.
-    pub fn are_from_files(&self) -> bool {
-        !self.pairs.is_empty()
     }
 
     /// The directories of the files, and of the targets of links.
@@ -113,26 +119,9 @@ impl Certificates {
     pub fn unreadable(&self) -> Vec<&Path> {
         let unreadable: Vec<_> = paths(&self.pairs).filter(|file| File::open(file).is_err()).collect();
         if !unreadable.is_empty() {
-            *self.files.lock() = Files::now(&self.pairs);
+            self.files.lock().read = file_stamps(&self.pairs);
         }
         unreadable
-    }
-
-    /// The certificates that are not valid now, and why.
-    pub fn invalid(&self) -> Vec<String> {
-        let invalid = |pair: &CertPair| {
-            let chain = read_chain(&pair.cert).ok()?;
-            Some(format!("{} {}", pair.cert.display(), why_invalid(chain.first()?)?))
-        };
-        self.pairs.iter().filter_map(invalid).collect()
-    }
-}
-
-impl Files {
-    /// The files as they are now, read.
-    fn now(pairs: &[CertPair]) -> Files {
-        let read = file_stamps(pairs);
-        Files { seen: read.clone(), read }
     }
 }
 
@@ -147,7 +136,12 @@ impl CertPair {
 
     /// Reads both files; the key has to match the certificate.
     fn read(&self) -> Result<Arc<CertifiedKey>, String> {
-        let chain = read_chain(&self.cert).map_err(|what| self.cert_error(what))?;
+        let text = read_file(&self.cert).map_err(|error| self.cert_error(error))?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+        let chain = chain.map_err(|error| self.cert_error(format!("not PEM: {error}")))?;
+        if chain.is_empty() {
+            return Err(self.cert_error("expected a PEM certificate"));
+        }
         let text = read_file(&self.key).map_err(|error| self.key_error(error))?;
         let key = PrivateKeyDer::from_pem_slice(&text)
             .map_err(|_| self.key_error("expected an unencrypted PEM key (PKCS#8, PKCS#1 or SEC1)"))?;
@@ -174,26 +168,6 @@ impl ResolvesServerCert for SniResolver {
         let is_supported = |certified: &CertifiedKey| certified.key.choose_scheme(client.signature_schemes()).is_some();
         self.0.iter().min_by_key(|certified| (!is_named(certified), !is_supported(certified))).cloned()
     }
-}
-
-/// The configuration: both versions, HTTP/1.1 only, tickets, and cached sessions for clients without them. The server's
-/// order selects the cipher suite, as TLS scanners expect.
-fn configure(certified: Vec<Arc<CertifiedKey>>) -> Result<ServerConfig, Error> {
-    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
-    let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
-    let mut config = builder.with_cert_resolver(Arc::new(SniResolver(certified)));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.ignore_client_order = true;
-    config.ticketer = Ticketer::new()?;
-    config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
-    Ok(config)
-}
-
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let text = read_file(path).map_err(|error| error.to_string())?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let chain = chain.map_err(|error| format!("not PEM: {error}"))?;
-    if chain.is_empty() { Err("expected a PEM certificate".to_owned()) } else { Ok(chain) }
 }
 
 /// Reads a regular file. A pipe, for example, could block the reaper thread.
@@ -224,13 +198,9 @@ fn file_stamps(pairs: &[CertPair]) -> FileStamps {
 fn why_invalid(cert: &CertificateDer<'_>) -> Option<&'static str> {
     let cert = ParsedCertificate::try_from(cert).ok()?;
     let (roots, algorithms) = (RootCertStore::empty(), default_provider().signature_verification_algorithms.all);
-    match verify_server_cert_signed_by_trust_anchor(&cert, &roots, &[], UnixTime::now(), algorithms) {
-        Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
-            Some("has expired")
-        }
-        Err(Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. })) => {
-            Some("is not valid yet")
-        }
+    match verify_server_cert_signed_by_trust_anchor(&cert, &roots, &[], UnixTime::now(), algorithms).err()? {
+        Error::InvalidCertificate(Expired | ExpiredContext { .. }) => Some("has expired"),
+        Error::InvalidCertificate(NotValidYet | NotValidYetContext { .. }) => Some("is not valid yet"),
         _ => None,
     }
 }

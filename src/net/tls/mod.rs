@@ -55,7 +55,7 @@ impl<'t, 's> Tls<'t, 's> {
         let mut tls = Tls { tcp, session, held: 0 };
         while tls.session.is_handshaking() {
             tls.flush(false)?;
-            if tls.session.read_tls(&mut Awaited(tls.tcp, None))? == 0 {
+            if tls.session.read_tls(&mut Incoming(|into: &mut [u8]| tls.tcp.read(into, None)))? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
             tls.decrypt()?;
@@ -90,18 +90,6 @@ impl<'t, 's> Tls<'t, 's> {
         }
     }
 
-    /// Encrypts bytes, and sends earlier ones once they fill a [`PIECE`].
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        for piece in bytes.chunks(PIECE) {
-            if self.held + piece.len() > PIECE {
-                self.flush(true)?;
-            }
-            self.session.writer().write_all(piece)?;
-            self.held += piece.len();
-        }
-        Ok(())
-    }
-
     /// Sends the encrypted bytes.
     fn flush(&mut self, more_follows: bool) -> io::Result<()> {
         while self.session.wants_write() {
@@ -128,7 +116,7 @@ impl Transport for Tls<'_, '_> {
                 return Ok(count);
             }
             self.flush(false)?;
-            self.session.read_tls(&mut Awaited(self.tcp, deadline))?;
+            self.session.read_tls(&mut Incoming(|into: &mut [u8]| self.tcp.read(into, deadline)))?;
             self.decrypt()?;
         }
     }
@@ -137,7 +125,8 @@ impl Transport for Tls<'_, '_> {
         if let Some(count) = self.read_decrypted(into)? {
             return Ok(Some(count));
         }
-        match self.session.read_tls(&mut Arrived(self.tcp)) {
+        let arrived = |into: &mut [u8]| self.tcp.try_read(into)?.ok_or(ErrorKind::WouldBlock.into());
+        match self.session.read_tls(&mut Incoming(arrived)) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
             read => read?,
         };
@@ -146,12 +135,20 @@ impl Transport for Tls<'_, '_> {
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write(bytes)?;
+        self.send_more(bytes)?;
         self.flush(false)
     }
 
+    /// Encrypts bytes, and sends earlier ones once they fill a [`PIECE`].
     fn send_more(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write(bytes)
+        for piece in bytes.chunks(PIECE) {
+            if self.held + piece.len() > PIECE {
+                self.flush(true)?;
+            }
+            self.session.writer().write_all(piece)?;
+            self.held += piece.len();
+        }
+        Ok(())
     }
 
     /// Reads and encrypts. The span shrinks by the encrypted bytes, which must not be encrypted twice.
@@ -163,14 +160,14 @@ impl Transport for Tls<'_, '_> {
             if count == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            self.write(&piece[..count])?;
+            self.send_more(&piece[..count])?;
             span.start += count as u64;
         }
         Ok(())
     }
 
     fn send_last(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write(bytes)?;
+        self.send_more(bytes)?;
         self.session.send_close_notify();
         self.flush(true)?;
         self.tcp.send_last(&[])
@@ -190,21 +187,12 @@ impl Transport for Tls<'_, '_> {
     }
 }
 
-/// Records from the client, waited for until the deadline, if there is one.
-struct Awaited<'t, 's>(&'t mut Tcp<'s>, Option<Instant>);
+/// Records from the client, as this function reads them.
+struct Incoming<F>(F);
 
-impl Read for Awaited<'_, '_> {
+impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Read for Incoming<F> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.read(into, self.1)
-    }
-}
-
-/// Records that have arrived; `WouldBlock` if there are none.
-struct Arrived<'t, 's>(&'t mut Tcp<'s>);
-
-impl Read for Arrived<'_, '_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(into)?.ok_or(ErrorKind::WouldBlock.into())
+        (self.0)(into)
     }
 }
 

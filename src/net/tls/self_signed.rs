@@ -1,9 +1,10 @@
 //! Self-signed certificate for a local network or a test. The only user of rcgen.
 
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType, date_time_ymd};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 use rustls::crypto::ring::{cipher_suite, default_provider};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -19,24 +20,22 @@ const BEFORE: Duration = Duration::from_secs(DAY);
 const DAY: u64 = 24 * 60 * 60;
 
 /// Makes a certificate for these names and addresses; returns it and its fingerprint.
-pub fn make(names: &[String], addrs: &[IpAddr], now: SystemTime) -> Result<(Certificates, String), String> {
+pub fn make(names: &[&str], addrs: &[IpAddr], now: SystemTime) -> Result<(Certificates, String), String> {
     let mut params = CertificateParams::default();
     // A name that is no DNS name is left out.
-    let names = names.iter().filter_map(|name| Some(SanType::DnsName(name.as_str().try_into().ok()?)));
+    let names = names.iter().filter_map(|name| Some(SanType::DnsName((*name).try_into().ok()?)));
     params.subject_alt_names = names.chain(addrs.iter().map(|addr| SanType::IpAddress(*addr))).collect();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "serve --tls-self-signed");
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let epoch = date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + now.saturating_sub(BEFORE);
-    params.not_after = epoch + now + VALID;
+    params.not_before = (now - BEFORE).into();
+    params.not_after = (now + VALID).into();
     let key = KeyPair::generate().map_err(|error| error.to_string())?;
     let cert = params.self_signed(&key).map_err(|error| error.to_string())?.der().clone();
     let fingerprint = fingerprint(&cert);
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let certified = CertifiedKey::from_der(vec![cert], key, &default_provider());
-    let certificates = certified.and_then(Certificates::holding).map_err(|error| error.to_string())?;
-    Ok((certificates, fingerprint))
+    let certificates = certified.and_then(|certified| Certificates::new(&[], vec![Arc::new(certified)]));
+    Ok((certificates.map_err(|error| error.to_string())?, fingerprint))
 }
 
 /// The SHA-256 of a certificate, as other programs show it.
