@@ -12,7 +12,7 @@ pub mod socket_activation;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Observer of how a client reads what is sent to it.
 pub trait SendObserver: Sync {
@@ -28,9 +28,6 @@ pub trait SendObserver: Sync {
 /// Another thread can shut down its reading half; reading then finds the end of the stream. An error of kind `TimedOut` means
 /// that the client was too slow.
 pub trait Transport: Send {
-    /// Sets the time that the client gets to read each 64 KiB, or the rest if that is less.
-    fn set_send_pace(&mut self, pace: Duration);
-
     /// Reads bytes, waiting for one at least, until the deadline if there is one; 0 at the end of the stream.
     fn read(&mut self, into: &mut [u8], deadline: Option<Instant>) -> io::Result<usize>;
 

@@ -50,9 +50,9 @@ pub struct Tcp<'s> {
 }
 
 impl<'s> Tcp<'s> {
-    /// Takes over a blocking connection.
-    pub fn new(stream: &'s TcpStream, observer: &'s dyn SendObserver) -> Tcp<'s> {
-        let [read_timeout, pace] = [Duration::ZERO; 2];
+    /// Takes over a blocking connection, whose client gets `pace` to read each 64 KiB, or the rest if that is less.
+    pub fn new(stream: &'s TcpStream, observer: &'s dyn SendObserver, pace: Duration) -> Tcp<'s> {
+        let read_timeout = Duration::ZERO;
         Tcp { stream, observer, read_timeout, is_blocking: true, is_send_timeout_set: false, pace, stalled: None }
     }
 
@@ -184,10 +184,6 @@ fn ready<T>(result: Result<T, Errno>) -> io::Result<Option<T>> {
 }
 
 impl Transport for Tcp<'_> {
-    fn set_send_pace(&mut self, pace: Duration) {
-        self.pace = pace;
-    }
-
     fn read(&mut self, into: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
         self.receive(into, deadline, RecvFlags::empty())
     }
@@ -306,8 +302,7 @@ mod tests {
         let observer = Observer(observed);
         thread::scope(|scope| {
             scope.spawn(|| {
-                let mut tcp = Tcp::new(&stream, &observer);
-                tcp.set_send_pace(Duration::from_secs(60));
+                let mut tcp = Tcp::new(&stream, &observer, Duration::from_secs(60));
                 let sent = tcp.send_file(&file, &mut (0..LONG));
                 sent.expect_err("the client closes");
             });
@@ -326,7 +321,7 @@ mod tests {
         let (mut client, stream) = pair();
         let dir = File::open(env::temp_dir()).expect("it is there");
         let observer = Observer(channel().0);
-        let mut tcp = Tcp::new(&stream, &observer);
+        let mut tcp = Tcp::new(&stream, &observer, Duration::ZERO);
         tcp.send_file(&dir, &mut (0..LONG)).expect_err("a directory has no content");
         client.write_all(b"x").expect("it is open");
         assert_eq!(tcp.read(&mut [0; 9], None).expect("it is open"), 1);
@@ -341,8 +336,7 @@ mod tests {
         let observer = Observer(observed);
         thread::scope(|scope| {
             scope.spawn(|| {
-                let mut tcp = Tcp::new(&stream, &observer);
-                tcp.set_send_pace(Duration::from_secs(60));
+                let mut tcp = Tcp::new(&stream, &observer, Duration::from_secs(60));
                 tcp.send_file(&file, &mut (0..1)).expect("there is room");
                 tcp.send(&vec![0; LONG as usize]).expect("the client reads it");
                 stream.shutdown(Shutdown::Write).expect("it is open");

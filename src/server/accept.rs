@@ -16,7 +16,6 @@ use super::https_redirect::Redirect;
 use super::metrics::Metrics;
 use super::thread_pool::{SpawnError, ThreadPool};
 use super::{Server, critical_thread, overload, proxy_protocol, tls};
-use crate::net::Transport;
 use crate::net::listener::Stop;
 use crate::net::tcp::Tcp;
 use crate::net::tls::INTERNAL_ERROR_ALERT;
@@ -123,8 +122,7 @@ fn serve_connection(server: &Server, Accepted { conn, service }: Accepted) {
     let metrics = server.metrics.as_ref().filter(|_| service != Service::Admin);
     let _guard = metrics.map(Metrics::connection_started);
     let Some(conn) = proxy_protocol::receive_header(server, conn, service) else { return };
-    let mut tcp = Tcp::new(conn.stream(), &conn);
-    tcp.set_send_pace(server.options.timeouts.write);
+    let mut tcp = Tcp::new(conn.stream(), &conn, server.options.timeouts.write);
     let site = SiteSession::new(&server.site);
     let admin = Admin { server, site: &site };
     let redirect = Redirect { site: &site, port: server.tls.as_ref().map_or(443, |tls| tls.port) };

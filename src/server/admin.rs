@@ -7,7 +7,7 @@ use crate::proto::host;
 use crate::proto::request::Method;
 use crate::proto::status::Status;
 use crate::proto::target::Target;
-use crate::proto::why::{Reject, Why};
+use crate::proto::why::Why;
 use crate::site::headers::Caching;
 use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::{Body, Response};
@@ -27,10 +27,6 @@ impl Respond for Admin<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
         let form = PageFormat::preferred(&request.head.fields);
         self.plan(request).unwrap_or_else(|refusal| self.site.page(refusal, form))
-    }
-
-    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
-        self.site.refuse(reject, form)
     }
 
     /// A load balancer's checks would fill the log and the metrics.

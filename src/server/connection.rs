@@ -20,9 +20,9 @@ use crate::proto::date::HttpDate;
 use crate::proto::framing::{self, Persistence};
 use crate::proto::request::{Head, HeadScanner, first_line};
 use crate::proto::why::Why;
-use crate::site::refusal::PageFormat;
+use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
-use crate::site::{Request, Respond};
+use crate::site::{Request, Respond, SiteSession};
 
 /// A client that sends its next request within this time is busy-polled the next time.
 const BUSY_POLL_IF_WITHIN: Duration = Duration::from_micros(100);
@@ -38,18 +38,11 @@ pub struct Connection<'c> {
     conn: &'c ConnHandle,
     read_buffer: ReadBuffer,
     head: Vec<u8>,
-    writer: ResponseWriter,
+    /// The writer of its responses.
+    pub writer: ResponseWriter,
     started: Instant,
     log_line: Vec<u8>,
     busy_polls: bool,
-}
-
-/// Result of waiting for bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ReadOutcome {
-    Data,
-    Eof,
-    TimedOut,
 }
 
 impl<'c> Connection<'c> {
@@ -203,25 +196,8 @@ impl<'c> Connection<'c> {
             if scanner.has_begun() {
                 deadline.get_or_insert_with(|| self.begin_receiving());
             }
-            match self.fill(deadline)? {
-                ReadOutcome::Data => {}
-                outcome => return Err(self.without_head(outcome, deadline.is_some())),
-            }
+            self.fill(deadline, [Why::HeadIncomplete, Why::HeadTimeout], None)?;
         }
-    }
-
-    /// Why the connection closes where no complete head has arrived.
-    fn without_head(&self, outcome: ReadOutcome, has_begun: bool) -> CloseReason {
-        let why = match outcome {
-            ReadOutcome::Eof if self.conn.connections.is_at(ShutdownPhase::NotAccepting) => {
-                return CloseReason::ShuttingDown;
-            }
-            _ if !has_begun => return CloseReason::ClientClosed,
-            ReadOutcome::Eof => Why::HeadIncomplete,
-            _ => Why::HeadTimeout,
-        };
-        let line = first_line(self.read_buffer.pending());
-        CloseReason::refused(why.because(line), line)
     }
 
     /// Reads the request's content and discards it, so that the next request is read from its first byte.
@@ -236,11 +212,7 @@ impl<'c> Connection<'c> {
             }
             self.writer.flush(self.transport)?;
             let deadline = *deadline.get_or_insert_with(|| self.begin_receiving());
-            match self.fill(Some(deadline))? {
-                ReadOutcome::Data => {}
-                ReadOutcome::Eof => return Err(refuse(Why::ContentIncomplete)),
-                ReadOutcome::TimedOut => return Err(refuse(Why::ContentTimeout)),
-            }
+            self.fill(Some(deadline), [Why::ContentIncomplete, Why::ContentTimeout], Some(head.line))?;
         }
     }
 
@@ -250,14 +222,24 @@ impl<'c> Connection<'c> {
         Instant::now() + self.server.options.timeouts.header
     }
 
-    /// Waits for bytes, until the deadline if there is one.
-    fn fill(&mut self, deadline: Option<Instant>) -> Result<ReadOutcome, CloseReason> {
-        match self.read(deadline) {
-            Ok(1..) => Ok(ReadOutcome::Data),
-            Ok(0) => self.conn.ended_by().map_or(Ok(ReadOutcome::Eof), Err),
-            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(ReadOutcome::TimedOut),
-            Err(error) => Err(CloseReason::Io(error)),
-        }
+    /// Waits for bytes, until the deadline if a request has begun. Without them, the connection closes: that request, which has
+    /// this line so far, is then incomplete or too late.
+    fn fill(&mut self, deadline: Option<Instant>, [incomplete, late]: [Why; 2], line: Option<&[u8]>) -> Outcome {
+        let why = match self.read(deadline) {
+            Ok(1..) => return Ok(()),
+            Ok(0) => match self.conn.ended_by() {
+                Some(close) => return Err(close),
+                None if self.conn.connections.is_at(ShutdownPhase::NotAccepting) => {
+                    return Err(CloseReason::ShuttingDown);
+                }
+                None if deadline.is_none() => return Err(CloseReason::ClientClosed),
+                None => incomplete,
+            },
+            Err(error) if error.kind() == ErrorKind::TimedOut => late,
+            Err(error) => return Err(CloseReason::Io(error)),
+        };
+        let line = line.unwrap_or_else(|| first_line(self.read_buffer.pending()));
+        Err(CloseReason::refused(why.because(line), line))
     }
 
     /// Reads more bytes, waiting for one at least.
@@ -296,7 +278,6 @@ impl<'c> Connection<'c> {
         }
         match close {
             CloseReason::Refused(refused) => self.explain(refused),
-            CloseReason::LastResponse(persistence) if persistence.is_promised_last() => self.close_after_last(),
             CloseReason::ClientClosed => drop(self.transport.send_last(&[])),
             CloseReason::File(error) => {
                 log::warn!("a file could not be sent to its end: {error}");
@@ -305,16 +286,22 @@ impl<'c> Connection<'c> {
             CloseReason::SlowClient | CloseReason::Stalled | CloseReason::FileChanged | CloseReason::Io(_) => {
                 self.transport.abort();
             }
-            _ => self.close_lingering(),
+            CloseReason::LastResponse(persistence) => self.close_gracefully(persistence.is_promised_last()),
+            _ => self.close_gracefully(false),
         }
         trace::closed(self.conn, close);
     }
 
-    /// Closes after the last response to a client that has promised to send no more. Where all of it is in flight at once and
-    /// nothing more has arrived, nothing can be lost by closing at once (RFC 9112 §9.6).
-    fn close_after_last(&mut self) {
-        let is_safe = self.writer.fits_initial_window() && self.read_buffer.pending().is_empty();
-        self.close_lingering_unless(|conn| is_safe && conn.peer_is_done());
+    /// Sends what is buffered and the end of the stream, and gives the client time to read them. There is no need for that where
+    /// it has promised to send no more, all of it is in flight at once, and nothing more has arrived (RFC 9112 §9.6).
+    fn close_gracefully(&mut self, is_promised_last: bool) {
+        let is_safe = is_promised_last && self.writer.fits_initial_window() && self.read_buffer.pending().is_empty();
+        if self.writer.flush_last(self.transport).is_err() {
+            self.transport.abort();
+        } else if !(is_safe && self.peer_is_done()) {
+            self.conn.set_state(ConnState::Lingering);
+            self.transport.linger();
+        }
     }
 
     /// Reports whether the client has sent nothing more, and nothing more is due.
@@ -322,21 +309,6 @@ impl<'c> Connection<'c> {
         match self.read_buffer.try_fill(self.transport) {
             Ok(None) => !self.transport.may_send_close_notify(),
             read => matches!(read, Ok(Some(0))),
-        }
-    }
-
-    /// Closes and gives the client time to read the last response.
-    fn close_lingering(&mut self) {
-        self.close_lingering_unless(|_| false);
-    }
-
-    /// Sends what is buffered and the end of the stream, and lingers unless the client is done then.
-    fn close_lingering_unless(&mut self, is_done: impl FnOnce(&mut Self) -> bool) {
-        if self.writer.flush_last(self.transport).is_err() {
-            self.transport.abort();
-        } else if !is_done(self) {
-            self.conn.set_state(ConnState::Lingering);
-            self.transport.linger();
         }
     }
 
@@ -349,11 +321,12 @@ impl<'c> Connection<'c> {
         }
         let format = head.as_ref().map_or(PageFormat::Text, |head| PageFormat::preferred(&head.fields));
         self.begin_response();
-        let response = self.responder.refuse(refused.why.because(&refused.received), format);
+        let refusal = Refusal::from(refused.why.because(&refused.received));
+        let response = SiteSession::new(&self.server.site).page(refusal, format);
         let reply = ReplyContext { conn: self.conn, line: &refused.line, head: head.as_ref(), kept: None };
         let sent = self.writer.write(self.transport, &response, &reply);
         match self.record(&response, &reply, sent) {
-            Ok(()) => self.close_lingering(),
+            Ok(()) => self.close_gracefully(false),
             Err(_) => self.transport.abort(),
         }
     }

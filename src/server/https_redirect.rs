@@ -27,10 +27,6 @@ impl Respond for Redirect<'_> {
         let refusal = self.plan(request).unwrap_or_else(Refusal::from);
         self.site.page(refusal, PageFormat::preferred(&request.head.fields))
     }
-
-    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
-        self.site.refuse(reject, form)
-    }
 }
 
 impl Redirect<'_> {

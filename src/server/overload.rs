@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::proto::why::Why;
 use crate::site::refusal::PageFormat;
 use crate::site::response::Body;
-use crate::site::{Respond, Site, SiteSession};
+use crate::site::{Site, SiteSession};
 
 /// How long a connection stays open after its response.
 pub const SHED_LINGER: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ fn close((_, mut stream): (Instant, TcpStream)) {
 
 /// The whole response. A 5xx needs no Date (RFC 9110 §6.6.1).
 pub fn response(why: Why, site: &Site) -> Vec<u8> {
-    let response = SiteSession::new(site).refuse(why.because(b""), PageFormat::Text);
+    let response = SiteSession::new(site).page(why.into(), PageFormat::Text);
     let mut bytes = Vec::new();
     let head = response.head.field("Connection", "close").maybe("Content-Length", response.body.len());
     head.write_status_line(&mut bytes);

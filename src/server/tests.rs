@@ -31,7 +31,7 @@ use crate::net::Transport;
 use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::request::{FIELDS_MAX, HEAD_MAX, REQUEST_LINE_MAX};
 use crate::proto::target::RelPath;
-use crate::proto::why::{Reject, Why};
+use crate::proto::why::Why;
 use crate::site::headers::DefaultHeaders;
 use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
@@ -90,8 +90,6 @@ enum End {
 }
 
 impl Transport for Script<'_> {
-    fn set_send_pace(&mut self, _: Duration) {}
-
     fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
         self.awaited += usize::from(mem::take(&mut self.looks) > 1);
         self.waits += 1;
@@ -497,10 +495,6 @@ impl Respond for After<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
         (self.happens)();
         self.site.respond(request)
-    }
-
-    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
-        self.site.refuse(reject, form)
     }
 }
 

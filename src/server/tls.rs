@@ -11,7 +11,7 @@ use crate::net::Transport;
 use crate::net::tcp::Tcp;
 use crate::net::tls::certificates::Certificates;
 use crate::net::tls::{HANDSHAKE_RECORD, Tls};
-use crate::proto::why::{Reject, Why};
+use crate::proto::why::Why;
 use crate::site::refusal::{PageFormat, Refusal};
 use crate::site::response::Response;
 use crate::site::{Request, Respond, SiteSession};
@@ -65,8 +65,9 @@ pub fn serve(server: &Server, tls: &TlsEndpoint, mut tcp: Tcp<'_>, responder: &d
     match accepted {
         Some(Ok((mut transport, handshake))) => {
             log::debug!("#{} TLS handshake, {handshake:?}: {}", conn.id, transport.negotiated());
-            let responder = WithHsts { responder, hsts_secs: tls.hsts_secs };
-            Connection::new(&mut transport, server, &responder, conn).run();
+            let mut connection = Connection::new(&mut transport, server, responder, conn);
+            connection.writer.hsts_secs = tls.hsts_secs;
+            connection.run();
         }
         Some(Err(error)) => {
             let close = fail(&mut tcp, conn, error);
@@ -105,33 +106,6 @@ fn fail(tcp: &mut Tcp<'_>, conn: &ConnHandle, error: io::Error) -> CloseReason {
     }
 }
 
-/// Adds Strict-Transport-Security, which is sent over TLS only (RFC 6797 §7.2).
-struct WithHsts<'r> {
-    responder: &'r dyn Respond,
-    hsts_secs: Option<u64>,
-}
-
-impl WithHsts<'_> {
-    fn with_hsts(&self, response: Response) -> Response {
-        let value = self.hsts_secs.map(|secs| format!("max-age={secs}"));
-        Response { head: response.head.maybe("Strict-Transport-Security", value), ..response }
-    }
-}
-
-impl Respond for WithHsts<'_> {
-    fn respond(&self, request: &Request<'_>) -> Response {
-        self.with_hsts(self.responder.respond(request))
-    }
-
-    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
-        self.with_hsts(self.responder.refuse(reject, form))
-    }
-
-    fn is_recorded(&self) -> bool {
-        self.responder.is_recorded()
-    }
-}
-
 /// Refuses plain HTTP on a TLS port, with the site's error pages.
 pub struct PlainHttpOnTlsPort<'s>(pub &'s SiteSession<'s>);
 
@@ -139,9 +113,5 @@ impl Respond for PlainHttpOnTlsPort<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
         let refusal = Refusal::from(Why::PlainHttpOnTlsPort.because(request.head.line));
         self.0.page(refusal, PageFormat::preferred(&request.head.fields))
-    }
-
-    fn refuse(&self, reject: Reject<'_>, form: PageFormat) -> Response {
-        self.0.refuse(reject, form)
     }
 }

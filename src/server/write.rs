@@ -3,7 +3,7 @@
 //! Responses in memory are buffered until the next request has to be waited for, so that pipelined responses leave together.
 //! Content of a file leaves at once, except for its last bytes: they are sent only if the file has not changed.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
 
 use super::close_reason::{CloseReason, Outcome};
@@ -57,6 +57,8 @@ pub struct Sent {
 pub struct ResponseWriter {
     /// The time of the next response.
     pub stamp: Stamp,
+    /// The max-age of Strict-Transport-Security, which is sent over TLS only (RFC 6797 §7.2).
+    pub hsts_secs: Option<u64>,
     buffer: Vec<u8>,
     /// Bytes of the present response's content that are sent or buffered.
     content: u64,
@@ -81,19 +83,18 @@ impl ResponseWriter {
 
     /// Sends the buffered bytes.
     pub fn flush(&mut self, transport: &mut dyn Transport) -> Outcome {
-        if !self.buffer.is_empty() {
-            self.exceeded_initial_window |= self.buffer.len() > INITIAL_WINDOW;
-            let sent = transport.send(&self.buffer);
-            // Bytes of a failed send must not be sent again: some may have arrived.
-            self.buffer.clear();
-            sent?;
-        }
-        Ok(())
+        self.exceeded_initial_window |= self.buffer.len() > INITIAL_WINDOW;
+        self.empty(|bytes| if bytes.is_empty() { Ok(()) } else { transport.send(bytes) })
     }
 
     /// Sends the buffered bytes and the end of the stream.
     pub fn flush_last(&mut self, transport: &mut dyn Transport) -> Outcome {
-        let sent = transport.send_last(&self.buffer);
+        self.empty(|bytes| transport.send_last(bytes))
+    }
+
+    /// Sends the buffered bytes in this way. After a failure they must not be sent again: some may have arrived.
+    fn empty(&mut self, send: impl FnOnce(&[u8]) -> io::Result<()>) -> Outcome {
+        let sent = send(&self.buffer);
         self.buffer.clear();
         Ok(sent?)
     }
@@ -116,6 +117,9 @@ impl ResponseWriter {
             self.buffer.extend_from_slice(part.as_bytes());
         }
         head.write_fields(&mut self.buffer);
+        if let Some(secs) = self.hsts_secs {
+            write!(self.buffer, "Strict-Transport-Security: max-age={secs}\r\n").expect(IN_MEMORY);
+        }
         self.buffer.extend_from_slice(match kept {
             Some(Persistence::PersistsOnRequest) => b"Connection: keep-alive\r\n",
             Some(_) => b"",
@@ -136,7 +140,7 @@ impl ResponseWriter {
         match body {
             Body::Empty => {}
             Body::Bytes(bytes) if bytes.len() > COALESCE_MAX => {
-                self.send_buffered(transport)?;
+                self.empty(|bytes| transport.send_more(bytes))?;
                 transport.send(bytes)?;
                 self.content += bytes.len() as u64;
             }
@@ -157,20 +161,13 @@ impl ResponseWriter {
         if self.buffer.len() > COALESCE_MAX { self.flush(transport) } else { Ok(()) }
     }
 
-    /// Sends the buffered bytes; content follows at once.
-    fn send_buffered(&mut self, transport: &mut dyn Transport) -> Outcome {
-        let sent = transport.send_more(&self.buffer);
-        self.buffer.clear();
-        Ok(sent?)
-    }
-
     /// Sends a part of a file, the last bytes only if the file has not changed.
     ///
     /// sendfile passes pages by reference: bytes that are rewritten in place before they leave the machine leave rewritten. So
     /// a file that changed recently is copied.
     fn send_span(&mut self, transport: &mut dyn Transport, file: &OpenFile, mut span: Range<u64>) -> Outcome {
         let last = span.start.max(span.end.saturating_sub(HELD_BACK))..span.end;
-        self.send_buffered(transport)?;
+        self.empty(|bytes| transport.send_more(bytes))?;
         span.end = last.start;
         let start = span.start;
         let by_reference = match file.as_file() {
@@ -207,7 +204,7 @@ impl ResponseWriter {
                 break;
             }
             self.buffer_chunk(&encoder.take());
-            self.send_buffered(transport)?;
+            self.empty(|bytes| transport.send_more(bytes))?;
             start = end;
         }
         self.buffer_chunk(&encoder.finish().map_err(CloseReason::File)?);
@@ -248,7 +245,7 @@ fn copy(transport: &mut dyn Transport, file: &OpenFile, span: &mut Range<u64>) -
 
 /// Reports whether it is certain that no more of a file can be sent: it is shorter now, or the client is too slow or gone. A
 /// `TimedOut` with an OS error can be the file system's; the transport makes its own without one.
-fn is_final(error: &std::io::Error) -> bool {
+fn is_final(error: &io::Error) -> bool {
     match error.kind() {
         ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => true,
         ErrorKind::TimedOut => error.raw_os_error().is_none(),

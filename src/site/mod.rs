@@ -35,12 +35,12 @@ use crate::proto::host;
 use crate::proto::request::{Head, Method};
 use crate::proto::status::Status;
 use crate::proto::target::{RelPath, Target};
-use crate::proto::why::{Reject, Why};
+use crate::proto::why::Why;
 use content_coding::Compression;
 use headers::DefaultHeaders;
 use lookup::Found;
 use precompressed::WarnOnce;
-use refusal::{ALLOW, PageFormat, Refusal};
+use refusal::{ALLOW, Refusal};
 use response::{Body, Response};
 
 /// The configuration and caches that all connections share.
@@ -75,9 +75,6 @@ pub trait Respond {
     /// Responds to a request.
     fn respond(&self, request: &Request<'_>) -> Response;
 
-    /// Responds to bytes that are no request, or to a request whose end is unknown.
-    fn refuse(&self, reject: Reject<'_>, format: PageFormat) -> Response;
-
     /// Reports whether responses are counted and written to the access log.
     fn is_recorded(&self) -> bool {
         true
@@ -103,10 +100,6 @@ pub struct SiteSession<'s> {
 impl Respond for SiteSession<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
         self.plan(request).unwrap_or_else(|refusal| self.explain(request, refusal))
-    }
-
-    fn refuse(&self, reject: Reject<'_>, format: PageFormat) -> Response {
-        self.page(Refusal::from(reject), format)
     }
 }
 

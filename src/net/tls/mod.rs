@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustls::{HandshakeKind, ServerConnection};
 
@@ -105,10 +105,6 @@ impl<'t, 's> Tls<'t, 's> {
 }
 
 impl Transport for Tls<'_, '_> {
-    fn set_send_pace(&mut self, pace: Duration) {
-        self.tcp.set_send_pace(pace);
-    }
-
     fn read(&mut self, into: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
         // rustls ends a connection after some dozens of empty records or key updates.
         loop {

@@ -17,7 +17,6 @@ mod script;
 
 use std::sync::Once;
 
-use crate::net::Transport as _;
 use crate::server::connection::Connection;
 use crate::site::SiteSession;
 use fixture::Fixture;
@@ -40,7 +39,6 @@ pub fn check(fixture: &Fixture, bytes: &[u8]) {
     let server = &served.server;
     let conn = server.connections.register(fixture.stream(), fixture.peer).expect("the table has room");
     let mut client = Client::new(&script, served);
-    client.set_send_pace(server.options.timeouts.write);
     let site = SiteSession::new(fixture.site(&script));
     Connection::new(&mut client, server, &site, &conn).run();
     judge::judge(&script, &client.heard);

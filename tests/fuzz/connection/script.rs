@@ -221,8 +221,6 @@ impl<'s> Client<'s> {
 }
 
 impl Transport for Client<'_> {
-    fn set_send_pace(&mut self, _: Duration) {}
-
     fn read(&mut self, into: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
         assert!(!self.is_held_back, "bytes are held back during a blocking read");
         assert!(!self.heard.is_broken && self.heard.end == End::Open, "a blocking read after the end");
