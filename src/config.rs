@@ -23,9 +23,10 @@ use crate::net::tls::self_signed;
 use crate::net::trusted_proxies::{Network, TrustedProxies};
 use crate::proto::syntax::{is_field_byte, is_token};
 use crate::proto::target::RelPath;
+use crate::server;
 use crate::server::access_log::Format;
+use crate::server::connections::Limits;
 use crate::server::endpoint::Service;
-use crate::server::{self, Timeouts};
 use crate::site;
 use crate::site::content_coding::Compression;
 use crate::site::headers::{DefaultHeaders, OWN_FIELDS};
@@ -59,6 +60,8 @@ pub struct Config {
     pub user: Option<String>,
     /// Whether to sandbox the process.
     pub sandbox: bool,
+    /// Whether only the addresses are printed at the start.
+    pub is_quiet: bool,
     /// The format of the access log, if there is one.
     pub log: Option<Format>,
     /// The proxies that may state a client's address.
@@ -106,15 +109,19 @@ impl Config {
                 precompressed: (!args.no_precompressed).then(WarnOnce::default),
             },
             server: server::Options {
-                max_connections: args.max_connections,
-                max_per_ip: Some(args.max_per_ip).filter(|max| *max > 0),
+                limits: Limits {
+                    connections: args.max_connections,
+                    per_ip: Some(args.max_per_ip).filter(|max| *max > 0),
+                    header_timeout: args.header_timeout,
+                    idle_timeout: args.idle_timeout,
+                    write_timeout: args.write_timeout,
+                },
                 proxy_protocol: args.proxy_protocol,
-                timeouts: Timeouts { header: args.header_timeout, idle: args.idle_timeout, write: args.write_timeout },
                 drain_delay: args.drain_delay,
                 grace: args.grace,
-                is_quiet: args.quiet,
             },
             user: args.user,
+            is_quiet: args.quiet,
         })
     }
 }

@@ -29,6 +29,7 @@ use net::rlimits;
 use proto::date::{HttpDate, Rfc3339};
 use server::Server;
 use server::access_log::AccessLog;
+use server::connections::Limits;
 use server::endpoint::Service;
 use server::log_writer::LogWriter;
 use server::metrics::Metrics;
@@ -77,15 +78,16 @@ fn start(config: Config, memory: Option<u64>, filter: &str) -> Result<(), String
     if site.listener.is_inherited() {
         notes.push("its sockets are inherited (LISTEN_FDS); --bind and --port are ignored".to_owned());
     }
-    let banner = banner(config.tls.is_some(), &endpoints, (!config.server.is_quiet).then_some(&notes));
+    let banner = banner(config.tls.is_some(), &endpoints, (!config.is_quiet).then_some(&notes));
     let access_log = AccessLog::open(config.log).map_err(no_thread)?;
-    let (asked, max) = (config.server.max_connections, rlimits::connections(memory));
+    let (asked, max) = (config.server.limits.connections, rlimits::connections(memory));
     if max < asked {
         log::warn!(
             "{max} connections at once, not {asked}, because of this process's limits on descriptors and memory"
         );
     }
-    let options = server::Options { max_connections: asked.min(max), ..config.server };
+    let limits = Limits { connections: asked.min(max), ..config.server.limits };
+    let options = server::Options { limits, ..config.server };
     let (port, hsts_secs) = (site.listener.addr.port(), config.tls.and_then(|tls| tls.hsts_secs));
     let tls = certificates.map(|certificates| TlsEndpoint { certificates, hsts_secs, port });
     let metrics = endpoints.iter().any(|endpoint| endpoint.service == Service::Admin).then(Metrics::new);

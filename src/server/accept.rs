@@ -28,11 +28,8 @@ const THREAD_RETRY: Duration = Duration::from_millis(250);
 /// The shortest time between two warnings of the same kind.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A registered connection on its way to a thread.
-struct Accepted {
-    conn: ConnHandle,
-    service: Service,
-}
+/// A registered connection on its way to a thread, and the service that it reached.
+type Accepted = (ConnHandle, Service);
 
 /// Accepts connections for one server.
 pub struct Acceptor {
@@ -70,7 +67,7 @@ impl Acceptor {
         let is_admin = service == Service::Admin;
         let connections = if is_admin { &self.server.admin_connections } else { &self.server.connections };
         match connections.register(stream, peer) {
-            Ok(conn) => self.spawn_on_pool(Accepted { conn, service }),
+            Ok(conn) => self.spawn_on_pool((conn, service)),
             Err(RegisterError::ShuttingDown) => {}
             Err(RegisterError::PerIpLimit(stream)) => self.server.shed(stream, peer, service, Why::PerIpLimit),
         }
@@ -80,12 +77,13 @@ impl Acceptor {
     fn spawn_on_pool(&self, mut accepted: Accepted) {
         let mut evicted_at = None::<Instant>;
         while let Err(SpawnError { error, job, threads }) = self.pool.execute(accepted) {
-            accepted = job;
             self.warn_of_threads(&error);
             if threads == 0 || self.server.connections.is_at(ShutdownPhase::NotAccepting) {
-                let peer = accepted.conn.peer;
-                return self.server.shed(accepted.conn.into_stream(), peer, accepted.service, Why::NoThread);
+                let (conn, service) = job;
+                let peer = conn.peer;
+                return self.server.shed(conn.into_stream(), peer, service, Why::NoThread);
             }
+            accepted = job;
             if evicted_at.is_none_or(|at| at.elapsed() >= THREAD_RETRY) {
                 self.server.connections.evict_one();
                 evicted_at = Some(Instant::now());
@@ -118,11 +116,11 @@ impl Server {
 }
 
 /// Serves one connection from its first byte to its end.
-fn serve_connection(server: &Server, Accepted { conn, service }: Accepted) {
+fn serve_connection(server: &Server, (conn, service): Accepted) {
     let metrics = server.metrics.as_ref().filter(|_| service != Service::Admin);
     let _guard = metrics.map(Metrics::connection_started);
     let Some(conn) = proxy_protocol::receive_header(server, conn, service) else { return };
-    let mut tcp = Tcp::new(conn.stream(), &conn, server.options.timeouts.write);
+    let mut tcp = Tcp::new(conn.stream(), &conn, server.options.limits.write_timeout);
     let site = SiteSession::new(&server.site);
     let admin = Admin { server, site: &site };
     let redirect = Redirect { site: &site, port: server.tls.as_ref().map_or(443, |tls| tls.port) };

@@ -1,8 +1,10 @@
 //! The record of a connection that other threads see: its state, since when, and why it was ended from outside.
 
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::net::tcp::STALL_CHECK_INTERVAL;
 
@@ -40,14 +42,13 @@ impl ConnState {
 
 /// Why another thread ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Ended {
     /// It made room for another one.
-    Evicted = 1,
+    Evicted,
     /// It was past its deadline.
-    IdleTimeout = 2,
+    IdleTimeout,
     /// It made room for another one, in the middle of a response that its client hardly read.
-    Stalled = 3,
+    Stalled,
 }
 
 /// A connection as other threads see it.
@@ -57,14 +58,14 @@ pub struct ConnEntry {
     pub stream: TcpStream,
     /// `since << 3 | state`, with the microsecond at which the state began; 0 for every active connection.
     word: AtomicU64,
-    /// Why another thread ended the connection: an [`Ended`], or 0.
-    ended_by: AtomicU8,
+    /// Why another thread ended the connection, if one did.
+    ended_by: Mutex<Option<Ended>>,
 }
 
 impl ConnEntry {
     /// Creates the record of an active connection.
     pub fn new(stream: TcpStream) -> ConnEntry {
-        ConnEntry { stream, word: AtomicU64::new(0), ended_by: AtomicU8::new(0) }
+        ConnEntry { stream, word: AtomicU64::new(0), ended_by: Mutex::default() }
     }
 
     /// Enters a state at this microsecond.
@@ -91,7 +92,7 @@ impl ConnEntry {
     /// Ends a connection that was chosen for having waited since this time: in both directions if it still stalls.
     pub fn evict(&self, since: u64) {
         if self.state() == (ConnState::Stalled, since) {
-            self.ended_by.store(Ended::Stalled as u8, Ordering::SeqCst);
+            *self.ended_by.lock() = Some(Ended::Stalled);
             let _ = self.stream.shutdown(Shutdown::Both);
         } else {
             self.end(Ended::Evicted);
@@ -100,15 +101,16 @@ impl ConnEntry {
 
     /// Wakes the connection's thread, which finds the end of the stream.
     pub fn end(&self, ended: Ended) {
-        if self.ended_by.compare_exchange(0, ended as u8, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+        let mut ended_by = self.ended_by.lock();
+        if ended_by.is_none() {
+            *ended_by = Some(ended);
             let _ = self.stream.shutdown(Shutdown::Read);
         }
     }
 
     /// Why another thread ended the connection, if one did.
     pub fn ended_by(&self) -> Option<Ended> {
-        let stored = self.ended_by.load(Ordering::SeqCst);
-        [Ended::Evicted, Ended::IdleTimeout, Ended::Stalled].into_iter().find(|ended| *ended as u8 == stored)
+        *self.ended_by.lock()
     }
 
     /// Reports whether the connection was ended from outside and is about to close: no request had arrived before.

@@ -219,7 +219,7 @@ impl<'c> Connection<'c> {
     /// Begins to wait for the rest of a request, and returns the deadline for that.
     fn begin_receiving(&mut self) -> Instant {
         self.conn.set_state(ConnState::Receiving);
-        Instant::now() + self.server.options.timeouts.header
+        Instant::now() + self.server.options.limits.header_timeout
     }
 
     /// Waits for bytes, until the deadline if a request has begun. Without them, the connection closes: that request, which has

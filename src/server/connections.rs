@@ -14,7 +14,6 @@ use parking_lot::{Condvar, Mutex};
 
 use super::close_reason::CloseReason;
 use super::conn_entry::{ConnEntry, ConnState, Ended, LINGER};
-use super::{Options, Timeouts};
 use crate::net::SendObserver;
 use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::forwarded;
@@ -42,21 +41,18 @@ pub fn monotonic() -> Clock {
 }
 
 /// Limits of a connection table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections at once.
     pub connections: usize,
     /// Connections at once from one address, or from one IPv6 /64 network.
     pub per_ip: Option<usize>,
-    /// Timeouts of each connection; that of a head is also the one from the accept to its first byte.
-    pub timeouts: Timeouts,
-}
-
-impl Limits {
-    /// The limits that the operator's options set.
-    pub fn of(options: &Options) -> Limits {
-        Limits { connections: options.max_connections, per_ip: options.max_per_ip, timeouts: options.timeouts }
-    }
+    /// Time from the accept to the first byte, from there to the end of the head, and again for the content.
+    pub header_timeout: Duration,
+    /// Time from a response to the next request.
+    pub idle_timeout: Duration,
+    /// Time for each 64 KiB of a response that the client reads.
+    pub write_timeout: Duration,
 }
 
 /// Phase of a shutdown, in order.
@@ -174,8 +170,8 @@ impl Connections {
         let time_left = |entry: &Arc<ConnEntry>| {
             let (state, since) = entry.state();
             let timeout = match state {
-                ConnState::New => self.limits.timeouts.header,
-                ConnState::Idle => self.limits.timeouts.idle,
+                ConnState::New => self.limits.header_timeout,
+                ConnState::Idle => self.limits.idle_timeout,
                 ConnState::Lingering => LINGER,
                 // Timed by their own threads, which still have to respond, or to abort.
                 ConnState::Active | ConnState::Receiving | ConnState::Stalled => return None,
@@ -426,8 +422,8 @@ mod tests {
         let clock = TestClock::default();
         clock.tick();
         let shared = clock.clone();
-        let timeouts = Timeouts { header: IDLE, idle: IDLE, write: IDLE };
-        let limits = Limits { connections: max, per_ip, timeouts };
+        let [header_timeout, idle_timeout, write_timeout] = [IDLE; 3];
+        let limits = Limits { connections: max, per_ip, header_timeout, idle_timeout, write_timeout };
         let trusted = TrustedProxies(trusted.iter().map(|name| name.parse().expect("an address")).collect());
         let clock_fn: Clock = Box::new(move || Duration::from_micros(shared.0.load(Ordering::Relaxed)));
         (Connections::new(limits, trusted, clock_fn), clock)

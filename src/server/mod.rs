@@ -60,31 +60,14 @@ use tls::TlsEndpoint;
 /// The operator's options, apart from the site's.
 #[derive(Debug)]
 pub struct Options {
-    /// Limit on connections.
-    pub max_connections: usize,
-    /// Limit on connections from one address.
-    pub max_per_ip: Option<usize>,
+    /// Limits of the connection table.
+    pub limits: Limits,
     /// Whether connections from trusted proxies begin with a PROXY header.
     pub proxy_protocol: bool,
-    /// Timeouts of a connection.
-    pub timeouts: Timeouts,
     /// How long `/health` is 503 before the server stops accepting.
     pub drain_delay: Duration,
     /// How long responses in progress may take after that.
     pub grace: Duration,
-    /// Whether only the addresses are printed at the start.
-    pub is_quiet: bool,
-}
-
-/// Timeouts of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// From the first byte of a request to the empty line after its fields, and again for its content.
-    pub header: Duration,
-    /// From a response to the next request.
-    pub idle: Duration,
-    /// For each 64 KiB of a response that the client reads.
-    pub write: Duration,
 }
 
 /// What all connections share.
@@ -152,7 +135,7 @@ impl Server {
         access_log: AccessLog,
         diagnostics: LogWriter,
     ) -> Server {
-        let limits = Limits::of(&options);
+        let limits = options.limits;
         let admin_limits = Limits { connections: ADMIN_CONNECTIONS_MAX, per_ip: None, ..limits };
         Server {
             options,

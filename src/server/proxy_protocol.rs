@@ -37,7 +37,7 @@ pub fn receive_header(server: &Server, mut conn: ConnHandle, service: Service) -
 // measured: 14.7 → 22.7 KiB an idle connection with this, TLS and compression inlined
 #[inline(never)]
 fn receive(conn: &ConnHandle) -> Result<Source, CloseReason> {
-    let mut tcp = Tcp::new(conn.stream(), conn, conn.connections.limits.timeouts.write);
+    let mut tcp = Tcp::new(conn.stream(), conn, conn.connections.limits.write_timeout);
     let mut bytes = [0; HEADER_MAX];
     let mut taken = 0;
     conn.set_state(ConnState::New);
@@ -66,7 +66,7 @@ fn receive(conn: &ConnHandle) -> Result<Source, CloseReason> {
 fn end(server: &Server, conn: &ConnHandle, close: CloseReason) {
     match &close {
         CloseReason::Refused(refused) if refused.line.first().is_some_and(|&byte| is_tchar(byte)) => {
-            let mut tcp = Tcp::new(conn.stream(), conn, server.options.timeouts.write);
+            let mut tcp = Tcp::new(conn.stream(), conn, server.options.limits.write_timeout);
             let site = SiteSession::new(&server.site);
             Connection::new(&mut tcp, server, &site, conn).refuse(close);
         }

@@ -27,8 +27,8 @@ pub fn start(server: &Arc<Server>) -> io::Result<()> {
 ///
 /// Each round takes the locks without which no connection is served, so the watchdog of systemd is fed here.
 fn reap(server: &Server) {
-    let timeouts = &server.options.timeouts;
-    let shortest = timeouts.header.min(timeouts.idle).min(LINGER).min(SHED_LINGER).max(PAUSE_MIN);
+    let limits = &server.options.limits;
+    let shortest = limits.header_timeout.min(limits.idle_timeout).min(LINGER).min(SHED_LINGER).max(PAUSE_MIN);
     let shortest = server.sd_notify.watchdog_interval.map_or(shortest, |interval| interval.min(shortest));
     let mut check_certificates_at = Instant::now() + CERTIFICATE_CHECK_INTERVAL;
     loop {

@@ -191,23 +191,16 @@ impl Fixture {
             compression: None,
         };
         let long = Duration::from_secs(60);
-        let timeouts = Timeouts { header: long, idle: long, write: long };
+        let [header_timeout, idle_timeout, write_timeout] = [long; 3];
+        let limits = Limits { connections: max_connections, per_ip: None, header_timeout, idle_timeout, write_timeout };
         let trusted = TrustedProxies(vec!["127.0.0.1".parse().expect("an address")]);
-        let options = Options {
-            max_connections,
-            max_per_ip: None,
-            proxy_protocol: true,
-            timeouts,
-            drain_delay: Duration::ZERO,
-            grace: long,
-            is_quiet: true,
-        };
+        let options = Options { limits, proxy_protocol: true, drain_delay: Duration::ZERO, grace: long };
         let access_log = AccessLog::open(None).expect("there is none");
         let diagnostics = LogWriter::to_stderr().expect("a thread can be started");
         let micros = Arc::new(AtomicU64::new(0));
         let shared = Arc::clone(&micros);
         let clock: Clock = Box::new(move || Duration::from_micros(shared.load(Ordering::Relaxed)));
-        let connections = Connections::new(Limits::of(&options), trusted, clock);
+        let connections = Connections::new(limits, trusted, clock);
         let server = Server::new(options, site, TrustedProxies::default(), access_log, diagnostics);
         Fixture { server: Server { connections, ..server }, micros, root }
     }

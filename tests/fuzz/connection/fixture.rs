@@ -19,7 +19,7 @@ use crate::proto::target::RelPath;
 use crate::server::access_log::AccessLog;
 use crate::server::connections::{Clock, Connections, Limits};
 use crate::server::log_writer::LogWriter;
-use crate::server::{Options, Server, Timeouts};
+use crate::server::{Options, Server};
 use crate::site::Site;
 use crate::site::headers::DefaultHeaders;
 use crate::site::precompressed::WarnOnce;
@@ -145,25 +145,19 @@ impl Fixture {
     }
 }
 
-/// Makes a server. Its site is not used.
+/// Makes a server. Its site only explains refusals.
 fn server(root: &Path, diagnostics: LogWriter) -> TestServer {
     let long = Duration::from_secs(60);
-    let options = Options {
-        max_connections: 1000,
-        timeouts: Timeouts { header: long, idle: long, write: long },
-        max_per_ip: None,
-        proxy_protocol: false,
-        drain_delay: Duration::ZERO,
-        grace: long,
-        is_quiet: true,
-    };
+    let [header_timeout, idle_timeout, write_timeout] = [long; 3];
+    let limits = Limits { connections: 1000, per_ip: None, header_timeout, idle_timeout, write_timeout };
+    let options = Options { limits, proxy_protocol: false, drain_delay: Duration::ZERO, grace: long };
     let access_log = AccessLog::open(None).expect("there is none");
     let site = site(root, false, false);
     let server = Server::new(options, site, TrustedProxies::default(), access_log, diagnostics);
     let micros = Arc::new(AtomicU64::new(3_600_000_000));
     let shared = Arc::clone(&micros);
     let clock: Clock = Box::new(move || Duration::from_micros(shared.load(Ordering::Relaxed)));
-    let connections = Connections::new(Limits::of(&server.options), TrustedProxies::default(), clock);
+    let connections = Connections::new(limits, TrustedProxies::default(), clock);
     TestServer { server: Server { connections, ..server }, micros }
 }
 
