@@ -53,56 +53,46 @@ impl TlsEndpoint {
 pub fn serve(server: &Server, tls: &TlsEndpoint, mut tcp: Tcp<'_>, responder: &dyn Respond, conn: &ConnHandle) {
     conn.set_state(ConnState::New);
     let mut first = [0];
-    let accepted = match tcp.peek(&mut first) {
-        Ok(1..) if first != [HANDSHAKE_RECORD] => None,
-        Ok(_) => Some(Tls::accept(&mut tcp, &tls.certificates)),
-        Err(error) => Some(Err(error)),
-    };
+    let accepted = tcp.peek(&mut first).and_then(|count| match count {
+        1.. if first != [HANDSHAKE_RECORD] => Ok(None),
+        _ => Tls::accept(&mut tcp, &tls.certificates).map(Some),
+    });
     if let Some(metrics) = &server.metrics {
-        let succeeded = accepted.as_ref().and_then(|accepted| accepted.as_ref().ok());
+        let succeeded = accepted.as_ref().ok().and_then(Option::as_ref);
         metrics.handshake_done(succeeded.map(|(_, handshake)| *handshake));
     }
     match accepted {
-        Some(Ok((mut transport, handshake))) => {
+        Ok(Some((mut transport, handshake))) => {
             log::debug!("#{} TLS handshake, {handshake:?}: {}", conn.id, transport.negotiated());
             let mut connection = Connection::new(&mut transport, server, responder, conn);
             connection.writer.hsts_secs = tls.hsts_secs;
             connection.run();
         }
-        Some(Err(error)) => {
-            let close = fail(&mut tcp, conn, error);
-            if let Some(metrics) = &server.metrics {
-                metrics.closed(&close);
-            }
-        }
-        None => {
+        Ok(None) => {
             let site = SiteSession::new(&server.site);
             Connection::new(&mut tcp, server, &PlainHttpOnTlsPort(&site), conn).run();
         }
+        Err(error) => fail(&mut tcp, server, conn, error),
     }
 }
 
 /// Closes a connection after a failed handshake.
-fn fail(tcp: &mut Tcp<'_>, conn: &ConnHandle, error: io::Error) -> CloseReason {
-    let (id, client) = (conn.id, conn.client);
-    match conn.ended_by() {
-        Some(close) => {
-            log::debug!("#{id} TLS handshake with {client} ended: {close}");
-            close
+fn fail(tcp: &mut Tcp<'_>, server: &Server, conn: &ConnHandle, error: io::Error) {
+    let close = match conn.ended_by() {
+        Some(close) => close,
+        None if error.kind() == ErrorKind::UnexpectedEof => CloseReason::ClientClosed,
+        None => CloseReason::Io(error),
+    };
+    log::debug!("#{} TLS handshake with {} ended: {close}", conn.id, conn.client);
+    if let CloseReason::Io(_) = close {
+        // A reset would destroy the alert before the client reads it.
+        conn.set_state(ConnState::Lingering);
+        if tcp.send_last(&[]).is_ok() {
+            tcp.linger();
         }
-        None if error.kind() == ErrorKind::UnexpectedEof => {
-            log::debug!("#{id} TLS handshake with {client}: the client closed the connection");
-            CloseReason::ClientClosed
-        }
-        None => {
-            log::debug!("#{id} TLS handshake with {client} failed: {error}");
-            // A reset would destroy the alert before the client reads it.
-            conn.set_state(ConnState::Lingering);
-            if tcp.send_last(&[]).is_ok() {
-                tcp.linger();
-            }
-            CloseReason::Io(error)
-        }
+    }
+    if let Some(metrics) = &server.metrics {
+        metrics.closed(&close);
     }
 }
 
