@@ -1,5 +1,4 @@
-//! Reaper: the thread that closes idle and lingering connections after their timeout, which the connection table knows. It
-//! also notices replaced certificates.
+//! Reaper: the thread that closes idle and lingering connections after their timeout, and notices replaced certificates.
 
 use std::io;
 use std::sync::Arc;
