@@ -166,7 +166,8 @@ fn collected_gauges(server: &Server) -> Registry {
     registry.register("cache_misses", "Files opened to be served", ConstCounter::new(files.misses()));
     let help = "Log lines dropped because the output was too slow";
     let dropped: Labelled = register(&mut registry, "log_lines_dropped", help);
-    dropped.get_or_create(&[("log", "access")]).inc_by(server.access_log.dropped());
+    let access_dropped = server.access_log.as_ref().map_or(0, |log| log.lines.dropped());
+    dropped.get_or_create(&[("log", "access")]).inc_by(access_dropped);
     dropped.get_or_create(&[("log", "diagnostics")]).inc_by(server.diagnostics.dropped());
     registry
 }

@@ -204,13 +204,12 @@ impl Fixture {
             grace: long,
             is_quiet: true,
         };
-        let access_log = AccessLog::open(None).expect("there is none");
         let diagnostics = LogWriter::to_stderr().expect("a thread can be started");
         let micros = Arc::new(AtomicU64::new(0));
         let shared = Arc::clone(&micros);
         let clock: Clock = Box::new(move || Duration::from_micros(shared.load(Ordering::Relaxed)));
         let connections = Connections::new(Limits::of(&options), trusted, clock);
-        let server = Server::new(options, site, TrustedProxies::default(), access_log, diagnostics);
+        let server = Server::new(options, site, TrustedProxies::default(), diagnostics);
         Fixture { server: Server { connections, ..server }, micros, root }
     }
 

@@ -16,7 +16,6 @@ use crate::files::root::{RootPath, Symlinks};
 use crate::files::semaphore::Semaphore;
 use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::target::RelPath;
-use crate::server::access_log::AccessLog;
 use crate::server::connections::{Clock, Connections, Limits};
 use crate::server::log_writer::LogWriter;
 use crate::server::{Options, Server, Timeouts};
@@ -157,9 +156,8 @@ fn server(root: &Path, diagnostics: LogWriter) -> TestServer {
         grace: long,
         is_quiet: true,
     };
-    let access_log = AccessLog::open(None).expect("there is none");
     let site = site(root, false, false);
-    let server = Server::new(options, site, TrustedProxies::default(), access_log, diagnostics);
+    let server = Server::new(options, site, TrustedProxies::default(), diagnostics);
     let micros = Arc::new(AtomicU64::new(3_600_000_000));
     let shared = Arc::clone(&micros);
     let clock: Clock = Box::new(move || Duration::from_micros(shared.load(Ordering::Relaxed)));
