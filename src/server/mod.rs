@@ -120,7 +120,8 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, banner: &str) -> io::Result
     let server = Arc::new(server);
     let endpoints: Vec<_> = endpoints.into_iter().map(Arc::new).collect();
     let stopped = shutdown::handle_signals(&server)?;
-    reaper::start(&server)?;
+    let shared = Arc::clone(&server);
+    critical_thread::spawn("reaper", move || reaper::reap(&shared))?;
     prefer_throughput();
     let acceptor = Acceptor::new(&server);
     let (stop, never) = (Arc::new(Stop::new()?), Arc::new(Stop::new()?));
