@@ -22,8 +22,7 @@ const LATE_REQUEST_WINDOW: Duration = Duration::from_millis(500);
 /// Time for aborted connections to write their last line to the access log.
 const LOG_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Handles SIGTERM and SIGINT: the first one closes the channel that is returned, the second one ends the process. SIGHUP
-/// reloads certificates that come from files.
+/// Handles signals: the first stop closes the returned channel, a second ends the process. SIGHUP reloads certificates.
 pub fn handle_signals(server: &Arc<Server>) -> io::Result<Receiver<()>> {
     let (sender, stopped) = channel();
     let (mut sender, server) = (Some(sender), Arc::clone(server));

@@ -1,5 +1,4 @@
-//! Trace of a connection's exchanges in the seven steps of HTTP: `serve -vv`, or `RUST_LOG=serve=trace`. Steps 1 and 7
-//! of a connection are logged with `-v` already.
+//! Trace in the seven steps of HTTP: `serve -vv`, or `RUST_LOG=serve=trace`. Connections (1 and 7) need only `-v`.
 //!
 //! Bytes from a client are escaped, so that no control byte reaches the terminal.
 
