@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::Timeouts;
 use super::close_reason::CloseReason;
 use super::conn_entry::{ConnEntry, ConnState, Ended, LINGER};
-use super::{Options, Timeouts};
 use crate::net::SendObserver;
 use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::forwarded;
@@ -50,13 +50,6 @@ pub struct Limits {
     pub per_ip: Option<usize>,
     /// Timeouts of each connection; that of a head is also the one from the accept to its first byte.
     pub timeouts: Timeouts,
-}
-
-impl Limits {
-    /// The limits that the operator's options set.
-    pub fn of(options: &Options) -> Limits {
-        Limits { connections: options.max_connections, per_ip: options.max_per_ip, timeouts: options.timeouts }
-    }
 }
 
 /// Phase of a shutdown, in order.

@@ -147,8 +147,9 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, banner: &str) -> io::Result
 impl Server {
     /// Puts together what all connections share: without TLS, an access log, metrics and a service manager.
     pub fn new(options: Options, site: Site, trusted_proxies: TrustedProxies, diagnostics: LogWriter) -> Server {
-        let limits = Limits::of(&options);
-        let admin_limits = Limits { connections: ADMIN_CONNECTIONS_MAX, per_ip: None, ..limits };
+        let Options { max_connections, max_per_ip, timeouts, .. } = options;
+        let limits = Limits { connections: max_connections, per_ip: max_per_ip, timeouts };
+        let admin_limits = Limits { connections: ADMIN_CONNECTIONS_MAX, per_ip: None, timeouts };
         Server {
             options,
             site,

@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::connection::Connection;
-use super::connections::{Clock, Connections, Limits};
+use super::connections::{Clock, Connections};
 use super::https_redirect::Redirect;
 use super::tls::PlainHttpOnTlsPort;
 use super::*;
@@ -208,8 +208,8 @@ impl Fixture {
         let micros = Arc::new(AtomicU64::new(0));
         let shared = Arc::clone(&micros);
         let clock: Clock = Box::new(move || Duration::from_micros(shared.load(Ordering::Relaxed)));
-        let connections = Connections::new(Limits::of(&options), trusted, clock);
         let server = Server::new(options, site, TrustedProxies::default(), diagnostics);
+        let connections = Connections::new(server.connections.limits.clone(), trusted, clock);
         Fixture { server: Server { connections, ..server }, micros, root }
     }
 

@@ -16,7 +16,7 @@ use crate::files::root::{RootPath, Symlinks};
 use crate::files::semaphore::Semaphore;
 use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::target::RelPath;
-use crate::server::connections::{Clock, Connections, Limits};
+use crate::server::connections::{Clock, Connections};
 use crate::server::log_writer::LogWriter;
 use crate::server::{Options, Server, Timeouts};
 use crate::site::Site;
@@ -161,7 +161,7 @@ fn server(root: &Path, diagnostics: LogWriter) -> TestServer {
     let micros = Arc::new(AtomicU64::new(3_600_000_000));
     let shared = Arc::clone(&micros);
     let clock: Clock = Box::new(move || Duration::from_micros(shared.load(Ordering::Relaxed)));
-    let connections = Connections::new(Limits::of(&server.options), TrustedProxies::default(), clock);
+    let connections = Connections::new(server.connections.limits.clone(), TrustedProxies::default(), clock);
     TestServer { server: Server { connections, ..server }, micros }
 }
 
