@@ -79,7 +79,7 @@ fn start(config: Config, memory: Option<u64>, filter: &str) -> Result<(), String
         notes.push("its sockets are inherited (LISTEN_FDS); --bind and --port are ignored".to_owned());
     }
     let banner = banner(config.tls.is_some(), &endpoints, (!config.is_quiet).then_some(&notes));
-    let access_log = AccessLog::open(config.log).map_err(no_thread)?;
+    let access_log = config.log.map(AccessLog::open).transpose().map_err(no_thread)?;
     let (asked, max) = (config.server.limits.connections, rlimits::connections(memory));
     if max < asked {
         log::warn!(
@@ -91,8 +91,9 @@ fn start(config: Config, memory: Option<u64>, filter: &str) -> Result<(), String
     let (port, hsts_secs) = (site.listener.addr.port(), config.tls.and_then(|tls| tls.hsts_secs));
     let tls = certificates.map(|certificates| TlsEndpoint { certificates, hsts_secs, port });
     let metrics = endpoints.iter().any(|endpoint| endpoint.service == Service::Admin).then(Metrics::new);
-    let server = Server::new(options, config.site, config.trusted, access_log, diagnostics);
-    server::run(Server { tls, metrics, sd_notify, ..server }, endpoints, &banner).map_err(|error| error.to_string())
+    let server = Server::new(options, config.site, config.trusted, diagnostics);
+    let server = Server { tls, access_log, metrics, sd_notify, ..server };
+    server::run(server, endpoints, &banner).map_err(|error| error.to_string())
 }
 
 /// The filter of the diagnostics: `-q` and `-v`, or else RUST_LOG.

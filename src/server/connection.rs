@@ -164,7 +164,9 @@ impl<'c> Connection<'c> {
             if let Some(metrics) = &self.server.metrics {
                 metrics.response_sent(&record);
             }
-            self.server.access_log.write(&record, &mut self.log_line);
+            if let Some(log) = &self.server.access_log {
+                log.write(&record, &mut self.log_line);
+            }
         } else {
             log::debug!("#{} admin request: {} {status}", conn.id, line.escape_ascii());
         }

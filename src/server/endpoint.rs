@@ -23,8 +23,7 @@ pub enum Service {
 }
 
 impl Endpoint {
-    /// Reports whether connections are accepted until the process ends: health is reported during a shutdown too, unless another
-    /// process can take over the address.
+    /// Reports whether it accepts until the process ends: health is reported unless another process can take over.
     pub fn outlives_shutdown(&self) -> bool {
         self.service == Service::Admin && !self.listener.is_shared()
     }

@@ -1,7 +1,6 @@
 //! Non-blocking log writer for standard output and standard error.
 //!
-//! Callers only append to a buffer; a thread writes it. An output that accepts no more, such as a full pipe, blocks no
-//! caller: lines are dropped and counted.
+//! Callers append to a buffer; a thread writes it. A full pipe blocks no caller: lines are dropped and counted.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -117,8 +116,7 @@ impl Write for LogWriter {
 }
 
 impl Shared {
-    /// Writes all buffered lines, until the end. A failed write, as on a full disk, loses lines. A line cut by it is
-    /// ended before the next one.
+    /// Writes lines until the end. A failed write (full disk) loses lines; one cut by it is ended before the next.
     fn write_all(&self) {
         let (mut lines, mut reported, mut ends_mid_line) = (Vec::new(), 0, false);
         loop {

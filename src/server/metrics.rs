@@ -24,9 +24,8 @@ use crate::proto::why::Why;
 /// The media type of [`Metrics::text`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The values of the method label; any other method counts as [`OTHER`].
+/// The values of the method label; any other method counts as `other`.
 const METHODS: [&str; 9] = ["GET", "HEAD", "OPTIONS", "CONNECT", "POST", "PUT", "DELETE", "TRACE", "PATCH"];
-const OTHER: &str = "other";
 
 /// The histogram's bounds in seconds: from a cached file to a slow download.
 const SECONDS: [f64; 18] =
@@ -166,7 +165,8 @@ fn collected_gauges(server: &Server) -> Registry {
     registry.register("cache_misses", "Files opened to be served", ConstCounter::new(files.misses()));
     let help = "Log lines dropped because the output was too slow";
     let dropped: Labelled = register(&mut registry, "log_lines_dropped", help);
-    dropped.get_or_create(&[("log", "access")]).inc_by(server.access_log.dropped());
+    let access_dropped = server.access_log.as_ref().map_or(0, |log| log.lines.dropped());
+    dropped.get_or_create(&[("log", "access")]).inc_by(access_dropped);
     dropped.get_or_create(&[("log", "diagnostics")]).inc_by(server.diagnostics.dropped());
     registry
 }
@@ -174,7 +174,7 @@ fn collected_gauges(server: &Server) -> Registry {
 /// The label of a request line's method.
 fn method(line: &[u8]) -> &'static str {
     let word = line.split(|&byte| byte == b' ').next().unwrap_or_default();
-    METHODS.into_iter().find(|method| method.as_bytes() == word).unwrap_or(OTHER)
+    METHODS.into_iter().find(|method| method.as_bytes() == word).unwrap_or("other")
 }
 
 impl Drop for PanicGuard<'_> {

@@ -84,8 +84,8 @@ pub struct Server {
     pub admin_connections: Arc<Connections>,
     /// Connections that were refused with 503 and are still open.
     pub shed_connections: ShedConnections,
-    /// The access log.
-    pub access_log: AccessLog,
+    /// The access log, if there is one.
+    pub access_log: Option<AccessLog>,
     /// The writer of diagnostics.
     pub diagnostics: LogWriter,
     /// Metrics, where there is an admin endpoint.
@@ -103,7 +103,8 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, banner: &str) -> io::Result
     let server = Arc::new(server);
     let endpoints: Vec<_> = endpoints.into_iter().map(Arc::new).collect();
     let stopped = shutdown::handle_signals(&server)?;
-    reaper::start(&server)?;
+    let shared = Arc::clone(&server);
+    critical_thread::spawn("reaper", move || reaper::reap(&shared))?;
     prefer_throughput();
     let acceptor = Acceptor::new(&server);
     let (stop, never) = (Arc::new(Stop::new()?), Arc::new(Stop::new()?));
@@ -127,14 +128,8 @@ pub fn run(server: Server, endpoints: Vec<Endpoint>, banner: &str) -> io::Result
 }
 
 impl Server {
-    /// Puts together what all connections share: without TLS, metrics and a service manager.
-    pub fn new(
-        options: Options,
-        site: Site,
-        trusted_proxies: TrustedProxies,
-        access_log: AccessLog,
-        diagnostics: LogWriter,
-    ) -> Server {
+    /// Puts together what all connections share: without TLS, an access log, metrics and a service manager.
+    pub fn new(options: Options, site: Site, trusted_proxies: TrustedProxies, diagnostics: LogWriter) -> Server {
         let limits = options.limits;
         let admin_limits = Limits { connections: ADMIN_CONNECTIONS_MAX, per_ip: None, ..limits };
         Server {
@@ -144,7 +139,7 @@ impl Server {
             connections: Connections::new(limits, trusted_proxies, monotonic()),
             admin_connections: Connections::new(admin_limits, TrustedProxies::default(), monotonic()),
             shed_connections: ShedConnections::default(),
-            access_log,
+            access_log: None,
             diagnostics,
             metrics: None,
             sd_notify: SdNotify::default(),
@@ -158,7 +153,9 @@ impl Server {
 
     /// Writes the last lines of both logs.
     pub fn finish_logs(&self) {
-        self.access_log.finish();
+        if let Some(log) = &self.access_log {
+            log.lines.finish();
+        }
         self.diagnostics.finish();
     }
 }

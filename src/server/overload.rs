@@ -33,10 +33,6 @@ impl ShedConnections {
         let _ = stream.set_nonblocking(true);
         let _ = (&stream).write(bytes);
         let _ = stream.shutdown(Shutdown::Write);
-        self.keep(stream);
-    }
-
-    fn keep(&self, stream: TcpStream) {
         let mut streams = self.streams.lock();
         streams.push_back((Instant::now(), stream));
         if streams.len() > SHED_MAX {
@@ -85,9 +81,7 @@ mod tests {
         let count = || shed.streams.lock().len();
         for expected in (1..=SHED_MAX).chain([SHED_MAX, SHED_MAX]) {
             clients.push(TcpStream::connect(listener.local_addr().expect("bound")).expect("listening"));
-            let stream = listener.accept().expect("connected").0;
-            stream.set_nonblocking(true).expect("the option can be set");
-            shed.keep(stream);
+            shed.send_and_close(listener.accept().expect("connected").0, b"503");
             assert_eq!(count(), expected);
         }
         let now = Instant::now();

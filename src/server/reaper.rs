@@ -1,14 +1,10 @@
-//! Reaper: the thread that closes idle and lingering connections after their timeout, which the connection table knows. It
-//! also notices replaced certificates.
+//! Reaper: the thread that closes idle and lingering connections after a timeout, and notices replaced certificates.
 
-use std::io;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Server;
 use super::conn_entry::LINGER;
-use super::critical_thread;
 use super::overload::SHED_LINGER;
 
 /// The shortest pause between two rounds.
@@ -17,16 +13,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Interval at which the certificate files are looked at.
 const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Starts the thread.
-pub fn start(server: &Arc<Server>) -> io::Result<()> {
-    let server = Arc::clone(server);
-    critical_thread::spawn("reaper", move || reap(&server)).map(drop)
-}
-
 /// Sleeps no longer than the shortest timeout, so that no wait that begins meanwhile is over before the next round.
-///
 /// Each round takes the locks without which no connection is served, so the watchdog of systemd is fed here.
-fn reap(server: &Server) {
+pub fn reap(server: &Server) {
     let limits = &server.options.limits;
     let shortest = limits.header_timeout.min(limits.idle_timeout).min(LINGER).min(SHED_LINGER).max(PAUSE_MIN);
     let shortest = server.sd_notify.watchdog_interval.map_or(shortest, |interval| interval.min(shortest));

@@ -16,32 +16,25 @@ use super::endpoint::{Endpoint, Service};
 use super::{Server, critical_thread};
 use crate::net::listener::Stop;
 
-/// Time for a client that was just accepted, or just received a response, to send a request: it cannot see that the server
-/// stops.
+/// Time for a client just accepted, or just responded to, to send a request: it cannot see that the server stops.
 const LATE_REQUEST_WINDOW: Duration = Duration::from_millis(500);
 
 /// Time for aborted connections to write their last line to the access log.
 const LOG_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Handles SIGTERM and SIGINT: the first one closes the channel that is returned, the second one ends the process. SIGHUP
-/// reloads certificates that come from files.
+/// Handles signals: the first stop closes the returned channel, a second ends the process. SIGHUP reloads certificates.
 pub fn handle_signals(server: &Arc<Server>) -> io::Result<Receiver<()>> {
     let (sender, stopped) = channel();
+    let (mut sender, server) = (Some(sender), Arc::clone(server));
     let reloads = server.tls.as_ref().is_some_and(|tls| !tls.certificates.pairs.is_empty());
     let mut signals = Signals::new([SIGTERM, SIGINT].into_iter().chain(reloads.then_some(SIGHUP)))?;
-    let server = Arc::clone(server);
-    let mut sender = Some(sender);
     critical_thread::spawn("signals", move || {
         for signal in signals.forever() {
-            match (signal, &server.tls) {
-                (SIGHUP, Some(tls)) => tls.reload(),
-                _ => match sender.take() {
-                    Some(sender) => drop(sender),
-                    None => {
-                        server.finish_logs();
-                        process::exit(128 + signal);
-                    }
-                },
+            if let (SIGHUP, Some(tls)) = (signal, &server.tls) {
+                tls.reload();
+            } else if sender.take().is_none() {
+                server.finish_logs();
+                process::exit(128 + signal);
             }
         }
     })?;

@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::connection::Connection;
-use super::connections::{Clock, Connections, Limits};
+use super::connections::{Clock, Connections};
 use super::https_redirect::Redirect;
 use super::tls::PlainHttpOnTlsPort;
 use super::*;
@@ -195,13 +195,12 @@ impl Fixture {
         let limits = Limits { connections: max_connections, per_ip: None, header_timeout, idle_timeout, write_timeout };
         let trusted = TrustedProxies(vec!["127.0.0.1".parse().expect("an address")]);
         let options = Options { limits, proxy_protocol: true, drain_delay: Duration::ZERO, grace: long };
-        let access_log = AccessLog::open(None).expect("there is none");
         let diagnostics = LogWriter::to_stderr().expect("a thread can be started");
         let micros = Arc::new(AtomicU64::new(0));
         let shared = Arc::clone(&micros);
         let clock: Clock = Box::new(move || Duration::from_micros(shared.load(Ordering::Relaxed)));
         let connections = Connections::new(limits, trusted, clock);
-        let server = Server::new(options, site, TrustedProxies::default(), access_log, diagnostics);
+        let server = Server::new(options, site, TrustedProxies::default(), diagnostics);
         Fixture { server: Server { connections, ..server }, micros, root }
     }
 

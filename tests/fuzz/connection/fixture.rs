@@ -16,7 +16,6 @@ use crate::files::root::{RootPath, Symlinks};
 use crate::files::semaphore::Semaphore;
 use crate::net::trusted_proxies::TrustedProxies;
 use crate::proto::target::RelPath;
-use crate::server::access_log::AccessLog;
 use crate::server::connections::{Clock, Connections, Limits};
 use crate::server::log_writer::LogWriter;
 use crate::server::{Options, Server};
@@ -151,9 +150,8 @@ fn server(root: &Path, diagnostics: LogWriter) -> TestServer {
     let [header_timeout, idle_timeout, write_timeout] = [long; 3];
     let limits = Limits { connections: 1000, per_ip: None, header_timeout, idle_timeout, write_timeout };
     let options = Options { limits, proxy_protocol: false, drain_delay: Duration::ZERO, grace: long };
-    let access_log = AccessLog::open(None).expect("there is none");
     let site = site(root, false, false);
-    let server = Server::new(options, site, TrustedProxies::default(), access_log, diagnostics);
+    let server = Server::new(options, site, TrustedProxies::default(), diagnostics);
     let micros = Arc::new(AtomicU64::new(3_600_000_000));
     let shared = Arc::clone(&micros);
     let clock: Clock = Box::new(move || Duration::from_micros(shared.load(Ordering::Relaxed)));
