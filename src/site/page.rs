@@ -8,7 +8,6 @@ use super::listing::{Key, Listing, Row};
 use super::refusal::{PageFormat, Refusal};
 use super::response::{Body, Response};
 use crate::escape::is_unprintable;
-use crate::proto::date::Rfc3339;
 use crate::proto::status::Status;
 
 /// Retry-After of a 503, in seconds (RFC 9110 §10.2.3).
@@ -154,7 +153,7 @@ fn table_row(row: &Row) -> Markup {
         tr {
             td { a href=(row.href) { bdi { (printable(&row.name)) (slash) } } }
             td { @if !row.is_dir { span title=(plural(row.len, "byte", "bytes")) { (human_size(row.len)) } } }
-            td { @if let Some(date) = row.modified { (Rfc3339(date).to_string().replace('T', " ").replace('Z', "")) } }
+            td { @if let Some(date) = row.modified { (date.rfc3339().replace('T', " ").replace('Z', "")) } }
         }
     }
 }

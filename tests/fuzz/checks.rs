@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::proto::accept::{Coding, codings, media_weight};
 use crate::proto::body::BodyDecoder;
 use crate::proto::conditional::{Validators, Verdict, evaluate};
-use crate::proto::date::{CommonLog, HttpDate, Rfc3339};
+use crate::proto::date::HttpDate;
 use crate::proto::etag::{Comparison, ETag};
 use crate::proto::forwarded;
 use crate::proto::framing::{self, BodyLength, CONTENT_MAX};
@@ -269,14 +269,14 @@ fn date_value(bytes: &[u8]) {
         let (year, month, day) = civil(secs / 86400);
         let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
         let expected = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z");
-        assert_eq!(Rfc3339(date).to_string(), expected);
+        assert_eq!(date.rfc3339(), expected);
         let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(secs / 86400 % 7) as usize];
         assert!(date.to_string().starts_with(weekday));
     }
     for date in [HttpDate::parse(bytes), counted.map(|(_, date)| date)].into_iter().flatten() {
         let written = date.to_string();
         assert_eq!((written.len(), HttpDate::parse(written.as_bytes())), (29, Some(date)), "{written}");
-        assert_eq!((Rfc3339(date).to_string().len(), CommonLog(date).to_string().len()), (20, 26), "{written}");
+        assert_eq!((date.rfc3339().len(), date.common_log().len()), (20, 26), "{written}");
     }
 }
 
