@@ -31,8 +31,8 @@ impl ByteClass {
     }
 }
 
-/// The bytes of a token (RFC 9110 §5.6.2).
-const TCHAR: ByteClass = ByteClass::alphanumeric_and(b"!#$%&'*+-.^_`|~");
+/// The bytes of a token, such as a method or a field name (RFC 9110 §5.6.2).
+pub const TCHAR: ByteClass = ByteClass::alphanumeric_and(b"!#$%&'*+-.^_`|~");
 
 /// Returns the first position of the byte.
 pub fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
@@ -44,11 +44,6 @@ pub fn find_all(byte: u8, bytes: &[u8]) -> impl Iterator<Item = usize> {
     memchr::memchr_iter(byte, bytes)
 }
 
-/// Reports whether the byte may appear in a token, such as a method or a field name (RFC 9110 §5.6.2).
-pub fn is_tchar(byte: u8) -> bool {
-    TCHAR.has(byte)
-}
-
 /// Reports whether the bytes are a token: one tchar or more (RFC 9110 §5.6.2).
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && token_len(bytes) == bytes.len()
@@ -56,7 +51,7 @@ pub fn is_token(bytes: &[u8]) -> bool {
 
 /// Returns the length of the token at the start.
 pub fn token_len(bytes: &[u8]) -> usize {
-    bytes.iter().position(|&byte| !is_tchar(byte)).unwrap_or(bytes.len())
+    bytes.iter().position(|&byte| !TCHAR.has(byte)).unwrap_or(bytes.len())
 }
 
 /// Reports whether the byte may appear in a field value: visible, space, tab, or beyond ASCII (RFC 9110 §5.5).
@@ -127,7 +122,7 @@ pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Parses a decimal number of digits alone, without sign or space; none above `u64::MAX`.
 pub fn decimal(bytes: &[u8]) -> Option<u64> {
-    digits(bytes)?.iter().try_fold(0u64, |n, b| n.checked_mul(10)?.checked_add(u64::from(b - b'0')))
+    str::from_utf8(digits(bytes)?).ok()?.parse().ok()
 }
 
 /// Parses a decimal number of digits alone, clamped to `u64::MAX`.

@@ -200,7 +200,7 @@ impl<'c> Connection<'c> {
             if let Some(state) = waiting.take() {
                 self.conn.set_state(state);
             }
-            if scanner.has_begun() {
+            if scanner.has_begun {
                 deadline.get_or_insert_with(|| self.begin_receiving());
             }
             match self.fill(deadline)? {
@@ -296,7 +296,7 @@ impl<'c> Connection<'c> {
         }
         match close {
             CloseReason::Refused(refused) => self.explain(refused),
-            CloseReason::LastResponse(persistence) if persistence.is_promised_last() => self.close_after_last(),
+            CloseReason::LastResponse(Persistence::ClosesOnRequest) => self.close_after_last(),
             CloseReason::ClientClosed => drop(self.transport.send_last(&[])),
             CloseReason::File(error) => {
                 log::warn!("a file could not be sent to its end: {error}");
