@@ -118,7 +118,7 @@ impl SiteSession<'_> {
             let Some(name) = RelPath::new(&entry.name) else { return Ok(None) };
             meta = match self.root()?.open(&parent.join(&name)) {
                 Ok(Node::Dir(dir)) => dir.meta,
-                Ok(Node::File(file)) => file.meta(),
+                Ok(Node::File(file)) => file.meta,
                 Err(error @ OpenError::OutOfResources(_)) => return Err(error.into()),
                 Err(_) => return Ok(None),
             };
