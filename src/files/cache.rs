@@ -1,16 +1,14 @@
 //! File cache: small files in memory, metadata of larger ones, encodings, and digests. The only user of quick_cache.
 //!
-//! One `stat` takes the place of open, `fstat`, read and close. An entry counts only while device, inode, length, mtime and
-//! ctime are those it was read under, and only stable files are cached. So no request after a rename or a write gets older
-//! bytes. A larger file is opened for each request; its entry holds its beginning and annotations.
+//! One `stat` replaces open, `fstat`, read and close. Only stable files are cached, and an entry counts only while device,
+//! inode, length, mtime and ctime are those it was read under: no request after a rename or a write gets older bytes.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use quick_cache::Weighter;
-use quick_cache::sync;
+use quick_cache::{Weighter, sync};
 
 use super::OpenError;
 use super::file::{CacheEntry, Meta, OpenFile, Siblings};
@@ -64,8 +62,7 @@ impl Weighter<Box<[u8]>, Arc<CacheEntry>> for ByBytes {
 impl Cache {
     /// Makes a cache of this many bytes; 0 keeps digests alone.
     pub fn new(bytes: u64) -> Cache {
-        let entries =
-            |room: u64, typical_len: u64| sync::Cache::with_weighter((room / typical_len) as usize, room, ByBytes);
+        let entries = |room: u64, typical: u64| sync::Cache::with_weighter((room / typical) as usize, room, ByBytes);
         let for_encoded = bytes / 4;
         Cache {
             files: entries(bytes - for_encoded, TYPICAL_LEN),
@@ -115,9 +112,7 @@ impl Cache {
         Ok(node)
     }
 
-    /// Identifies a file's content, hashing it if need be; none if the file keeps changing.
-    ///
-    /// One thread per processor hashes at a time. Requests for the same file wait for one of them.
+    /// Identifies a file's content; none if the file keeps changing. Hashes it once, in one thread per processor at a time.
     pub fn fingerprint(&self, file: &OpenFile) -> io::Result<Option<Fingerprint>> {
         let meta = file.meta;
         if let Some(digest) = file.entry.digest {
@@ -135,22 +130,22 @@ impl Cache {
         digest.map(|digest| Some(Fingerprint::Content(digest.0))).or_else(|error| error.map_or(Ok(None), Err))
     }
 
-    /// Finds the siblings of a file with these suffixes, kept with its entry and checked by one `stat` of their directory.
-    pub fn siblings(&self, root: &Root, path: &RelPath, file: &OpenFile, suffixes: &[&str]) -> Siblings {
+    /// Finds the siblings of a file with these suffixes, kept with its entry and checked by one `stat` of their directory;
+    /// none if they are unknown.
+    pub fn siblings(&self, root: &Root, path: &RelPath, file: &OpenFile, suffixes: &[&str]) -> Option<Siblings> {
         // measured: 3.4 → 0.4 µs a request of a browser
-        let unknown = || Siblings::from_elem(true, suffixes.len());
         if !file.is_stable {
-            return unknown();
+            return None;
         }
         let known = file.entry.siblings.lock().clone();
         if let Some((dir, siblings)) = known
             && root.stat(&path.split().0) == Some(dir)
         {
-            return siblings;
+            return Some(siblings);
         }
         let found = root.siblings(path, suffixes);
         file.entry.siblings.lock().clone_from(&found);
-        found.map_or_else(unknown, |(_, siblings)| siblings)
+        found.map(|(_, siblings)| siblings)
     }
 
     /// Reports whether an encoding of a file of this length can be cached.

@@ -1,13 +1,12 @@
 //! Open regular file: metadata, content, and a check that it is still the version that was promised.
 //!
-//! A file can be rewritten while it is read. A response is promised from one `fstat`; everything read later is compared
-//! with that.
+//! A response is promised from one `fstat`; everything read later is compared with that.
 
 use std::any::Any;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -92,17 +91,13 @@ pub struct FileTime {
 }
 
 impl OpenFile {
-    pub(super) fn new(fd: OwnedFd, meta: Meta) -> OpenFile {
-        OpenFile { file: Some(fd.into()), meta, is_stable: false, entry: Arc::default() }
-    }
-
     /// Opens an entry that holds all of its content.
     pub(super) fn in_memory(entry: Arc<CacheEntry>) -> OpenFile {
         let meta = Meta { len: entry.start.len() as u64, ..entry.source };
         OpenFile { file: None, meta, is_stable: true, entry }
     }
 
-    /// Returns what callers attach to this version while it is cached, made on first use; none for all types but the first.
+    /// Returns what callers attach to this version, which is cached with it; none for all types but the first.
     pub fn annotation<T: Any + Default + Send + Sync>(&self) -> Option<&T> {
         self.entry.annotation.get_or_init(|| Box::<T>::default()).downcast_ref()
     }
@@ -118,10 +113,8 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Reads the file's beginning, or all of a small file, so that metadata and bytes belong together.
-    ///
-    /// A file that always changes but only grows, as a log does, is taken at a former length, and is not stable: its
-    /// beginning was the same before and after an `fstat`.
+    /// Reads the file's beginning, or all of a small file, so that metadata and bytes belong together. A log, which changes
+    /// always but only grows, is taken at a former length, not as stable: its start was the same before and after an `fstat`.
     fn read_start(&mut self) -> Result<Vec<u8>, OpenError> {
         let mut before: Option<(u64, Vec<u8>)> = None;
         for _ in 0..ATTEMPTS {
@@ -178,8 +171,7 @@ impl OpenFile {
     pub fn read(&self, span: Range<u64>) -> io::Result<Vec<u8>> {
         let len = usize::try_from(span.end - span.start).map_err(|_| ErrorKind::FileTooLarge)?;
         let Some(file) = &self.file else {
-            let start = usize::try_from(span.start).ok();
-            let bytes = start.and_then(|start| self.entry.start.get(start..)?.get(..len));
+            let bytes = self.entry.start.get(span.start as usize..span.end as usize);
             return Ok(bytes.ok_or(ErrorKind::UnexpectedEof)?.to_vec());
         };
         let mut bytes = vec![0; len];
@@ -195,11 +187,8 @@ impl OpenFile {
         }
     }
 
-    /// Reports whether the file still has the content of the snapshot; `last` is what was read at `start`, to the end of
-    /// the span.
-    ///
-    /// A file that has grown was appended to, and one with another ctime alone was renamed or got another mode, if its
-    /// beginning and its last bytes are the same.
+    /// Reports whether the file still has the content of the snapshot; `last` was read at `start`, to the span's end. If its
+    /// beginning and `last` are the same, a longer file was appended to, and one with only another ctime was renamed.
     pub fn still_holds(&self, start: u64, last: &[u8]) -> io::Result<bool> {
         let mut now = self.stat()?;
         if now == self.meta {

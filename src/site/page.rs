@@ -48,7 +48,7 @@ impl SiteSession<'_> {
 impl Refusal {
     fn to_text(&self) -> String {
         let (status, explanation) = (self.why.status(), self.why.explanation());
-        let mut page = format!("{} {}\n\n{}\n\n", status.code(), status.reason(), explanation.what);
+        let mut page = format!("{}\n\n{}\n\n", status.line(), explanation.what);
         let mut line = |label: &str, text: &str| page += &format!("  {:<15} {text}\n", format!("{label}:"));
         line("Received", if self.received.is_empty() { "(nothing)" } else { &self.received });
         line("Rule", explanation.rule);
@@ -61,7 +61,7 @@ impl Refusal {
 
     fn to_html(&self) -> String {
         let (status, explanation) = (self.why.status(), self.why.explanation());
-        let title = format!("{} {}", status.code(), status.reason());
+        let title = status.line();
         let content = html! {
             h1 { (title) }
             p { (explanation.what) }
@@ -78,7 +78,7 @@ impl Refusal {
                 }
             }
         };
-        page(&title, content)
+        page(title, content)
     }
 }
 

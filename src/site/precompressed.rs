@@ -47,7 +47,7 @@ impl SiteSession<'_> {
     ) -> Option<(OpenFile, Coding)> {
         self.site.precompressed.as_ref()?;
         let siblings = self.site.files.siblings(self.root().ok()?, path, original, &SUFFIXES);
-        for coding in wanted.filter(|coding| siblings[*coding as usize]) {
+        for coding in wanted.filter(|coding| siblings.as_ref().is_none_or(|siblings| siblings[*coding as usize])) {
             let path = path.extended(SUFFIXES[coding as usize]);
             match self.open_precompressed(&path, coding, original) {
                 Ok(Some(found)) => return Some((found, coding)),
