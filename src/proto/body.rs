@@ -55,8 +55,7 @@ impl BodyDecoder {
         BodyDecoder { state, after_content, line: Vec::new(), content: 0, framing: 0 }
     }
 
-    /// Consumes the next bytes and returns how many of them belong to the body: all, or fewer once it has ended. Fails
-    /// if the framing is malformed or exceeds a limit.
+    /// Consumes the next bytes and returns how many of them belong to the body: all, or fewer once it has ended.
     pub fn consume(&mut self, bytes: &[u8]) -> Result<usize, Why> {
         let mut used = 0;
         while used < bytes.len() && !self.is_done() {

@@ -32,9 +32,7 @@ pub enum Comparison {
 }
 
 impl ETag {
-    /// Reports whether the values of If-Match or If-None-Match hold this tag, or `*` alone.
-    ///
-    /// Nothing after a malformed element is read.
+    /// Reports whether the values of If-Match or If-None-Match hold this tag before a malformed element, or `*` alone.
     pub fn is_in<'v>(&self, mut values: impl Iterator<Item = &'v [u8]>, comparison: Comparison) -> bool {
         let opaque = self.opaque();
         let is_comparable = |tag: Tag<'_>| comparison == Comparison::Weak || !(tag.weak || self.is_weak);

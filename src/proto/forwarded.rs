@@ -21,6 +21,8 @@ pub fn client(fields: &Fields<'_>, is_proxy: impl Fn(IpAddr) -> bool) -> Option<
         if element.is_some_and(&is_proxy) { found.or(element) } else { element }
     };
     let forwarded = fields.all("Forwarded").flat_map(elements).fold(None, step);
+    // In X-Forwarded-For, IPv6 needs brackets only before a port.
+    let bare_node = |text| bare_ipv6(text).or_else(|| node(text));
     let listed = fields.all("X-Forwarded-For").flat_map(list).map(bare_node).fold(None, step);
     let has = |name| fields.all(name).next().is_some();
     match (has("Forwarded"), has("X-Forwarded-For")) {
@@ -87,11 +89,6 @@ fn node(text: &[u8]) -> Option<IpAddr> {
         _ => false,
     };
     is_port.then_some(ip)
-}
-
-/// Parses an element of X-Forwarded-For, in which IPv6 needs brackets only before a port.
-fn bare_node(text: &[u8]) -> Option<IpAddr> {
-    bare_ipv6(text).or_else(|| node(text))
 }
 
 fn bare_ipv6(text: &[u8]) -> Option<IpAddr> {

@@ -45,10 +45,8 @@ pub enum Source {
     Client(SocketAddr),
 }
 
-/// Parses the header at the start of the bytes; none if it is still incomplete.
-///
-/// Extensions after the addresses of version 2 are skipped, even a checksum: it is optional for the receiver (§2.2), and
-/// TCP has its own.
+/// Parses the header at the start of the bytes; none if it is still incomplete. Extensions of version 2 are skipped, even
+/// a checksum: it is optional for the receiver (§2.2), and TCP has its own.
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Why> {
     let is_begun = |start: &[u8]| bytes.starts_with(start) || start.starts_with(bytes);
     if is_begun(PREFIX) {

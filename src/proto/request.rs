@@ -96,8 +96,7 @@ pub struct FieldLine {
 const _: () = assert!(HEAD_MAX <= u16::MAX as usize, "every position in a head fits in 16 bits");
 
 impl HeadScanner {
-    /// Continues in `bytes`, which begin with those of the previous calls; returns the head's length once its end has
-    /// arrived.
+    /// Continues in `bytes`, which begin with those of the previous calls; returns the head's length once it is complete.
     ///
     /// A head ends with an empty line. A first line that does not end in a version is a whole head: an HTTP/0.9 request,
     /// or an error that someone at a terminal should see at once.
@@ -145,8 +144,7 @@ fn check_request_line<'b>(start: &[u8], line: &'b [u8], max: usize) -> Result<()
 }
 
 impl<'b> Head<'b> {
-    /// Parses a whole head, of the length that [`HeadScanner`] found. After an error the bytes that follow cannot be
-    /// trusted to be another request.
+    /// Parses a head of the length that [`HeadScanner`] found. After an error, no later bytes can be trusted to be a request.
     pub fn parse(bytes: &'b [u8]) -> Result<Head<'b>, Reject<'b>> {
         if bytes.len() > HEAD_MAX {
             return Err(Why::HeadTooLarge.because(first_line(bytes)));
@@ -183,8 +181,7 @@ impl<'b> Fields<'b> {
         same.map(|line| self.at(line.value))
     }
 
-    /// Returns the value of a singleton field; none if it is repeated, since no reading of that is right
-    /// (RFC 9110 §5.3).
+    /// Returns the value of a singleton field; none if it is repeated, which has no right reading (RFC 9110 §5.3).
     pub fn single(&self, name: &str) -> Option<&'b [u8]> {
         let mut values = self.all(name);
         let value = values.next();

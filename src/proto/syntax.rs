@@ -1,6 +1,4 @@
 //! Byte classes and small grammars that several parsers share (RFC 9110 §5.6). The only user of memchr and smallvec.
-//!
-//! Syntax of a single field is parsed in that field's module.
 
 /// A list with an inline capacity of `N` elements.
 pub type SmallVec<T, const N: usize> = smallvec::SmallVec<[T; N]>;
@@ -113,9 +111,7 @@ pub fn token_or_quoted(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// Splits a list of tokens at its commas; empty elements are skipped (RFC 9110 §5.6.1.2).
-///
-/// A comma inside a quoted string splits too, so this fits only fields without quoted strings.
+/// Splits a list without quoted strings at its commas; empty elements are skipped (RFC 9110 §5.6.1.2).
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(trim_ows).filter(|element| !element.is_empty())
 }

@@ -18,9 +18,8 @@ pub struct Target<'b> {
     pub query: Option<&'b [u8]>,
 }
 
-/// A path below the root: names joined by single slashes, none empty, `.` or `..`, none with a zero byte.
-///
-/// Its bytes are those of the file system, not necessarily UTF-8. The root itself is the empty path.
+/// A path below the root, which itself is empty: names joined by single slashes, none empty, `.` or `..`, none with a zero
+/// byte. Its bytes are those of the file system, not necessarily UTF-8.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RelPath {
     bytes: Bytes,
@@ -30,8 +29,7 @@ pub struct RelPath {
 type Bytes = SmallVec<u8, 64>;
 
 impl<'b> Target<'b> {
-    /// Parses the target of a file: the origin-form `/path?query` or the absolute-form `http://host/path?query`. The other
-    /// forms are refused.
+    /// Parses the target of a file: only the origin-form `/path?query` or the absolute-form `http://host/path?query`.
     pub fn parse(raw: &'b [u8]) -> Result<Target<'b>, Reject<'b>> {
         if raw.contains(&b'#') {
             return Err(Why::TargetByte.because(raw));
