@@ -49,8 +49,7 @@ impl HttpDate {
 
     /// Parses a date in any of the three formats that recipients must accept.
     pub fn parse(value: &[u8]) -> Option<HttpDate> {
-        let time = httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()?;
-        HttpDate::new(time)
+        HttpDate::new(httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()?)
     }
 
     /// Formats it by RFC 3339, in UTC: `1994-11-06T08:49:37Z`.

@@ -45,8 +45,7 @@ fn elements(mut line: &[u8]) -> impl Iterator<Item = Option<IpAddr>> {
     })
 }
 
-/// Parses `[ forwarded-pair ] *( ";" [ forwarded-pair ] )` up to a comma or the end (RFC 7239 §4); returns the address in
-/// its `for`, if any, and the rest.
+/// Parses `[ forwarded-pair ] *( ";" [ forwarded-pair ] )` (RFC 7239 §4); returns the address in its `for` and the rest.
 fn element(mut rest: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
     let mut nodes = None;
     loop {
@@ -68,8 +67,7 @@ fn element(mut rest: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
     }
 }
 
-/// Parses `nodename [ ":" node-port ]` (RFC 7239 §6) with an address for its name, IPv6 in brackets. The port may be
-/// obfuscated (`_` and a name) and is ignored.
+/// Parses `nodename [ ":" node-port ]` (RFC 7239 §6) with an address as its name. The port, even obfuscated, is ignored.
 fn node(text: &[u8]) -> Option<IpAddr> {
     const OBFUSCATED: ByteClass = ByteClass::alphanumeric_and(b"._-");
     let (ip, rest) = match text {

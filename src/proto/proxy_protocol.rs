@@ -9,8 +9,7 @@ use std::str::FromStr;
 use super::syntax::find;
 use super::why::Why;
 
-/// The largest accepted header of version 2, in bytes. Senders should keep it within a segment of 536 bytes (§2); the
-/// length field allows 65,551.
+/// The largest accepted header of version 2, in bytes. Senders should keep to 536 (§2); the length field allows 65,551.
 pub const HEADER_MAX: usize = 4096;
 
 /// The longest line of version 1, in bytes, including its line end (§2.1).
