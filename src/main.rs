@@ -26,7 +26,7 @@ use cli::Args;
 use config::Config;
 use env_logger::Target;
 use net::rlimits;
-use proto::date::{HttpDate, Rfc3339};
+use proto::date::HttpDate;
 use server::Server;
 use server::access_log::AccessLog;
 use server::connections::Limits;
@@ -111,7 +111,7 @@ fn init_log(filter: &str, output: LogWriter) {
     let mut builder = env_logger::Builder::new();
     builder.parse_filters(filter).target(Target::Pipe(Box::new(output)));
     builder.format(|out, record| {
-        let now = Rfc3339(HttpDate::clamped(SystemTime::now()));
+        let now = HttpDate::clamped(SystemTime::now()).rfc3339();
         writeln!(out, "{now} {} {}", record.level(), record.args())
     });
     builder.init();

@@ -1,22 +1,21 @@
 //! File cache: small files in memory, metadata of larger ones, encodings, and digests. The only user of quick_cache.
 //!
-//! One `stat` takes the place of open, `fstat`, read and close. An entry counts only while device, inode, length, mtime and
-//! ctime are those it was read under, and only stable files are cached. So no request after a rename or a write gets older
-//! bytes. A larger file is opened for each request; its entry holds its beginning and annotations.
+//! One `stat` replaces open, `fstat`, read and close. Only stable files are cached, and an entry counts only while device,
+//! inode, length, mtime and ctime are those it was read under: no request after a rename or a write gets older bytes.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use quick_cache::Weighter;
-use quick_cache::sync;
+use quick_cache::{Weighter, sync};
 
 use super::OpenError;
 use super::file::{CacheEntry, Meta, OpenFile, Siblings};
 use super::hash::Digest;
 use super::root::{Node, Root};
 use super::semaphore::Semaphore;
+use crate::proto::etag::Fingerprint;
 use crate::proto::target::RelPath;
 
 /// The bytes that an entry takes beside its content.
@@ -43,17 +42,10 @@ pub struct Cache {
     /// The digests of files that are not in memory, at most 2 MiB.
     digests: sync::Cache<Meta, Digest>,
     hashing: Semaphore,
-    hits: AtomicU64,
-    misses: AtomicU64,
-}
-
-/// Identifies the content of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fingerprint {
-    /// By its digest, the same on every machine.
-    Content(Digest),
-    /// By the [version](Meta::version) of a file too long to hash.
-    Metadata([u64; 6]),
+    /// The number of files found in memory.
+    pub hits: AtomicU64,
+    /// The number of files opened.
+    pub misses: AtomicU64,
 }
 
 type Entries = sync::Cache<Box<[u8]>, Arc<CacheEntry>, ByBytes>;
@@ -70,8 +62,7 @@ impl Weighter<Box<[u8]>, Arc<CacheEntry>> for ByBytes {
 impl Cache {
     /// Makes a cache of this many bytes; 0 keeps digests alone.
     pub fn new(bytes: u64) -> Cache {
-        let entries =
-            |room: u64, typical_len: u64| sync::Cache::with_weighter((room / typical_len) as usize, room, ByBytes);
+        let entries = |room: u64, typical: u64| sync::Cache::with_weighter((room / typical) as usize, room, ByBytes);
         let for_encoded = bytes / 4;
         Cache {
             files: entries(bytes - for_encoded, TYPICAL_LEN),
@@ -109,25 +100,24 @@ impl Cache {
         let mut node = root.open(path)?;
         if let Node::File(file) = &mut node {
             self.misses.fetch_add(1, Ordering::Relaxed);
-            if entry.is_some_and(|entry| file.reuse_if_unchanged(entry)) {
+            if let Some(unchanged) = entry.filter(|entry| entry.source == file.meta) {
+                (file.entry, file.is_stable) = (unchanged, true);
                 return Ok(node);
             }
             file.snapshot()?;
-            if file.is_stable() {
+            if file.is_stable {
                 self.files.insert(path.as_bytes().into(), Arc::clone(&file.entry));
             }
         }
         Ok(node)
     }
 
-    /// Identifies a file's content, hashing it if need be; none if the file keeps changing.
-    ///
-    /// One thread per processor hashes at a time. Requests for the same file wait for one of them.
+    /// Identifies a file's content; none if the file keeps changing. Hashes it once, in one thread per processor at a time.
     pub fn fingerprint(&self, file: &OpenFile) -> io::Result<Option<Fingerprint>> {
-        let meta = file.meta();
+        let meta = file.meta;
         if let Some(digest) = file.entry.digest {
-            return Ok(Some(Fingerprint::Content(digest)));
-        } else if !file.is_stable() {
+            return Ok(Some(Fingerprint::Content(digest.0)));
+        } else if !file.is_stable {
             return Ok(None);
         } else if meta.len > HASHED_MAX {
             return Ok(Some(Fingerprint::Metadata(meta.version())));
@@ -137,25 +127,25 @@ impl Cache {
             file.hash().map_err(Some)?.ok_or(None)
         };
         let digest = self.digests.get_or_insert_with(&meta, hash);
-        digest.map(|digest| Some(Fingerprint::Content(digest))).or_else(|error| error.map_or(Ok(None), Err))
+        digest.map(|digest| Some(Fingerprint::Content(digest.0))).or_else(|error| error.map_or(Ok(None), Err))
     }
 
-    /// Finds the siblings of a file with these suffixes, kept with its entry and checked by one `stat` of their directory.
-    pub fn siblings(&self, root: &Root, path: &RelPath, file: &OpenFile, suffixes: &[&str]) -> Siblings {
+    /// Finds the siblings of a file with these suffixes, kept with its entry and checked by one `stat` of their directory;
+    /// none if they are unknown.
+    pub fn siblings(&self, root: &Root, path: &RelPath, file: &OpenFile, suffixes: &[&str]) -> Option<Siblings> {
         // measured: 3.4 → 0.4 µs a request of a browser
-        let unknown = || Siblings::from_elem(true, suffixes.len());
-        if !file.is_stable() {
-            return unknown();
+        if !file.is_stable {
+            return None;
         }
         let known = file.entry.siblings.lock().clone();
         if let Some((dir, siblings)) = known
             && root.stat(&path.split().0) == Some(dir)
         {
-            return siblings;
+            return Some(siblings);
         }
         let found = root.siblings(path, suffixes);
         file.entry.siblings.lock().clone_from(&found);
-        found.map_or_else(unknown, |(_, siblings)| siblings)
+        found.map(|(_, siblings)| siblings)
     }
 
     /// Reports whether an encoding of a file of this length can be cached.
@@ -165,26 +155,16 @@ impl Cache {
 
     /// Returns the cached encoding of this version of a file. The inner option is none if it would not be shorter.
     pub fn encoded(&self, path: &RelPath, source: &OpenFile) -> Option<Option<OpenFile>> {
-        let entry = self.encoded.get(path.as_bytes()).filter(|entry| entry.source == source.meta())?;
+        let entry = self.encoded.get(path.as_bytes()).filter(|entry| entry.source == source.meta)?;
         Some(entry.is_whole().then(|| OpenFile::in_memory(entry)))
     }
 
     /// Caches the encoding of a stable file, and returns it if it is shorter than the file.
     pub fn insert_encoded(&self, path: &RelPath, source: &OpenFile, bytes: Vec<u8>) -> Option<OpenFile> {
-        let is_shorter = (bytes.len() as u64) < source.meta().len;
-        let entry = CacheEntry::new(source.meta(), if is_shorter { bytes } else { Vec::new() }, is_shorter);
+        let is_shorter = (bytes.len() as u64) < source.meta.len;
+        let entry = CacheEntry::new(source.meta, if is_shorter { bytes } else { Vec::new() }, is_shorter);
         self.encoded.insert(path.as_bytes().into(), Arc::clone(&entry));
         entry.is_whole().then(|| OpenFile::in_memory(entry))
-    }
-
-    /// The number of files found in memory.
-    pub fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
-    }
-
-    /// The number of files opened.
-    pub fn misses(&self) -> u64 {
-        self.misses.load(Ordering::Relaxed)
     }
 }
 
@@ -208,7 +188,7 @@ mod tests {
         let root = RootPath::new(dir.clone(), Symlinks::Inside).open().expect("the directory exists");
         let cache = Cache::new(1 << 20);
         let open = || match cache.open(&root, &path) {
-            Ok(Node::File(file)) if file.is_stable() && file.content().is_none() => file,
+            Ok(Node::File(file)) if file.is_stable && file.content().is_none() => file,
             other => panic!("not a stable large file: {other:?}"),
         };
         let share_entry = |first: &OpenFile, second: &OpenFile| Arc::ptr_eq(&first.entry, &second.entry);

@@ -30,9 +30,7 @@ pub struct Entry {
 }
 
 impl OpenDir {
-    /// Reads the entries whose names `is_shown` accepts: the first by name, sorted, and the number of all.
-    ///
-    /// Entries removed meanwhile are left out.
+    /// Reads the entries whose names `is_shown` accepts and that still exist: the first by name, sorted, and the number of all.
     pub fn entries(&self, is_shown: impl Fn(&[u8]) -> bool) -> Result<(Vec<Entry>, usize), OpenError> {
         let (mut first, mut count) = (BinaryHeap::new(), 0);
         // Opened anew: a directory with execute permission alone was opened with O_PATH.

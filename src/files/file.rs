@@ -1,13 +1,12 @@
 //! Open regular file: metadata, content, and a check that it is still the version that was promised.
 //!
-//! A file can be rewritten while it is read. A response is promised from one `fstat`; everything read later is compared
-//! with that.
+//! A response is promised from one `fstat`; everything read later is compared with that.
 
 use std::any::Any;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -43,10 +42,11 @@ const RECENT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct OpenFile {
     /// The descriptor; none if the content is in memory.
-    file: Option<File>,
-    meta: Meta,
-    /// Whether any change since the snapshot shows in the metadata.
-    is_stable: bool,
+    pub file: Option<File>,
+    /// The metadata at the time of the snapshot.
+    pub meta: Meta,
+    /// Whether the file did not change while its beginning was read, so that any change since shows in the metadata.
+    pub is_stable: bool,
     pub(super) entry: Arc<CacheEntry>,
 }
 
@@ -91,47 +91,31 @@ pub struct FileTime {
 }
 
 impl OpenFile {
-    pub(super) fn new(fd: OwnedFd, meta: Meta) -> OpenFile {
-        OpenFile { file: Some(fd.into()), meta, is_stable: false, entry: Arc::default() }
-    }
-
     /// Opens an entry that holds all of its content.
     pub(super) fn in_memory(entry: Arc<CacheEntry>) -> OpenFile {
         let meta = Meta { len: entry.start.len() as u64, ..entry.source };
         OpenFile { file: None, meta, is_stable: true, entry }
     }
 
-    /// Adopts the entry of an earlier request if the file, which was just opened, has not changed since.
-    pub(super) fn reuse_if_unchanged(&mut self, entry: Arc<CacheEntry>) -> bool {
-        self.is_stable = entry.source == self.meta;
-        if self.is_stable {
-            self.entry = entry;
-        }
-        self.is_stable
-    }
-
-    /// Returns what the caller attached to this version of the file, made on first use and kept while that is cached.
-    ///
-    /// All callers use one type; for any other there is none.
+    /// Returns what callers attach to this version, which is cached with it; none for all types but the first.
     pub fn annotation<T: Any + Default + Send + Sync>(&self) -> Option<&T> {
         self.entry.annotation.get_or_init(|| Box::<T>::default()).downcast_ref()
     }
 
-    /// Returns the metadata at the time of the snapshot.
-    pub fn meta(&self) -> Meta {
-        self.meta
-    }
-
-    /// Returns the descriptor for sendfile, unless the content is in memory.
-    pub fn as_file(&self) -> Option<&File> {
-        self.file.as_ref()
-    }
-
-    /// Reads the file's beginning, or all of a small file, so that metadata and bytes belong together.
-    ///
-    /// A file that always changes but only grows, as a log does, is taken at a former length, and is not stable: its
-    /// beginning was the same before and after an `fstat`.
+    /// Keeps the file's beginning or, without the descriptor, all of a small file.
     pub(super) fn snapshot(&mut self) -> Result<(), OpenError> {
+        let start = self.read_start()?;
+        let is_whole = start.len() as u64 == self.meta.len;
+        self.entry = CacheEntry::new(self.meta, start, is_whole);
+        if is_whole {
+            self.file = None;
+        }
+        Ok(())
+    }
+
+    /// Reads the file's beginning, or all of a small file, so that metadata and bytes belong together. A log, which changes
+    /// always but only grows, is taken at a former length, not as stable: its start was the same before and after an `fstat`.
+    fn read_start(&mut self) -> Result<Vec<u8>, OpenError> {
         let mut before: Option<(u64, Vec<u8>)> = None;
         for _ in 0..ATTEMPTS {
             let is_stable = self.wait_until_stable()?;
@@ -141,15 +125,13 @@ impl OpenFile {
             if let Some(start) = start {
                 if is_stable && now == self.meta {
                     self.is_stable = true;
-                    self.hold(start);
-                    return Ok(());
+                    return Ok(start);
                 }
                 if let Some((len, start_before)) = before.take_if(|before| before.0 <= self.meta.len)
                     && start.starts_with(&start_before)
                 {
                     self.meta.len = len;
-                    self.hold(start_before);
-                    return Ok(());
+                    return Ok(start_before);
                 }
                 before = Some((self.meta.len, start));
             }
@@ -158,23 +140,9 @@ impl OpenFile {
         Err(OpenError::KeepsChanging)
     }
 
-    /// Keeps what was read, and the descriptor only if that is not everything.
-    fn hold(&mut self, start: Vec<u8>) {
-        let is_whole = start.len() as u64 == self.meta.len;
-        self.entry = CacheEntry::new(self.meta, start, is_whole);
-        if is_whole {
-            self.file = None;
-        }
-    }
-
     /// Returns the whole content if it is in memory.
     pub fn content(&self) -> Option<&[u8]> {
         self.entry.is_whole().then_some(&self.entry.start)
-    }
-
-    /// Reports whether the file did not change while its beginning was read.
-    pub fn is_stable(&self) -> bool {
-        self.is_stable
     }
 
     /// Reads and hashes the content of a stable file; none if it changes meanwhile.
@@ -182,8 +150,7 @@ impl OpenFile {
         let starts = (0..self.meta.len).step_by(PIECE as usize);
         let pieces = starts.map(|start| self.read_unless_cut(start..self.meta.len.min(start + PIECE)));
         let digest = pieces.collect::<io::Result<Option<Digest>>>()?;
-        let is_unchanged = self.stat()? == self.meta;
-        Ok(digest.filter(|_| is_unchanged))
+        Ok(if self.stat()? == self.meta { digest } else { None })
     }
 
     /// Reads all of a stable file; none if it changes meanwhile.
@@ -192,8 +159,7 @@ impl OpenFile {
             return Ok(None);
         }
         let content = self.read_unless_cut(0..self.meta.len)?;
-        let is_unchanged = self.stat()? == self.meta;
-        Ok(content.filter(|_| is_unchanged))
+        Ok(if self.stat()? == self.meta { content } else { None })
     }
 
     /// Reports whether the file changed so recently that more changes are likely.
@@ -205,9 +171,8 @@ impl OpenFile {
     pub fn read(&self, span: Range<u64>) -> io::Result<Vec<u8>> {
         let len = usize::try_from(span.end - span.start).map_err(|_| ErrorKind::FileTooLarge)?;
         let Some(file) = &self.file else {
-            let rest = usize::try_from(span.start).ok().and_then(|start| self.entry.start.get(start..));
-            let bytes = rest.and_then(|rest| rest.get(..len)).ok_or(ErrorKind::UnexpectedEof)?;
-            return Ok(bytes.to_vec());
+            let bytes = self.entry.start.get(span.start as usize..span.end as usize);
+            return Ok(bytes.ok_or(ErrorKind::UnexpectedEof)?.to_vec());
         };
         let mut bytes = vec![0; len];
         file.read_exact_at(&mut bytes, span.start)?;
@@ -222,11 +187,8 @@ impl OpenFile {
         }
     }
 
-    /// Reports whether the file still has the content of the snapshot; `last` is what was read at `start`, to the end of
-    /// the span.
-    ///
-    /// A file that has grown was appended to, and one with another ctime alone was renamed or got another mode, if its
-    /// beginning and its last bytes are the same.
+    /// Reports whether the file still has the content of the snapshot; `last` was read at `start`, to the span's end. If its
+    /// beginning and `last` are the same, a longer file was appended to, and one with only another ctime was renamed.
     pub fn still_holds(&self, start: u64, last: &[u8]) -> io::Result<bool> {
         let mut now = self.stat()?;
         if now == self.meta {

@@ -4,17 +4,12 @@ use sha2::{Digest as _, Sha256};
 
 /// The SHA-256 of some content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest([u8; 32]);
+pub struct Digest(pub [u8; 32]);
 
 impl Digest {
     /// Hashes content in memory.
     pub fn of(content: &[u8]) -> Digest {
         Digest(Sha256::digest(content).into())
-    }
-
-    /// Returns its bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
     }
 }
 
@@ -32,7 +27,7 @@ mod tests {
     /// The example of FIPS 180-4 for "abc".
     #[test]
     fn digest_is_sha_256_however_content_is_split() {
-        let hex: String = Digest::of(b"abc").as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = Digest::of(b"abc").0.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(Digest::from_iter(["a", "", "bc"]), Digest::of(b"abc"));
     }

@@ -1,8 +1,8 @@
 //! File access: the only code that opens paths.
 //!
 //! A path is opened once, below the root's descriptor, by a system call that confines it. Everything later uses the
-//! descriptor, so nothing can change between a check and an open. Nothing here depends on HTTP or logs; errors of the
-//! kernel are classified as [`OpenError`]. The files are listed from low to high: each imports only from those above it.
+//! descriptor, so nothing can change between a check and an open. Nothing here logs, or knows more of HTTP than two types, a
+//! path and a fingerprint. The files are listed from low to high: each imports only from those above it.
 
 pub mod hash;
 pub mod semaphore;
@@ -37,16 +37,16 @@ impl From<Errno> for OpenError {
     fn from(errno: Errno) -> OpenError {
         match errno {
             // XDEV: a link that leads out of the root. LOOP: links in a circle, or a link where none is followed.
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV => OpenError::NotFound,
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV => Self::NotFound,
             // Sockets and missing devices.
-            Errno::NXIO | Errno::NODEV => OpenError::NotFound,
+            Errno::NXIO | Errno::NODEV => Self::NotFound,
             // Names that this file system cannot hold: too long, with forbidden characters, not in its encoding.
-            Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => OpenError::NotFound,
-            Errno::ACCESS | Errno::PERM => OpenError::Unreadable(errno.into()),
+            Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => Self::NotFound,
+            Errno::ACCESS | Errno::PERM => Self::Unreadable(errno.into()),
             Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN => {
-                OpenError::OutOfResources(errno.into())
+                Self::OutOfResources(errno.into())
             }
-            _ => OpenError::Failed(errno.into()),
+            _ => Self::Failed(errno.into()),
         }
     }
 }

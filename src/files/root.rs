@@ -152,16 +152,16 @@ impl Root {
         }?;
         let meta = Meta::of(&fd)?;
         match meta.file_type() {
-            FileType::RegularFile => Ok(Node::File(OpenFile::new(fd, meta))),
+            FileType::RegularFile => {
+                Ok(Node::File(OpenFile { file: Some(fd.into()), meta, is_stable: false, entry: Arc::default() }))
+            }
             FileType::Directory => Ok(Node::Dir(OpenDir { fd, meta })),
             _ => Err(OpenError::NotFound),
         }
     }
 
-    /// Returns the metadata of a path, to be compared with that of an open file: equal metadata means the same file, reached
-    /// without leaving the root. Nothing else may be concluded from it.
-    ///
-    /// `fstatat` follows links anywhere. So each step is checked for a link, which is less work than to open the file.
+    /// Returns the metadata of a path. Only one conclusion is safe: equal to an open file's, it means the same file, reached
+    /// without leaving the root. Each step is checked for a link, which `fstatat` would follow anywhere: less work than opening.
     pub fn stat(&self, path: &RelPath) -> Option<Meta> {
         let bytes = path.as_bytes();
         let stat = |path, flags| statat(&self.dir, path, flags | AtFlags::EMPTY_PATH).map(Meta::new).ok();
@@ -180,8 +180,8 @@ impl Root {
         found
     }
 
-    /// Finds the siblings of a file with these suffixes, and the metadata of their directory: while that is the same, no entry
-    /// has come or gone. None if the directory changes meanwhile or changed so recently that a change might not show.
+    /// Finds the siblings of a file with these suffixes, and the metadata of their directory, which differs once an entry has
+    /// come or gone; none if the directory changes meanwhile or changed so recently that a change might not show.
     pub(super) fn siblings(&self, path: &RelPath, suffixes: &[&str]) -> Option<(Meta, Siblings)> {
         let (dir, name) = path.split();
         let dir = self.open_fd(&dir, OFlags::PATH | OFlags::DIRECTORY).ok()?;
@@ -204,14 +204,14 @@ impl Root {
             Symlinks::All => ResolveFlags::empty(),
         };
         let (flags, resolve) = (flags | OFlags::CLOEXEC, links | ResolveFlags::NO_MAGICLINKS);
-        let attempt = || openat2(&self.dir, path, flags, Mode::empty(), resolve);
-        for _ in 1..ATTEMPTS {
-            match attempt() {
-                // A rename meanwhile kept the kernel from ruling out an escape.
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                opened => return opened,
+        let mut opened = Err(Errno::AGAIN);
+        for _ in 0..ATTEMPTS {
+            opened = openat2(&self.dir, path, flags, Mode::empty(), resolve);
+            // A rename meanwhile kept the kernel from ruling out an escape.
+            if !matches!(opened, Err(Errno::AGAIN | Errno::INTR)) {
+                break;
             }
         }
-        attempt()
+        opened
     }
 }

@@ -30,16 +30,9 @@ impl Coding {
             Coding::Gzip => "gzip",
         }
     }
-
-    /// Reports whether the token names this coding; gzip has an alias (RFC 9110 §8.4.1.3).
-    fn is_named(self, token: &[u8]) -> bool {
-        token.eq_ignore_ascii_case(self.name().as_bytes())
-            || self == Coding::Gzip && token.eq_ignore_ascii_case(b"x-gzip")
-    }
 }
 
-/// Returns the codings that the client prefers to the identity, best first; those of equal weight in the order of
-/// [`Coding::ALL`].
+/// Returns the codings that the client prefers to the identity, best first, then in the order of [`Coding::ALL`].
 ///
 /// A request without Accept-Encoding gets the identity, because such clients often cannot decode anything. If nothing is
 /// acceptable, the field is ignored (RFC 9110 §12.4.1) and the identity sent, since 406 would help nobody.
@@ -47,7 +40,9 @@ pub fn codings(fields: &Fields<'_>) -> impl Iterator<Item = Coding> + use<> {
     let mut weights = [None; Coding::ALL.len()];
     let (mut identity, mut others) = (None, None);
     for (token, weight) in fields.all("Accept-Encoding").flat_map(list).filter_map(weighted) {
-        match Coding::ALL.into_iter().find(|coding| coding.is_named(token)) {
+        // The alias of gzip (RFC 9110 §8.4.1.3).
+        let token = if token.eq_ignore_ascii_case(b"x-gzip") { b"gzip" } else { token };
+        match Coding::ALL.into_iter().find(|coding| token.eq_ignore_ascii_case(coding.name().as_bytes())) {
             Some(coding) => weights[coding as usize] = Some(weight),
             None if token == b"*" => others = Some(weight),
             None if token.eq_ignore_ascii_case(b"identity") => identity = Some(weight),
@@ -63,8 +58,7 @@ pub fn codings(fields: &Fields<'_>) -> impl Iterator<Item = Coding> + use<> {
 
 /// Returns the weight of a media type such as `text/html` in the Accept fields; the maximum without such a field.
 ///
-/// The most specific matching media range decides. Parameters other than the weight are ignored: no representation here
-/// differs by them.
+/// The most specific media range decides. Other parameters are ignored: no representation here differs by them.
 pub fn media_weight(fields: &Fields<'_>, media_type: &str) -> Weight {
     if fields.all("Accept").next().is_none() {
         return 1000;

@@ -55,8 +55,7 @@ impl BodyDecoder {
         BodyDecoder { state, after_content, line: Vec::new(), content: 0, framing: 0 }
     }
 
-    /// Consumes the next bytes and returns how many of them belong to the body: all, or fewer once it has ended. Fails
-    /// if the framing is malformed or exceeds a limit.
+    /// Consumes the next bytes and returns how many of them belong to the body: all, or fewer once it has ended.
     pub fn consume(&mut self, bytes: &[u8]) -> Result<usize, Why> {
         let mut used = 0;
         while used < bytes.len() && !self.is_done() {
@@ -113,24 +112,19 @@ impl BodyDecoder {
     }
 }
 
-/// Parses `chunk-size [ chunk-ext ]`; a size above `u64::MAX` is clamped to it.
+/// Parses `chunk-size [ chunk-ext ]`; a size above `u64::MAX` is clamped to it, and extensions are ignored.
 fn chunk_size(line: &[u8]) -> Result<u64, Why> {
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    if digits == 0 || !is_chunk_ext(&line[digits..]) {
-        return Err(Why::ChunkSyntax);
-    }
-    let add = |size: u64, digit: &u8| size.checked_mul(16)?.checked_add(char::from(*digit).to_digit(16)?.into());
-    Ok(line[..digits].iter().try_fold(0, add).unwrap_or(u64::MAX))
-}
-
-/// `*( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )` (RFC 9112 §7.1.1); every extension is ignored.
-fn is_chunk_ext(mut rest: &[u8]) -> bool {
+    let (digits, mut rest) = line.split_at(line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count());
     while let Some(after) = skip_extension(rest) {
         rest = after;
     }
-    rest.is_empty()
+    match str::from_utf8(digits) {
+        Ok(digits) if !digits.is_empty() && rest.is_empty() => Ok(u64::from_str_radix(digits, 16).unwrap_or(u64::MAX)),
+        _ => Err(Why::ChunkSyntax),
+    }
 }
 
+/// Skips one of `*( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )` (RFC 9112 §7.1.1).
 fn skip_extension(bytes: &[u8]) -> Option<&[u8]> {
     let name = trim_ows_start(trim_ows_start(bytes).strip_prefix(b";")?);
     let after_name = Some(&name[token_len(name)..]).filter(|after| after.len() < name.len())?;

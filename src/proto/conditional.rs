@@ -90,6 +90,7 @@ fn if_range_holds(fields: &Fields<'_>, current: &Validators) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::etag::Fingerprint;
 
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const AT: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -98,7 +99,7 @@ mod tests {
     const WHOLE: Verdict = Verdict::Proceed { honor_range: false };
 
     fn current() -> Validators {
-        let etag = Some(ETag::of_metadata([1; 6]));
+        let etag = Some(ETag { fingerprint: Fingerprint::Metadata([1; 6]), coding: None, is_weak: false });
         let modified = HttpDate::parse(AT.as_bytes());
         Validators { etag, modified, modified_is_reliable: true, modified_is_strong: true }
     }

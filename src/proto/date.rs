@@ -12,12 +12,6 @@ pub struct HttpDate {
     secs: u64,
 }
 
-/// Displays a date in the format of RFC 3339, in UTC: `1994-11-06T08:49:37Z`.
-pub struct Rfc3339(pub HttpDate);
-
-/// Displays a date in the Common Log Format: `06/Nov/1994:08:49:37 +0000`.
-pub struct CommonLog(pub HttpDate);
-
 /// The formatted texts of a date, cached while the second is the same.
 #[derive(Debug, Default)]
 pub struct Stamp {
@@ -34,8 +28,8 @@ impl Stamp {
     /// Sets the date.
     pub fn set(&mut self, date: HttpDate) {
         if self.date != Some(date) {
-            let (common_log, rfc3339) = (CommonLog(date).to_string(), Rfc3339(date).to_string());
-            *self = Stamp { date: Some(date), http: date.to_string(), common_log, rfc3339 };
+            let (http, common_log, rfc3339) = (date.to_string(), date.common_log(), date.rfc3339());
+            *self = Stamp { date: Some(date), http, common_log, rfc3339 };
         }
     }
 }
@@ -55,8 +49,21 @@ impl HttpDate {
 
     /// Parses a date in any of the three formats that recipients must accept.
     pub fn parse(value: &[u8]) -> Option<HttpDate> {
-        let time = httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()?;
-        HttpDate::new(time)
+        HttpDate::new(httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()?)
+    }
+
+    /// Formats it by RFC 3339, in UTC: `1994-11-06T08:49:37Z`.
+    pub fn rfc3339(self) -> String {
+        let date = self.to_string();
+        let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let month = names.iter().position(|name| *name == &date[8..11]).map_or(0, |at| at + 1);
+        format!("{}-{month:02}-{}T{}Z", &date[12..16], &date[5..7], &date[17..25])
+    }
+
+    /// Formats it in the Common Log Format: `06/Nov/1994:08:49:37 +0000`.
+    pub fn common_log(self) -> String {
+        let date = self.to_string();
+        format!("{}/{}/{}:{} +0000", &date[5..7], &date[8..11], &date[12..16], &date[17..25])
     }
 }
 
@@ -64,22 +71,6 @@ impl HttpDate {
 impl fmt::Display for HttpDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(self.secs)).fmt(f)
-    }
-}
-
-impl fmt::Display for Rfc3339 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let date = self.0.to_string();
-        let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        let month = names.iter().position(|name| *name == &date[8..11]).map_or(0, |at| at + 1);
-        write!(f, "{}-{month:02}-{}T{}Z", &date[12..16], &date[5..7], &date[17..25])
-    }
-}
-
-impl fmt::Display for CommonLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let date = self.0.to_string();
-        write!(f, "{}/{}/{}:{} +0000", &date[5..7], &date[8..11], &date[12..16], &date[17..25])
     }
 }
 
@@ -102,8 +93,8 @@ mod tests {
     #[test]
     fn dates_are_formatted_by_their_specifications() {
         assert_eq!(EXAMPLE.to_string(), "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(Rfc3339(EXAMPLE).to_string(), "1994-11-06T08:49:37Z");
-        assert_eq!(CommonLog(EXAMPLE).to_string(), "06/Nov/1994:08:49:37 +0000");
+        assert_eq!(EXAMPLE.rfc3339(), "1994-11-06T08:49:37Z");
+        assert_eq!(EXAMPLE.common_log(), "06/Nov/1994:08:49:37 +0000");
     }
 
     #[test]

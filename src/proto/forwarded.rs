@@ -21,6 +21,8 @@ pub fn client(fields: &Fields<'_>, is_proxy: impl Fn(IpAddr) -> bool) -> Option<
         if element.is_some_and(&is_proxy) { found.or(element) } else { element }
     };
     let forwarded = fields.all("Forwarded").flat_map(elements).fold(None, step);
+    // In X-Forwarded-For, IPv6 needs brackets only before a port.
+    let bare_node = |text| bare_ipv6(text).or_else(|| node(text));
     let listed = fields.all("X-Forwarded-For").flat_map(list).map(bare_node).fold(None, step);
     let has = |name| fields.all(name).next().is_some();
     match (has("Forwarded"), has("X-Forwarded-For")) {
@@ -43,8 +45,7 @@ fn elements(mut line: &[u8]) -> impl Iterator<Item = Option<IpAddr>> {
     })
 }
 
-/// Parses `[ forwarded-pair ] *( ";" [ forwarded-pair ] )` up to a comma or the end (RFC 7239 §4); returns the address in
-/// its `for`, if any, and the rest.
+/// Parses `[ forwarded-pair ] *( ";" [ forwarded-pair ] )` (RFC 7239 §4); returns the address in its `for` and the rest.
 fn element(mut rest: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
     let mut nodes = None;
     loop {
@@ -66,8 +67,7 @@ fn element(mut rest: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
     }
 }
 
-/// Parses `nodename [ ":" node-port ]` (RFC 7239 §6) with an address for its name, IPv6 in brackets. The port may be
-/// obfuscated (`_` and a name) and is ignored.
+/// Parses `nodename [ ":" node-port ]` (RFC 7239 §6) with an address as its name. The port, even obfuscated, is ignored.
 fn node(text: &[u8]) -> Option<IpAddr> {
     const OBFUSCATED: ByteClass = ByteClass::alphanumeric_and(b"._-");
     let (ip, rest) = match text {
@@ -87,11 +87,6 @@ fn node(text: &[u8]) -> Option<IpAddr> {
         _ => false,
     };
     is_port.then_some(ip)
-}
-
-/// Parses an element of X-Forwarded-For, in which IPv6 needs brackets only before a port.
-fn bare_node(text: &[u8]) -> Option<IpAddr> {
-    bare_ipv6(text).or_else(|| node(text))
 }
 
 fn bare_ipv6(text: &[u8]) -> Option<IpAddr> {

@@ -25,7 +25,7 @@ pub enum Persistence {
     Persists,
     /// HTTP/1.0 with keep-alive persists, and the response says so.
     PersistsOnRequest,
-    /// The client sent close.
+    /// The client sent close: it announced this request as its last (RFC 9112 §9.6).
     ClosesOnRequest,
     /// The bytes after a CONNECT are meant for the tunnel, which is refused.
     ClosesAfterConnect,
@@ -39,11 +39,6 @@ impl Persistence {
     /// Reports whether the connection persists.
     pub fn persists(self) -> bool {
         matches!(self, Persistence::Persists | Persistence::PersistsOnRequest)
-    }
-
-    /// Reports whether the client announced this request as its last (RFC 9112 §9.6).
-    pub fn is_promised_last(self) -> bool {
-        matches!(self, Persistence::ClosesOnRequest)
     }
 }
 

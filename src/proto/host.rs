@@ -22,8 +22,7 @@ pub fn check<'b>(head: &Head<'b>) -> Result<(), Reject<'b>> {
     }
 }
 
-/// Returns the host of a checked request without its port: from a target in absolute-form, else from the Host field
-/// (RFC 9112 §3.2.2, §3.3); none if both lack one.
+/// Returns a checked request's host, without port: of a target in absolute-form, else of Host (RFC 9112 §3.2.2, §3.3).
 pub fn of<'b>(head: &Head<'b>) -> Option<&'b [u8]> {
     let authority = split_authority(head.target).ok().and_then(|(authority, _)| authority);
     let host = authority.or_else(|| head.fields.single("Host"))?;

@@ -9,8 +9,7 @@ use std::str::FromStr;
 use super::syntax::find;
 use super::why::Why;
 
-/// The largest accepted header of version 2, in bytes. Senders should keep it within a segment of 536 bytes (§2); the
-/// length field allows 65,551.
+/// The largest accepted header of version 2, in bytes. Senders should keep to 536 (§2); the length field allows 65,551.
 pub const HEADER_MAX: usize = 4096;
 
 /// The longest line of version 1, in bytes, including its line end (§2.1).
@@ -45,10 +44,8 @@ pub enum Source {
     Client(SocketAddr),
 }
 
-/// Parses the header at the start of the bytes; none if it is still incomplete.
-///
-/// Extensions after the addresses of version 2 are skipped, even a checksum: it is optional for the receiver (§2.2), and
-/// TCP has its own.
+/// Parses the header at the start of the bytes; none if it is still incomplete. Extensions of version 2 are skipped, even
+/// a checksum: it is optional for the receiver (§2.2), and TCP has its own.
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Why> {
     let is_begun = |start: &[u8]| bytes.starts_with(start) || start.starts_with(bytes);
     if is_begun(PREFIX) {

@@ -39,8 +39,7 @@ fn range_set(value: &[u8]) -> Option<&[u8]> {
     unit.eq_ignore_ascii_case(b"bytes=").then_some(set)
 }
 
-/// Parses `first-last`, `first-` or `-suffix`, clamped to the representation: empty if outside, none if malformed
-/// (RFC 9110 §14.1.1).
+/// Parses `first-last`, `first-` or `-suffix` (RFC 9110 §14.1.1), clamped: empty if outside, none if malformed.
 fn span(spec: &[u8], len: u64) -> Option<Range<u64>> {
     let dash = find(b'-', spec)?;
     let (first, last) = (&spec[..dash], &spec[dash + 1..]);

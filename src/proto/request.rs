@@ -5,9 +5,7 @@
 //! bytes; the modules named after the fields interpret them.
 
 use super::proxy_protocol;
-use super::syntax::{
-    SmallVec, field_value_len, find, find_all, is_tchar, is_token, token_len, trim_ows, trim_ows_start,
-};
+use super::syntax::{SmallVec, TCHAR, field_value_len, find, find_all, is_token, token_len, trim_ows, trim_ows_start};
 use super::why::{Reject, Why};
 
 /// The longest request line, in bytes, without its line end (RFC 9112 §3 recommends at least 8000).
@@ -26,7 +24,8 @@ pub struct HeadScanner {
     scanned: usize,
     /// The start of the current line.
     line_start: usize,
-    has_begun: bool,
+    /// Whether a request has begun to arrive, beyond empty lines.
+    pub has_begun: bool,
     /// Whether the request line is complete.
     in_fields: bool,
 }
@@ -97,30 +96,17 @@ pub struct FieldLine {
 const _: () = assert!(HEAD_MAX <= u16::MAX as usize, "every position in a head fits in 16 bits");
 
 impl HeadScanner {
-    /// Continues in `bytes`, which begin with those of the previous calls; returns the head's length once its end has
-    /// arrived.
+    /// Continues in `bytes`, which begin with those of the previous calls; returns the head's length once it is complete.
     ///
     /// A head ends with an empty line. A first line that does not end in a version is a whole head: an HTTP/0.9 request,
     /// or an error that someone at a terminal should see at once.
     pub fn resume<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<usize>, Reject<'b>> {
-        self.scan(bytes).map_err(|reject| match reject.why {
-            Why::NotHttp if proxy_protocol::begins(bytes) => Why::ProxyHeaderUnwanted.because(reject.received),
-            _ => reject,
-        })
-    }
-
-    /// Reports whether a request has begun to arrive, beyond empty lines.
-    pub fn has_begun(&self) -> bool {
-        self.has_begun
-    }
-
-    fn scan<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<usize>, Reject<'b>> {
         let seen = &bytes[..bytes.len().min(HEAD_MAX)];
         let start = self.scanned;
         for end in find_all(b'\n', &seen[start..]).map(|at| start + at) {
             let line = without_cr(&seen[self.line_start..end]);
             self.line_start = end + 1;
-            if self.ends_head(line)? {
+            if self.ends_head(seen, line)? {
                 return Ok(Some(self.line_start));
             }
         }
@@ -129,33 +115,36 @@ impl HeadScanner {
         if !self.in_fields && !matches!(line, [] | [b'\r']) {
             self.has_begun = true;
             // A carriage return may be the last byte.
-            check_request_line(line, REQUEST_LINE_MAX + 1)?;
+            check_request_line(seen, line, REQUEST_LINE_MAX + 1)?;
         }
         if seen.len() == HEAD_MAX { Err(Why::HeadTooLarge.because(first_line(seen))) } else { Ok(None) }
     }
 
-    fn ends_head<'b>(&mut self, line: &'b [u8]) -> Result<bool, Reject<'b>> {
+    fn ends_head<'b>(&mut self, seen: &[u8], line: &'b [u8]) -> Result<bool, Reject<'b>> {
         if line.is_empty() || self.in_fields {
             return Ok(line.is_empty() && self.in_fields);
         }
-        check_request_line(line, REQUEST_LINE_MAX)?;
+        check_request_line(seen, line, REQUEST_LINE_MAX)?;
         self.has_begun = true;
         self.in_fields = true;
         Ok(!ends_in_version(line))
     }
 }
 
-fn check_request_line(line: &[u8], max: usize) -> Result<(), Reject<'_>> {
+/// Checks the first byte and the length of a request line, before which `start` can have empty lines.
+fn check_request_line<'b>(start: &[u8], line: &'b [u8], max: usize) -> Result<(), Reject<'b>> {
     match line.first() {
-        Some(&first) if !is_tchar(first) => Err(Why::NotHttp.because(line)),
+        Some(&first) if !TCHAR.has(first) && proxy_protocol::begins(start) => {
+            Err(Why::ProxyHeaderUnwanted.because(line))
+        }
+        Some(&first) if !TCHAR.has(first) => Err(Why::NotHttp.because(line)),
         _ if line.len() > max => Err(Why::RequestLineTooLong.because(line)),
         _ => Ok(()),
     }
 }
 
 impl<'b> Head<'b> {
-    /// Parses a whole head, of the length that [`HeadScanner`] found. After an error the bytes that follow cannot be
-    /// trusted to be another request.
+    /// Parses a head of the length that [`HeadScanner`] found. After an error, no later bytes can be trusted to be a request.
     pub fn parse(bytes: &'b [u8]) -> Result<Head<'b>, Reject<'b>> {
         if bytes.len() > HEAD_MAX {
             return Err(Why::HeadTooLarge.because(first_line(bytes)));
@@ -192,8 +181,7 @@ impl<'b> Fields<'b> {
         same.map(|line| self.at(line.value))
     }
 
-    /// Returns the value of a singleton field; none if it is repeated, since no reading of that is right
-    /// (RFC 9110 §5.3).
+    /// Returns the value of a singleton field; none if it is repeated, which has no right reading (RFC 9110 §5.3).
     pub fn single(&self, name: &str) -> Option<&'b [u8]> {
         let mut values = self.all(name);
         let value = values.next();
@@ -237,7 +225,7 @@ fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), Reject<'_>> {
     if line.contains(&b'\r') {
         return Err(Why::BareCr.because(line));
     }
-    check_request_line(line, REQUEST_LINE_MAX)?;
+    check_request_line(line, line, REQUEST_LINE_MAX)?;
     let words: SmallVec<&[u8], 4> = line.splitn(4, |&byte| byte == b' ').collect();
     let (method, target, version) = match words[..] {
         // A version without a target: the client expects a response with a head.

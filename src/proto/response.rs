@@ -57,8 +57,7 @@ impl ResponseHead {
         }
     }
 
-    /// Writes the status line (RFC 9112 §4). The version is always 1.1, the highest supported, whatever the client's
-    /// (RFC 9110 §2.5, §6.2).
+    /// Writes the status line (RFC 9112 §4), always with 1.1, the highest version supported (RFC 9110 §2.5, §6.2).
     pub fn write_status_line(&self, out: &mut Vec<u8>) {
         for part in ["HTTP/1.1 ", self.status.line(), "\r\n"] {
             out.extend_from_slice(part.as_bytes());

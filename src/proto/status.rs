@@ -14,11 +14,6 @@ macro_rules! statuses {
                 self as u16
             }
 
-            /// The reason phrase.
-            pub fn reason(self) -> &'static str {
-                &self.line()[4..]
-            }
-
             /// Code and reason phrase, as in the status line.
             pub fn line(self) -> &'static str {
                 match self {

@@ -1,6 +1,4 @@
 //! Byte classes and small grammars that several parsers share (RFC 9110 §5.6). The only user of memchr and smallvec.
-//!
-//! Syntax of a single field is parsed in that field's module.
 
 /// A list with an inline capacity of `N` elements.
 pub type SmallVec<T, const N: usize> = smallvec::SmallVec<[T; N]>;
@@ -31,8 +29,8 @@ impl ByteClass {
     }
 }
 
-/// The bytes of a token (RFC 9110 §5.6.2).
-const TCHAR: ByteClass = ByteClass::alphanumeric_and(b"!#$%&'*+-.^_`|~");
+/// The bytes of a token, such as a method or a field name (RFC 9110 §5.6.2).
+pub const TCHAR: ByteClass = ByteClass::alphanumeric_and(b"!#$%&'*+-.^_`|~");
 
 /// Returns the first position of the byte.
 pub fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
@@ -44,11 +42,6 @@ pub fn find_all(byte: u8, bytes: &[u8]) -> impl Iterator<Item = usize> {
     memchr::memchr_iter(byte, bytes)
 }
 
-/// Reports whether the byte may appear in a token, such as a method or a field name (RFC 9110 §5.6.2).
-pub fn is_tchar(byte: u8) -> bool {
-    TCHAR.has(byte)
-}
-
 /// Reports whether the bytes are a token: one tchar or more (RFC 9110 §5.6.2).
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && token_len(bytes) == bytes.len()
@@ -56,7 +49,7 @@ pub fn is_token(bytes: &[u8]) -> bool {
 
 /// Returns the length of the token at the start.
 pub fn token_len(bytes: &[u8]) -> usize {
-    bytes.iter().position(|&byte| !is_tchar(byte)).unwrap_or(bytes.len())
+    bytes.iter().position(|&byte| !TCHAR.has(byte)).unwrap_or(bytes.len())
 }
 
 /// Reports whether the byte may appear in a field value: visible, space, tab, or beyond ASCII (RFC 9110 §5.5).
@@ -118,16 +111,14 @@ pub fn token_or_quoted(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// Splits a list of tokens at its commas; empty elements are skipped (RFC 9110 §5.6.1.2).
-///
-/// A comma inside a quoted string splits too, so this fits only fields without quoted strings.
+/// Splits a list without quoted strings at its commas; empty elements are skipped (RFC 9110 §5.6.1.2).
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(trim_ows).filter(|element| !element.is_empty())
 }
 
 /// Parses a decimal number of digits alone, without sign or space; none above `u64::MAX`.
 pub fn decimal(bytes: &[u8]) -> Option<u64> {
-    digits(bytes)?.iter().try_fold(0u64, |n, b| n.checked_mul(10)?.checked_add(u64::from(b - b'0')))
+    str::from_utf8(digits(bytes)?).ok()?.parse().ok()
 }
 
 /// Parses a decimal number of digits alone, clamped to `u64::MAX`.

@@ -18,20 +18,16 @@ pub struct Target<'b> {
     pub query: Option<&'b [u8]>,
 }
 
-/// A path below the root: names joined by single slashes, none empty, `.` or `..`, none with a zero byte.
-///
-/// Its bytes are those of the file system, not necessarily UTF-8. The root itself is the empty path.
+/// A path below the root, which itself is empty: names joined by single slashes, none empty, `.` or `..`, none with a zero
+/// byte. Its bytes are those of the file system, not necessarily UTF-8.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RelPath {
-    bytes: Bytes,
-}
+pub struct RelPath(Bytes);
 
 /// The inline capacity fits most paths.
 type Bytes = SmallVec<u8, 64>;
 
 impl<'b> Target<'b> {
-    /// Parses the target of a file: the origin-form `/path?query` or the absolute-form `http://host/path?query`. The other
-    /// forms are refused.
+    /// Parses the target of a file: only the origin-form `/path?query` or the absolute-form `http://host/path?query`.
     pub fn parse(raw: &'b [u8]) -> Result<Target<'b>, Reject<'b>> {
         if raw.contains(&b'#') {
             return Err(Why::TargetByte.because(raw));
@@ -47,20 +43,20 @@ impl RelPath {
     /// Parses a path of an option, such as `errors/404.html`; none if it is not in canonical form.
     pub fn new(path: &[u8]) -> Option<RelPath> {
         let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
-        path.split(|&byte| byte == b'/').all(is_name).then(|| RelPath { bytes: path.into() })
+        path.split(|&byte| byte == b'/').all(is_name).then(|| RelPath(path.into()))
     }
 
     /// Returns the path of `name` in this directory.
     pub fn join(&self, name: &RelPath) -> RelPath {
         let mut joined = self.clone();
-        joined.push(&name.bytes);
+        joined.push(&name.0);
         joined
     }
 
     /// Returns this path with a suffix, which has no slash, appended to its name.
     pub fn extended(&self, suffix: &str) -> RelPath {
         let mut extended = self.clone();
-        extended.bytes.extend_from_slice(suffix.as_bytes());
+        extended.0.extend_from_slice(suffix.as_bytes());
         extended
     }
 
@@ -68,34 +64,34 @@ impl RelPath {
     pub fn split(&self) -> (RelPath, &[u8]) {
         let mut dir = self.clone();
         dir.pop();
-        let start = dir.bytes.len() + usize::from(!dir.bytes.is_empty());
-        (dir, &self.bytes[start..])
+        let start = dir.0.len() + usize::from(!dir.0.is_empty());
+        (dir, &self.0[start..])
     }
 
     /// The path's bytes; empty for the root.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.0
     }
 
     /// Reports whether a name in the path begins with a dot, other than `.well-known` at the root (RFC 8615 §3).
     pub fn is_hidden(&self) -> bool {
-        let mut names = self.bytes.split(|&byte| byte == b'/').enumerate();
+        let mut names = self.0.split(|&byte| byte == b'/').enumerate();
         names.any(|(depth, name)| name.starts_with(b".") && !(depth == 0 && name == b".well-known"))
     }
 
     /// Moves down one level.
     fn push(&mut self, name: &[u8]) {
-        if !self.bytes.is_empty() {
-            self.bytes.push(b'/');
+        if !self.0.is_empty() {
+            self.0.push(b'/');
         }
-        self.bytes.extend_from_slice(name);
+        self.0.extend_from_slice(name);
     }
 
     /// Moves up one level; false at the root.
     fn pop(&mut self) -> bool {
-        let end = self.bytes.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        let was_root = self.bytes.is_empty();
-        self.bytes.truncate(end);
+        let end = self.0.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        let was_root = self.0.is_empty();
+        self.0.truncate(end);
         !was_root
     }
 }
@@ -104,7 +100,7 @@ impl RelPath {
 ///
 /// Empty segments are removed before `..` is applied, as in the usual reverse proxies, so that both resolve the same path.
 fn resolve(path: &[u8]) -> Result<(RelPath, bool), Why> {
-    let mut resolved = RelPath { bytes: Bytes::with_capacity(path.len()) };
+    let mut resolved = RelPath(Bytes::with_capacity(path.len()));
     let mut names_directory = true;
     let mut name = Bytes::new();
     for segment in path.split(|&byte| byte == b'/') {

@@ -195,7 +195,7 @@ impl<'c> Connection<'c> {
             if let Some(state) = waiting.take() {
                 self.conn.set_state(state);
             }
-            if scanner.has_begun() {
+            if scanner.has_begun {
                 deadline.get_or_insert_with(|| self.begin_receiving());
             }
             self.fill(deadline, [Why::HeadIncomplete, Why::HeadTimeout], None)?;
@@ -288,7 +288,7 @@ impl<'c> Connection<'c> {
             CloseReason::SlowClient | CloseReason::Stalled | CloseReason::FileChanged | CloseReason::Io(_) => {
                 self.transport.abort();
             }
-            CloseReason::LastResponse(persistence) => self.close_gracefully(persistence.is_promised_last()),
+            CloseReason::LastResponse(Persistence::ClosesOnRequest) => self.close_gracefully(true),
             _ => self.close_gracefully(false),
         }
         trace::closed(self.conn, close);

@@ -5,6 +5,7 @@
 // measured: 5.85 → 6.1 µs/request with --admin
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -161,8 +162,9 @@ fn collected_gauges(server: &Server) -> Registry {
     registry.register("connections_open", "Open connections", ConstGauge::new(open));
     registry.register("connections_max", "Maximum of open connections", ConstGauge::new(max));
     let files = &server.site.files;
-    registry.register("cache_hits", "Files served from the cache", ConstCounter::new(files.hits()));
-    registry.register("cache_misses", "Files opened to be served", ConstCounter::new(files.misses()));
+    let [hits, misses] = [&files.hits, &files.misses].map(|count| ConstCounter::new(count.load(Ordering::Relaxed)));
+    registry.register("cache_hits", "Files served from the cache", hits);
+    registry.register("cache_misses", "Files opened to be served", misses);
     let help = "Log lines dropped because the output was too slow";
     let dropped: Labelled = register(&mut registry, "log_lines_dropped", help);
     let access_dropped = server.access_log.as_ref().map_or(0, |log| log.lines.dropped());

@@ -13,7 +13,7 @@ use crate::net::Transport;
 use crate::net::tcp::Tcp;
 use crate::proto::proxy_protocol::{self, HEADER_MAX, Source};
 use crate::proto::request::first_line;
-use crate::proto::syntax::is_tchar;
+use crate::proto::syntax::TCHAR;
 use crate::proto::why::Why;
 use crate::site::SiteSession;
 
@@ -65,7 +65,7 @@ fn receive(conn: &ConnHandle) -> Result<Source, CloseReason> {
 /// (§2.1 of the protocol).
 fn end(server: &Server, conn: &ConnHandle, close: CloseReason) {
     match &close {
-        CloseReason::Refused(refused) if refused.line.first().is_some_and(|&byte| is_tchar(byte)) => {
+        CloseReason::Refused(refused) if refused.line.first().is_some_and(|&byte| TCHAR.has(byte)) => {
             let mut tcp = Tcp::new(conn.stream(), conn, server.options.limits.write_timeout);
             let site = SiteSession::new(&server.site);
             Connection::new(&mut tcp, server, &site, conn).refuse(close);

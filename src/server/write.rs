@@ -170,7 +170,7 @@ impl ResponseWriter {
         self.empty(|bytes| transport.send_more(bytes))?;
         span.end = last.start;
         let start = span.start;
-        let by_reference = match file.as_file() {
+        let by_reference = match &file.file {
             Some(stable) if !file.recently_changed() => transport.send_file(stable, &mut span),
             _ => Ok(()),
         };
@@ -192,7 +192,7 @@ impl ResponseWriter {
     /// Compresses a file while sending it in chunks (RFC 9112 §7.1), the last chunk only if the file has not changed.
     #[inline(never)]
     fn send_coded(&mut self, transport: &mut dyn Transport, file: &OpenFile, coding: Coding) -> Outcome {
-        let len = file.meta().len;
+        let len = file.meta.len;
         let mut encoder = Encoder::new(coding, Effort::Once, len).map_err(CloseReason::File)?;
         let mut start = 0;
         loop {

@@ -12,11 +12,10 @@ use super::headers::FileHeaders;
 use super::media_type::{self, Compressibility};
 use super::precompressed::SUFFIXES;
 use super::{Request, SiteSession};
-use crate::files::cache::Fingerprint;
 use crate::files::file::OpenFile;
 use crate::files::semaphore::Semaphore;
 use crate::proto::accept::{Coding, codings};
-use crate::proto::etag::{ETag, names_coding};
+use crate::proto::etag::{ETag, Fingerprint, names_coding};
 use crate::proto::request::{Head, Method, Version};
 use crate::proto::target::RelPath;
 
@@ -73,13 +72,9 @@ impl Encoding {
 
     /// Makes the entity tag of a file, identified so, in this encoding.
     pub fn etag(self, fingerprint: Fingerprint) -> ETag {
-        let etag = match fingerprint {
-            Fingerprint::Content(digest) => ETag::of_content(digest.as_bytes()),
-            Fingerprint::Metadata(version) => ETag::of_metadata(version),
-        };
-        let etag = self.coding().map_or(etag, |coding| etag.coded(coding.name()));
         // The bytes of a stream do not exist yet.
-        if matches!(self, Encoding::Streamed(_)) { etag.weak() } else { etag }
+        let is_weak = matches!(self, Encoding::Streamed(_));
+        ETag { fingerprint, coding: self.coding().map(Coding::name), is_weak }
     }
 }
 
@@ -129,7 +124,7 @@ impl SiteSession<'_> {
         if let Some((found, coding)) = self.precompressed(path, file, wanted, cause) {
             return Some((Some(found), Encoding::Coded(coding)));
         }
-        let (above, len) = (self.site.compression.as_ref()?.above, file.meta().len);
+        let (above, len) = (self.site.compression.as_ref()?.above, file.meta.len);
         if len <= above || media_type::compressibility(path) != Compressibility::Yes {
             return None;
         }

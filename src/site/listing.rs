@@ -11,7 +11,7 @@ use crate::files::OpenError;
 use crate::files::dir::{Entry, FileType, OpenDir};
 use crate::files::root::Node;
 use crate::proto::accept::media_weight;
-use crate::proto::date::{HttpDate, Rfc3339};
+use crate::proto::date::HttpDate;
 use crate::proto::status::Status;
 use crate::proto::target::{RelPath, Target};
 use crate::proto::why::Why;
@@ -118,7 +118,7 @@ impl SiteSession<'_> {
             let Some(name) = RelPath::new(&entry.name) else { return Ok(None) };
             meta = match self.root()?.open(&parent.join(&name)) {
                 Ok(Node::Dir(dir)) => dir.meta,
-                Ok(Node::File(file)) => file.meta(),
+                Ok(Node::File(file)) => file.meta,
                 Err(error @ OpenError::OutOfResources(_)) => return Err(error.into()),
                 Err(_) => return Ok(None),
             };
@@ -181,7 +181,7 @@ fn file_type<S: Serializer>(is_dir: &bool, serializer: S) -> Result<S::Ok, S::Er
 }
 
 fn rfc3339<S: Serializer>(date: &Option<HttpDate>, serializer: S) -> Result<S::Ok, S::Error> {
-    date.map(|date| Rfc3339(date).to_string()).serialize(serializer)
+    date.map(HttpDate::rfc3339).serialize(serializer)
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use super::listing::{Key, Listing, Row};
 use super::refusal::{PageFormat, Refusal};
 use super::response::{Body, Response};
 use crate::escape::is_unprintable;
-use crate::proto::date::Rfc3339;
 use crate::proto::status::Status;
 
 /// Retry-After of a 503, in seconds (RFC 9110 §10.2.3).
@@ -49,7 +48,7 @@ impl SiteSession<'_> {
 impl Refusal {
     fn to_text(&self) -> String {
         let (status, explanation) = (self.why.status(), self.why.explanation());
-        let mut page = format!("{} {}\n\n{}\n\n", status.code(), status.reason(), explanation.what);
+        let mut page = format!("{}\n\n{}\n\n", status.line(), explanation.what);
         let mut line = |label: &str, text: &str| page += &format!("  {:<15} {text}\n", format!("{label}:"));
         line("Received", if self.received.is_empty() { "(nothing)" } else { &self.received });
         line("Rule", explanation.rule);
@@ -62,7 +61,7 @@ impl Refusal {
 
     fn to_html(&self) -> String {
         let (status, explanation) = (self.why.status(), self.why.explanation());
-        let title = format!("{} {}", status.code(), status.reason());
+        let title = status.line();
         let content = html! {
             h1 { (title) }
             p { (explanation.what) }
@@ -79,7 +78,7 @@ impl Refusal {
                 }
             }
         };
-        page(&title, content)
+        page(title, content)
     }
 }
 
@@ -154,7 +153,7 @@ fn table_row(row: &Row) -> Markup {
         tr {
             td { a href=(row.href) { bdi { (printable(&row.name)) (slash) } } }
             td { @if !row.is_dir { span title=(plural(row.len, "byte", "bytes")) { (human_size(row.len)) } } }
-            td { @if let Some(date) = row.modified { (Rfc3339(date).to_string().replace('T', " ").replace('Z', "")) } }
+            td { @if let Some(date) = row.modified { (date.rfc3339().replace('T', " ").replace('Z', "")) } }
         }
     }
 }

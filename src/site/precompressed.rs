@@ -47,7 +47,7 @@ impl SiteSession<'_> {
     ) -> Option<(OpenFile, Coding)> {
         self.site.precompressed.as_ref()?;
         let siblings = self.site.files.siblings(self.root().ok()?, path, original, &SUFFIXES);
-        for coding in wanted.filter(|coding| siblings[*coding as usize]) {
+        for coding in wanted.filter(|coding| siblings.as_ref().is_none_or(|siblings| siblings[*coding as usize])) {
             let path = path.extended(SUFFIXES[coding as usize]);
             match self.open_precompressed(&path, coding, original) {
                 Ok(Some(found)) => return Some((found, coding)),
@@ -71,18 +71,18 @@ impl SiteSession<'_> {
                 return Err(error);
             }
         };
-        let flaw = if !found.is_stable() || found.recently_changed() {
+        let flaw = if !found.is_stable || found.recently_changed() {
             // A writer may not be done yet.
             return Ok(None);
-        } else if is_older(found.meta().modified, original.meta().modified) {
+        } else if is_older(found.meta.modified, original.meta.modified) {
             "it is older than the original"
-        } else if declared_len(&found, coding)?.is_none_or(|declared| !declared.fits(original.meta().len)) {
+        } else if declared_len(&found, coding)?.is_none_or(|declared| !declared.fits(original.meta.len)) {
             "it has another length or format than expected"
         } else {
             return Ok(Some(found));
         };
         let warned = self.site.precompressed.as_ref();
-        let is_news = warned.is_some_and(|warned| warned.first_time(path, found.meta().modified));
+        let is_news = warned.is_some_and(|warned| warned.first_time(path, found.meta.modified));
         if is_news { Err(io::Error::other(flaw)) } else { Ok(None) }
     }
 }
@@ -93,7 +93,7 @@ fn declared_len(file: &OpenFile, coding: Coding) -> io::Result<Option<DeclaredLe
     if let Some(declared) = known.and_then(OnceLock::get) {
         return Ok(*declared);
     }
-    let (len, (start, end)) = (file.meta().len, DeclaredLen::NEEDED);
+    let (len, (start, end)) = (file.meta.len, DeclaredLen::NEEDED);
     let (start, end) = (file.read(0..len.min(start))?, file.read(len.saturating_sub(end)..len)?);
     let declared = DeclaredLen::parse(coding, &start, &end);
     Ok(known.map_or(declared, |known| *known.get_or_init(|| declared)))

@@ -126,7 +126,7 @@ impl SiteSession<'_> {
             return Ok(None);
         }
         let Some(file) = self.site.files.open_file(self.root()?, path)? else { return Ok(None) };
-        let whole = 0..file.meta().len;
+        let whole = 0..file.meta.len;
         let media_type = media_type::of(path, self.site.charset.as_deref());
         let head = self.site.headers.cached_head(Status::NotFound, Caching::Never);
         let head = head.field("Content-Type", media_type).field("Vary", "Accept");

@@ -13,12 +13,11 @@ use super::refusal::Refusal;
 use super::response::{Body, Response};
 use super::{Request, SiteSession};
 use crate::files::OpenError;
-use crate::files::cache::Fingerprint;
 use crate::files::file::{FileTime, OpenFile};
 use crate::proto::accept::Coding;
 use crate::proto::conditional::{Validators, Verdict, evaluate};
 use crate::proto::date::HttpDate;
-use crate::proto::etag::ETag;
+use crate::proto::etag::{ETag, Fingerprint};
 use crate::proto::multipart::{self, Multipart, content_range};
 use crate::proto::range::{Selection, select};
 use crate::proto::repr_digest;
@@ -64,11 +63,11 @@ impl SiteSession<'_> {
         let Variant { file, encoding, is_negotiable, .. } = variant;
         let fingerprint = self.site.files.fingerprint(&file).map_err(OpenError::from)?;
         let etag = fingerprint.map(|fingerprint| encoding.etag(fingerprint));
-        let (mut validators, is_settled) = validators(etag, file.meta().modified, request.now);
+        let (mut validators, is_settled) = validators(etag, file.meta.modified, request.now);
         validators.modified_is_strong &= !is_negotiable;
         let repr_digest = match fingerprint {
             Some(Fingerprint::Content(digest)) if repr_digest::is_requested(&request.head.fields) => {
-                Some(repr_digest::value(digest.as_bytes()))
+                Some(repr_digest::value(&digest))
             }
             _ => None,
         };
@@ -108,7 +107,7 @@ impl SiteSession<'_> {
             let fields = self.fields(&representation).with_content.clone();
             ResponseHead::with(status, fields).maybe("Repr-Digest", repr_digest)
         };
-        let len = representation.file.meta().len;
+        let len = representation.file.meta.len;
         let (head, span) = match range.map_or(Selection::Whole, |value| select(value, len)) {
             Selection::Unsatisfiable => {
                 let refusal = Refusal::from(Why::RangeUnsatisfiable.because(range.unwrap_or_default()));
@@ -203,6 +202,7 @@ mod tests {
     #[test]
     fn date_is_sent_once_it_is_reliable() {
         let now = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let etag = ETag { fingerprint: Fingerprint::Metadata([1; 6]), coding: None, is_weak: false };
         for (secs, last_modified, is_settled) in [
             (999_999_999, Some("Sun, 09 Sep 2001 01:46:39 GMT"), true),
             (1_000_000_000, None, false),
@@ -219,7 +219,7 @@ mod tests {
             // No HTTP date is before 1970.
             (-1, None, true),
         ] {
-            let found = validators(Some(ETag::of_metadata([1; 6])), FileTime { secs, nanos: 0 }, now);
+            let found = validators(Some(etag), FileTime { secs, nanos: 0 }, now);
             let date = found.0.last_modified().map(|date| date.to_string());
             assert_eq!((date.as_deref(), found.1), (last_modified, is_settled), "{secs}");
         }

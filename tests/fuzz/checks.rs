@@ -14,8 +14,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::proto::accept::{Coding, codings, media_weight};
 use crate::proto::body::BodyDecoder;
 use crate::proto::conditional::{Validators, Verdict, evaluate};
-use crate::proto::date::{CommonLog, HttpDate, Rfc3339};
-use crate::proto::etag::{Comparison, ETag};
+use crate::proto::date::HttpDate;
+use crate::proto::etag::{Comparison, ETag, Fingerprint};
 use crate::proto::forwarded;
 use crate::proto::framing::{self, BodyLength, CONTENT_MAX};
 use crate::proto::host;
@@ -148,7 +148,7 @@ fn named_bytes(value: &[u8], len: u64) -> Option<BTreeSet<u64>> {
 /// Preconditions: only their own fields decide, whatever the case of the names, and alike for GET and HEAD.
 pub fn conditional(bytes: &[u8]) {
     let modified = HttpDate::parse(b"Sun, 06 Nov 1994 08:49:37 GMT");
-    let etag = Some(ETag::of_metadata([1; 6]));
+    let etag = Some(ETag { fingerprint: Fingerprint::Metadata([1; 6]), coding: None, is_weak: false });
     let current = Validators { etag, modified, modified_is_reliable: true, modified_is_strong: true };
     let verdict = |method: &str, fields: &[u8]| {
         let bytes = [method.as_bytes(), b" / HTTP/1.1\r\n", fields, b"\r\n\r\n"].concat();
@@ -269,14 +269,14 @@ fn date_value(bytes: &[u8]) {
         let (year, month, day) = civil(secs / 86400);
         let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
         let expected = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z");
-        assert_eq!(Rfc3339(date).to_string(), expected);
+        assert_eq!(date.rfc3339(), expected);
         let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(secs / 86400 % 7) as usize];
         assert!(date.to_string().starts_with(weekday));
     }
     for date in [HttpDate::parse(bytes), counted.map(|(_, date)| date)].into_iter().flatten() {
         let written = date.to_string();
         assert_eq!((written.len(), HttpDate::parse(written.as_bytes())), (29, Some(date)), "{written}");
-        assert_eq!((Rfc3339(date).to_string().len(), CommonLog(date).to_string().len()), (20, 26), "{written}");
+        assert_eq!((date.rfc3339().len(), date.common_log().len()), (20, 26), "{written}");
     }
 }
 
@@ -323,7 +323,9 @@ fn etag_value(bytes: &[u8]) {
     let Some((numbers, list)) = bytes.split_first_chunk::<12>() else { return };
     let number = |at: usize| u64::from(numbers[2 * at]) << 56 | u64::from(numbers[2 * at + 1]);
     let digest = std::array::from_fn(|at| numbers[at % 12]);
-    let (content, metadata) = (ETag::of_content(&digest), ETag::of_metadata(std::array::from_fn(number)));
+    let strong = |fingerprint| ETag { fingerprint, coding: None, is_weak: false };
+    let content = strong(Fingerprint::Content(digest));
+    let metadata = strong(Fingerprint::Metadata(std::array::from_fn(number)));
     assert!(!content.is_exactly(metadata.to_string().as_bytes()));
     [content, metadata].into_iter().for_each(|etag| tag_in_list(etag, list));
 }

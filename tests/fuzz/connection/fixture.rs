@@ -68,7 +68,7 @@ impl Known {
     /// The entity tag, as the server makes it of the content.
     pub fn etag(&self) -> String {
         let digest = Digest::of(&self.content());
-        let digits: String = digest.as_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits: String = digest.0[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         format!("\"{digits}\"")
     }
 }
