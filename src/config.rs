@@ -149,8 +149,8 @@ impl Tls {
 fn compression(above: u64, memory: u64) -> Option<Compression> {
     let processors = available_parallelism().map_or(1, NonZero::get).min(COMPRESSIONS_MAX);
     let fit = usize::try_from(memory / 8 / 2 / COMPRESSION_SPACE).unwrap_or(usize::MAX);
-    let at_once = [processors, processors.div_ceil(2)].map(|most| most.min(fit));
-    (fit > 0).then(|| Compression::new(above, at_once))
+    let [cached, streams] = [processors, processors.div_ceil(2)].map(|most| Semaphore::new(most.min(fit)));
+    (fit > 0).then_some(Compression { above, cached, streams })
 }
 
 /// The services to bind. The site's addresses, each once, are also those of the redirect; by default all, IPv4 and IPv6.

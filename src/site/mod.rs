@@ -24,7 +24,8 @@ pub mod listing;
 
 pub mod page;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
+use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -94,19 +95,23 @@ pub struct Request<'r> {
 /// when a deploy changes the root's link.
 pub struct SiteSession<'s> {
     root: OnceCell<Arc<Root>>,
+    /// The error that kept an encoding from being selected for the present response, for the log alone.
+    encoding_error: Cell<Option<io::Error>>,
     site: &'s Site,
 }
 
 impl Respond for SiteSession<'_> {
     fn respond(&self, request: &Request<'_>) -> Response {
-        self.plan(request).unwrap_or_else(|refusal| self.explain(request, refusal))
+        let mut response = self.plan(request).unwrap_or_else(|refusal| self.explain(request, refusal));
+        response.cause = response.cause.or(self.encoding_error.take());
+        response
     }
 }
 
 impl<'s> SiteSession<'s> {
     /// Makes the view of one connection.
     pub fn new(site: &'s Site) -> SiteSession<'s> {
-        SiteSession { root: OnceCell::new(), site }
+        SiteSession { root: OnceCell::new(), encoding_error: Cell::new(None), site }
     }
 
     /// Returns the root as it was at the connection's first request. If opening it fails, the next request tries again.

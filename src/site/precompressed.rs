@@ -37,24 +37,23 @@ impl WarnOnce {
 }
 
 impl SiteSession<'_> {
-    /// Opens the first precompressed file of these codings that can be used. Errors are only logged, as `cause`.
+    /// Opens the first precompressed file of these codings that can be used. Errors are only logged.
     pub fn precompressed(
         &self,
         path: &RelPath,
         original: &OpenFile,
         wanted: impl Iterator<Item = Coding>,
-        cause: &mut Option<io::Error>,
     ) -> Option<(OpenFile, Coding)> {
         self.site.precompressed.as_ref()?;
         let siblings = self.site.files.siblings(self.root().ok()?, path, original, &SUFFIXES);
         for coding in wanted.filter(|coding| siblings.as_ref().is_none_or(|siblings| siblings[*coding as usize])) {
             let path = path.extended(SUFFIXES[coding as usize]);
-            match self.open_precompressed(&path, coding, original) {
+            match self.open_usable(&path, coding, original) {
                 Ok(Some(found)) => return Some((found, coding)),
-                Ok(None) => {}
-                Err(error) => {
+                Ok(None) | Err(OpenError::NotFound | OpenError::KeepsChanging) => {}
+                Err(OpenError::Unreadable(error) | OpenError::OutOfResources(error) | OpenError::Failed(error)) => {
                     let what = format!("{} is not used: {error}", path.as_bytes().escape_ascii());
-                    *cause = Some(io::Error::new(error.kind(), what));
+                    self.encoding_error.set(Some(io::Error::new(error.kind(), what)));
                 }
             }
         }
@@ -62,15 +61,9 @@ impl SiteSession<'_> {
     }
 
     /// Opens a precompressed file if it can be used. The reason why it cannot is an error once for each version.
-    fn open_precompressed(&self, path: &RelPath, coding: Coding, original: &OpenFile) -> io::Result<Option<OpenFile>> {
+    fn open_usable(&self, path: &RelPath, coding: Coding, original: &OpenFile) -> Result<Option<OpenFile>, OpenError> {
         let Ok(root) = self.root() else { return Ok(None) };
-        let found = match self.site.files.open_file(root, path) {
-            Ok(Some(found)) => found,
-            Ok(None) | Err(OpenError::NotFound | OpenError::KeepsChanging) => return Ok(None),
-            Err(OpenError::Unreadable(error) | OpenError::OutOfResources(error) | OpenError::Failed(error)) => {
-                return Err(error);
-            }
-        };
+        let Some(found) = self.site.files.open_file(root, path)? else { return Ok(None) };
         let flaw = if !found.is_stable || found.recently_changed() {
             // A writer may not be done yet.
             return Ok(None);
@@ -83,7 +76,7 @@ impl SiteSession<'_> {
         };
         let warned = self.site.precompressed.as_ref();
         let is_news = warned.is_some_and(|warned| warned.first_time(path, found.meta.modified));
-        if is_news { Err(io::Error::other(flaw)) } else { Ok(None) }
+        if is_news { Err(io::Error::other(flaw).into()) } else { Ok(None) }
     }
 }
 

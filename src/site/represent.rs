@@ -50,17 +50,8 @@ struct Representation<'r> {
 
 impl SiteSession<'_> {
     /// Responds with a variant of the file at this path, subject to the request's conditions and ranges.
-    pub fn represent(&self, request: &Request<'_>, path: &RelPath, mut variant: Variant) -> Result<Response, Refusal> {
-        let cause = variant.cause.take();
-        match self.evaluate(request, path, variant) {
-            Ok(response) => Ok(Response { cause, ..response }),
-            Err(refusal) => Err(Refusal { cause: refusal.cause.or(cause), ..refusal }),
-        }
-    }
-
-    /// Evaluates the conditions, and responds with the content if they hold.
-    fn evaluate(&self, request: &Request<'_>, path: &RelPath, variant: Variant) -> Result<Response, Refusal> {
-        let Variant { file, encoding, is_negotiable, .. } = variant;
+    pub fn represent(&self, request: &Request<'_>, path: &RelPath, variant: Variant) -> Result<Response, Refusal> {
+        let Variant { file, encoding, is_negotiable } = variant;
         let fingerprint = self.site.files.fingerprint(&file).map_err(OpenError::from)?;
         let etag = fingerprint.map(|fingerprint| encoding.etag(fingerprint));
         let (mut validators, is_settled) = validators(etag, file.meta.modified, request.now);
@@ -93,8 +84,8 @@ impl SiteSession<'_> {
         let compression = self.site.compression.as_ref().filter(|_| is_get);
         let permit = compression.and_then(|compression| compression.streams.try_acquire());
         if is_get && permit.is_none() {
-            let identity = Variant { is_negotiable: true, ..Variant::identity(content.file) };
-            return self.evaluate(request, content.path, identity);
+            let identity = Variant { file: content.file, encoding: Encoding::Identity, is_negotiable: true };
+            return self.represent(request, content.path, identity);
         }
         let head = ResponseHead::with(Status::Ok, self.fields(&content).with_content.clone());
         Ok(Response { permit, ..Response::new(head, Body::Coded(content.file, coding)) })
@@ -134,15 +125,12 @@ impl SiteSession<'_> {
     fn fields<'f>(&self, representation: &'f Representation<'_>) -> Cow<'f, RepresentationFields> {
         let write = || self.write_fields(representation);
         let headers = representation.file.annotation::<FileHeaders>().filter(|_| representation.is_settled);
-        let prewritten = headers.and_then(|headers| match representation.encoding {
-            Encoding::Identity => Some(&headers.identity_headers),
-            Encoding::Coded(_) => Some(&headers.encoded_headers),
-            Encoding::Streamed(_) => None,
-        });
-        match prewritten {
-            Some(prewritten) => Cow::Borrowed(prewritten.get_or_init(write)),
-            None => Cow::Owned(write()),
-        }
+        let prewritten = match (headers, representation.encoding) {
+            (Some(headers), Encoding::Identity) => &headers.identity_headers,
+            (Some(headers), Encoding::Coded(_)) => &headers.encoded_headers,
+            _ => return Cow::Owned(write()),
+        };
+        Cow::Borrowed(prewritten.get_or_init(write))
     }
 
     fn write_fields(&self, representation: &Representation<'_>) -> RepresentationFields {
@@ -156,7 +144,7 @@ impl SiteSession<'_> {
             // A 304 gets the validator that decided (RFC 9110 §15.4.5): a date cannot vouch for a tag.
             not_modified: not_modified().maybe("ETag", validators.etag).into(),
             not_modified_since: not_modified().maybe("Last-Modified", validators.last_modified()).into(),
-            varies: self.varies(path, None),
+            varies: self.varies(path),
         }
     }
 
@@ -173,7 +161,7 @@ impl SiteSession<'_> {
 
     /// Returns the request fields that select among representations (RFC 9110 §12.5.5).
     fn vary(&self, path: &RelPath) -> Option<&'static str> {
-        self.varies(path, None).then_some("Accept-Encoding")
+        self.varies(path).then_some("Accept-Encoding")
     }
 
     fn media_type(&self, path: &RelPath) -> MediaType<'_> {
